@@ -1,0 +1,244 @@
+"""The file formats of labelled utterances: from a file to rows that nobody has checked yet.
+
+They are the formats teams already have, and Pointsman's own. All that is wrong with a file is said at once, with
+line numbers and without quoting it: it may hold customers' words.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pointsman_shared import errors
+
+MAX_PROBLEMS_SHOWN = 20
+# Rasa's annotations: [Berlin](city), [Berlin](city:capital), [Berlin]{"entity": "city"}, [Berlin][{...}, {...}].
+_ENTITY = re.compile(r"\[([^\[\]]+)\](?:\([^()]*\)|\{[^{}]*\}|\[\{[^\[\]]*\}\])")
+_RASA_JSON_LIST = re.compile(r'"common_examples"\s*:\s*(?=\[)')
+_BETWEEN_ELEMENTS = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of a file before it was checked."""
+
+    line: int
+    fields: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Problems:
+    """Collects what is wrong, so that it is all told at once."""
+
+    found: list[str] = field(default_factory=list)
+
+    def add(self, place: str, what: str) -> None:
+        """Note a problem and where it is."""
+        self.found.append(f"{place}: {what}")
+
+    def raise_if_any(self) -> None:
+        """Tell all that was noted.
+
+        Raises:
+            InvalidDataError: Something was noted.
+        """
+        if not self.found:
+            return
+        shown = self.found[:MAX_PROBLEMS_SHOWN]
+        more = len(self.found) - len(shown)
+        lines = [*shown, f"and {more} more problems"] if more else shown
+        raise errors.InvalidDataError("\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file's text, its name in messages, and its problems."""
+
+    text: str
+    name: str
+    problems: Problems
+
+    def object_to(self, line: int, what: str) -> None:
+        self.problems.add(f"{self.name}:{line}", what)
+
+
+def read(path: Path, problems: Problems, *, shown_as: str | None = None) -> list[Record]:
+    """Read a file's rows without checking their fields; rows that cannot be parsed go into `problems`.
+
+    Raises:
+        InvalidDataError: The file cannot be read at all.
+    """
+    name = shown_as or str(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        msg = f"{name}: cannot tell its format from its ending; use one of {', '.join(_READERS)}"
+        raise errors.InvalidDataError(msg)
+    return list(reader(_File(_read_text(path, name), name, problems)))
+
+
+def _read_text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{name}: is not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise errors.InvalidDataError(msg) from None
+    except OSError as error:
+        msg = f"{name}: cannot be read: {error.strerror}"
+        raise errors.InvalidDataError(msg) from error
+
+
+def _read_json_lines(file: _File) -> Iterator[Record]:
+    # Not splitlines(): JSON strings may hold U+2028 and other characters which that takes for line ends.
+    for line, row in enumerate(file.text.split("\n"), start=1):
+        if not row.strip():
+            continue
+        try:
+            value = json.loads(row)
+        except (ValueError, RecursionError):
+            file.object_to(line, "is not JSON")
+            continue
+        yield from _record(file, line, value)
+
+
+def _record(file: _File, line: int, value: object) -> Iterator[Record]:
+    if isinstance(value, dict):
+        yield Record(line=line, fields=value)
+    else:
+        file.object_to(line, 'is not an object such as {"text": ..., "intent": ...}')
+
+
+def _read_json(file: _File) -> Iterator[Record]:
+    try:
+        content = json.loads(file.text)
+    except (ValueError, RecursionError) as error:
+        yield from _read_broken_json(file, error)
+        return
+    if isinstance(content, list):
+        yield from _elements(file, file.text.index("["))
+    elif (start := _RASA_JSON_LIST.search(file.text)) and "rasa_nlu_data" in content:
+        yield from _elements(file, start.end())
+    else:
+        yield from _record(file, 1, content)
+
+
+def _read_broken_json(file: _File, error: Exception) -> Iterator[Record]:
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        yield from _read_json_lines(file)
+        return
+    file.object_to(getattr(error, "lineno", 1), f"is not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+
+
+def _elements(file: _File, start: int) -> Iterator[Record]:
+    """Walk a JSON list that is known to be well-formed, to learn on which line each element begins."""
+    decoder = json.JSONDecoder()
+    line, seen, at = 1, 0, start + 1
+    while True:
+        at = _end(_BETWEEN_ELEMENTS.match(file.text, at), at)
+        if file.text[at] == "]":
+            return
+        line, seen = line + file.text.count("\n", seen, at), at
+        value, at = decoder.raw_decode(file.text, at)
+        yield from _record(file, line, value)
+
+
+def _end(match: re.Match[str] | None, otherwise: int) -> int:
+    return match.end() if match else otherwise
+
+
+def _read_csv(file: _File) -> Iterator[Record]:
+    rows = csv.reader(StringIO(file.text, newline=""), strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for row in rows:
+            if header is None:
+                header = [column.strip().lower() for column in row]
+                if not {"text", "intent"} <= set(header):
+                    file.object_to(1, "the header must name the columns text,intent")
+                    return
+            elif len(row) > len(header):
+                file.object_to(
+                    line, "has more columns than the header; put a text with commas into double quotes"
+                )
+            elif row:
+                yield Record(line=line, fields=dict(zip(header, row, strict=False)))
+            line = rows.line_num + 1
+    except csv.Error as error:
+        file.object_to(line, f"is not CSV: {error}")
+
+
+def _read_rasa_yaml(file: _File) -> Iterator[Record]:
+    try:
+        import yaml  # noqa: PLC0415 - a thin install has no PyYAML and reads the other formats
+    except ImportError:
+        msg = f"{file.name}: reading YAML needs PyYAML; install pointsman[workers]"
+        raise errors.InvalidDataError(msg) from None
+    try:
+        root = yaml.compose(file.text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        file.object_to(
+            mark.line + 1 if mark else 1, f"is not YAML: {getattr(error, 'problem', 'nested too deeply')}"
+        )
+        return
+    entries = _mapping(root).get("nlu")
+    if entries is None or not isinstance(entries.value, list):
+        file.object_to(1, "has no list `nlu:`, as Rasa's training data does")
+        return
+    for entry in entries.value:
+        yield from _rasa_intent(file, _mapping(entry))
+
+
+def _mapping(node: Any) -> dict[str, Any]:  # noqa: ANN401 - PyYAML's nodes are not importable without PyYAML
+    """Give a YAML mapping's nodes by name; of anything else, nothing."""
+    if node is None or node.id != "mapping":
+        return {}
+    return {key.value: value for key, value in node.value if isinstance(key.value, str)}
+
+
+def _rasa_intent(file: _File, entry: Mapping[str, Any]) -> Iterator[Record]:
+    # Synonyms, lookups and regexes stand in the same list.
+    if "intent" not in entry:
+        return
+    examples = entry.get("examples")
+    if examples is None:
+        file.object_to(entry["intent"].start_mark.line + 1, "the intent has no examples")
+        return
+    for line, text in _rasa_examples(file, examples):
+        yield Record(line=line, fields={"intent": entry["intent"].value, "text": _ENTITY.sub(r"\1", text)})
+
+
+def _rasa_examples(file: _File, examples: Any) -> Iterator[tuple[int, str]]:  # noqa: ANN401 - a YAML node, see _mapping
+    if examples.id == "sequence":
+        for item in examples.value:
+            text = _mapping(item).get("text", item)
+            yield text.start_mark.line + 1, text.value if text.id == "scalar" else ""
+        return
+    if examples.id != "scalar":
+        file.object_to(examples.start_mark.line + 1, "the examples are not a list")
+        return
+    # The lines of a block (`examples: |`) begin below the bar.
+    first = examples.start_mark.line + (2 if examples.style == "|" else 1)
+    yield from _listed(file, enumerate(examples.value.split("\n"), start=first))
+
+
+def _listed(file: _File, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for line, row in lines:
+        text = row.strip()
+        if text.startswith("-"):
+            yield line, text[1:].strip()
+        elif text:
+            file.object_to(line, "an example must begin with `- `")
+
+
+_READERS: Mapping[str, Callable[[_File], Iterator[Record]]] = {
+    ".jsonl": _read_json_lines,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".yml": _read_rasa_yaml,
+    ".yaml": _read_rasa_yaml,
+}

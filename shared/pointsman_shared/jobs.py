@@ -1,0 +1,240 @@
+"""What goes over the wire: the request a producer sends and the reply a worker stores.
+
+Both are columnar. A message carries many jobs, and whatever is done once per text is the price of the whole
+system; so texts, users and answers travel as columns, and a column becomes objects (`Outcome`) only when a
+caller asks for them. The JSON Schemas in `docs/schemas/` are generated from these models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pointsman_shared import errors, names
+
+MAX_TEXTS = 2_000
+MAX_TEXT_CHARS = 20_000
+MAX_MESSAGE_CHARS = 4_000_000
+MAX_CUSTOM_ATTRIBUTES = 50
+ANONYMOUS = -1
+
+CustomValue = str | int | float | bool | list[str]
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """Validate what came off the wire, or is about to go onto it.
+
+        Raises:
+            InvalidMessageError: It does not follow the schema. The text of the error never quotes the input.
+        """
+        try:
+            return cls.model_validate(payload)
+        except ValidationError as error:
+            raise errors.InvalidMessageError(describe(error)) from None
+
+
+class User(_Wire):
+    """Whom a job is for: what the feature flag's targeting rules look at."""
+
+    id: Identifier
+    email: str | None = Field(default=None, max_length=320)
+    country: str | None = Field(default=None, max_length=100)
+    custom: dict[str, CustomValue] = Field(default_factory=dict, max_length=MAX_CUSTOM_ATTRIBUTES)
+    """Further attributes, such as `plan`."""
+
+
+class ClassifyRequest(_Wire):
+    """One message of `pointsman.classify`: 1..n texts and the users they belong to."""
+
+    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
+    users: list[User] = Field(default_factory=list, max_length=MAX_TEXTS)
+    """The distinct users of the texts."""
+    user_of: list[int] | None = None
+    """For each text its place in `users`, or -1 for nobody. May be left out when there is at most one user."""
+    batch: Identifier | None = None
+    """The batch whose progress this message counts towards."""
+    include_texts: bool = False
+    """Whether the reply repeats the texts. Pointsman's own client never asks for it: it has them."""
+    submitted_at: float | None = None
+    """When the producer sent it, seconds since the epoch; the wait is measured from here."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.user_of is None:
+            if len(self.users) > 1:
+                msg = "user_of is needed to say which of the users each text belongs to"
+                raise ValueError(msg)
+        elif len(self.user_of) != len(self.texts):
+            msg = f"user_of has {len(self.user_of)} entries for {len(self.texts)} texts"
+            raise ValueError(msg)
+        elif min(self.user_of) < ANONYMOUS or max(self.user_of) >= len(self.users):
+            msg = f"user_of names a user outside -1..{len(self.users) - 1}"
+            raise ValueError(msg)
+        if sum(map(len, self.texts)) > MAX_MESSAGE_CHARS:
+            msg = f"the texts together exceed {MAX_MESSAGE_CHARS} characters; send several messages"
+            raise ValueError(msg)
+        return self
+
+    def user_places(self) -> Sequence[int]:
+        """Give for each text the place of its user, -1 for nobody."""
+        if self.user_of is not None:
+            return self.user_of
+        return [0 if self.users else ANONYMOUS] * len(self.texts)
+
+
+class FlagDecision(_Wire):
+    """What a feature flag said, and enough to explain it later."""
+
+    key: str
+    value: bool | int | float | str
+    variation_id: str | None = None
+    reason: str
+    """`targeting_rule`, `percentage`, `default` (no rule matched), `no_config` or `error`."""
+    etag: str | None = None
+    """The version of the flag configuration."""
+
+
+class Route(_Wire):
+    """The jobs of a message that went the same way: one tier, one model version, one flag decision."""
+
+    tier: str
+    model_version: int
+    flag: FlagDecision
+    intents: list[str]
+    """The labels that `ClassifyReply.ranking` counts in."""
+    inference_ms: float
+    """Time spent classifying this tier's texts of the message, together."""
+
+
+class ClassifyReply(_Wire):
+    """The result of `pointsman.classify`, in columns as long as the request's texts."""
+
+    message_id: str
+    intent: list[str]
+    confidence: list[float]
+    """The calibrated probability of the first intent of the ranking, in [0, 1]."""
+    ranking: list[list[int]]
+    """The likeliest intents, best first, as places in the route's `intents`."""
+    ranking_confidence: list[list[float]]
+    route_of: list[int]
+    """For each text its place in `routes`."""
+    routes: list[Route]
+    wait_ms: float | None = None
+    """From `submitted_at` to dequeue; None where the producer sent no time."""
+    texts: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedIntent:
+    """One line of a ranking: an intent and its calibrated probability."""
+
+    intent: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The answer to one job."""
+
+    job_id: str
+    text: str | None
+    intent: str
+    confidence: float
+    ranking: tuple[RankedIntent, ...]
+    tier: str
+    model_version: int
+    flag: FlagDecision
+    wait_ms: float | None
+    inference_ms: float
+
+
+class StoredReply(BaseModel):
+    """A finished message as it is stored: Celery's own result format."""
+
+    status: str
+    result: ClassifyReply
+
+
+def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
+    """Give one job's outcome.
+
+    Args:
+        reply: What the worker stored.
+        place: The job's place in its message.
+        text: The text that was sent, or None to leave it out.
+    """
+    route = reply.routes[reply.route_of[place]]
+    return Outcome(
+        job_id=names.job_id(reply.message_id, place),
+        text=text,
+        intent=reply.intent[place],
+        confidence=reply.confidence[place],
+        ranking=tuple(
+            RankedIntent(intent=route.intents[label], confidence=share)
+            for label, share in zip(reply.ranking[place], reply.ranking_confidence[place], strict=True)
+        ),
+        tier=route.tier,
+        model_version=route.model_version,
+        flag=route.flag,
+        wait_ms=reply.wait_ms,
+        inference_ms=route.inference_ms,
+    )
+
+
+class ModelsQuery(_Wire):
+    """One message of `pointsman.models`: a question to the registry."""
+
+    action: Literal["list", "show"]
+    tier: Identifier | None = None
+    """Left out, `list` answers for every declared tier."""
+    version: int | None = Field(default=None, ge=1)
+    """For `show`; left out, the champion is shown."""
+
+
+class TrainRequest(_Wire):
+    """One message of `pointsman.train`."""
+
+    tier: Identifier
+    requested_by: Identifier = "anonymous"
+    promote: bool = True
+    """Whether a version that passes the tier's checks becomes the champion."""
+
+
+class TrainProgress(_Wire):
+    """What a training run says of itself while it runs: Celery's `PROGRESS` state."""
+
+    tier: str
+    stage: str
+    fraction: float
+
+
+class TrainReply(_Wire):
+    """The result of `pointsman.train`."""
+
+    tier: str
+    version: int
+    promoted: bool
+    reasons: list[str]
+    """Why it was not promoted; empty when it was, or when nobody asked."""
+    metrics: dict[str, float]
+    pipeline: str
+    threshold: float
+    duration_s: float
+    warnings: list[str]
+
+
+def describe(error: ValidationError) -> str:
+    """Say where and what, without quoting the input, which may be private."""
+    parts = [
+        f"{'.'.join(map(str, detail['loc'])) or 'message'}: {detail['msg'].removeprefix('Value error, ')}"
+        for detail in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    ]
+    more = error.error_count() - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,63 @@
+"""Every string that goes over the wire: tasks, queues, Redis keys. Each stands here once."""
+
+from typing import Final
+
+CLASSIFY_TASK: Final = "pointsman.classify"
+TRAIN_TASK: Final = "pointsman.train"
+MODELS_TASK: Final = "pointsman.models"
+
+INTERACTIVE_QUEUE: Final = "interactive"
+BULK_QUEUE: Final = "bulk"
+TRAIN_QUEUE: Final = "train"
+# In the order in which a worker looks at them: somebody waits for an interactive job.
+SERVING_QUEUES: Final = (INTERACTIVE_QUEUE, BULK_QUEUE)
+
+TIER_FLAG: Final = "proModel"
+BASE_TIER: Final = "base"
+PRO_TIER: Final = "pro"
+OUT_OF_SCOPE: Final = "out_of_scope"
+
+FLAG_CONFIG_KEY: Final = "pointsman:flags:config"
+
+
+def result_key(message_id: str) -> str:
+    """Name the key of a message's outcome: Celery's own, so that any Celery client can read it."""
+    return f"celery-task-meta-{message_id}"
+
+
+def done_key(message_id: str) -> str:
+    """Name the guard that makes a message's effects happen once."""
+    return f"pointsman:done:{message_id}"
+
+
+def batch_key(batch_id: str) -> str:
+    """Name the hash of a batch's progress counters."""
+    return f"pointsman:batch:{batch_id}"
+
+
+def reply_channel(client_id: str) -> str:
+    """Name the channel on which a client hears that one of its messages is done."""
+    return f"pointsman:reply:{client_id}"
+
+
+def process_key(host: str, pid: int) -> str:
+    """Name the hash in which a worker process says which models and flags it serves."""
+    return f"pointsman:process:{host}:{pid}"
+
+
+def job_id(message_id: str, place: int) -> str:
+    """Name a job: its message and its place in it, so that nothing extra is stored."""
+    return f"{message_id}:{place}"
+
+
+def parse_job_id(job: str) -> tuple[str, int]:
+    """Split a job id into its message id and its place.
+
+    Raises:
+        ValueError: The text is not a job id.
+    """
+    message_id, colon, place = job.rpartition(":")
+    if not colon or not message_id or not place.isdecimal():
+        msg = f"{job!r} is not a job id: expected MESSAGE_ID:PLACE"
+        raise ValueError(msg)
+    return message_id, int(place)

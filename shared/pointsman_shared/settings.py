@@ -1,0 +1,99 @@
+"""Settings, read from the environment once, at a process's start.
+
+Every field can be set as `POINTSMAN_<FIELD>` in upper case. What a field means stands under it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from pointsman_shared import errors, jobs
+
+PREFIX = "POINTSMAN_"
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+class Settings(BaseModel):
+    """The whole configuration of a producer or a worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redis_url: SecretStr = SecretStr(DEFAULT_REDIS_URL)
+    """Outcomes, progress, the flag configuration and, unless `broker_url` is set, the queues.
+    `rediss://` for TLS; a password goes into the URL."""
+    broker_url: SecretStr | None = None
+    """Where the queues are, if not in `redis_url`: any broker Celery supports."""
+    registry_url: str = "models/registry"
+    """Where trained versions are kept: a folder or any fsspec URL."""
+    data_dir: Path = Path("data")
+    """The folder of `tiers.toml` and the training data it names."""
+    flags_file: Path = Path("data/flags.json")
+    """The flag configuration (config JSON v6) that serves when there is no ConfigCat SDK key."""
+    configcat_sdk_key: SecretStr | None = None
+    """The key of the ConfigCat config; without it, `flags_file` serves."""
+    configcat_base_url: str | None = None
+    """Another CDN or a ConfigCat proxy."""
+    configcat_poll_interval_s: int = Field(default=15, ge=1)
+    """How often each worker machine asks ConfigCat for a new configuration."""
+    result_ttl_s: int = Field(default=86_400, ge=60)
+    """How long outcomes stay readable."""
+    visibility_timeout_s: int = Field(default=60, ge=10)
+    """After this long an unacknowledged classification message is delivered again."""
+    train_visibility_timeout_s: int = Field(default=7_200, ge=60)
+    """The same for training messages; longer than the longest training."""
+    train_schedule: dict[str, str] = Field(default_factory=dict)
+    """When beat asks for training: a crontab of five fields per tier, as `base: 0 3 * * *; pro: 30 3 * * *`."""
+    texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)
+    """How many texts bulk work puts into one message."""
+
+    @field_validator("train_schedule", mode="before")
+    @classmethod
+    def _split_schedule(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        entries = [entry.partition(":") for entry in value.split(";") if entry.strip()]
+        if any(not times.strip() for _, _, times in entries):
+            msg = "expected TIER: CRONTAB, several separated by ';'"
+            raise ValueError(msg)
+        return {tier.strip(): times.strip() for tier, _, times in entries}
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from the environment.
+
+        Raises:
+            SettingsError: A value cannot be used. The value is not quoted: it may be a secret.
+        """
+        environ = os.environ if environ is None else environ
+        values = {
+            field: environ[name]
+            for field in cls.model_fields
+            if (name := PREFIX + field.upper()) in environ and environ[name]
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            msg = "; ".join(
+                f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg']}"
+                for detail in error.errors(include_url=False, include_input=False)
+            )
+            raise errors.SettingsError(msg) from None
+
+    def environ(self) -> dict[str, str]:
+        """Give the environment variables that reproduce these settings in another process."""
+        return {
+            PREFIX + field.upper(): _shown(value)
+            for field in type(self).model_fields
+            if (value := getattr(self, field)) is not None
+        }
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {entry}" for name, entry in value.items())
+    return str(value)

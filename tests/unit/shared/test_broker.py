@@ -1,0 +1,31 @@
+"""The Celery configuration both ends share."""
+
+import pytest
+
+from pointsman_shared import broker
+from pointsman_shared.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://h/0", "redis://h/0"),
+        ("rediss://:pw@h/0", "rediss://:pw@h/0?ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_ca_certs=/ca.pem", "rediss://h/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_a_tls_servers_certificate_is_checked_unless_the_url_says_otherwise(url: str, expected: str) -> None:
+    assert broker.verified(url) == expected
+
+
+def test_a_broker_that_is_not_redis_gets_no_options_of_the_redis_transport() -> None:
+    settings = Settings.from_env({"POINTSMAN_BROKER_URL": "amqp://h"})
+    configuration = broker.configuration(settings)
+    assert configuration["broker_url"] == "amqp://h"
+    assert configuration["result_backend"] == settings.redis_url.get_secret_value()
+    assert configuration["broker_transport_options"] == {}
+
+
+def test_only_json_is_read() -> None:
+    assert broker.configuration(Settings())["accept_content"] == ["json"]

@@ -1,0 +1,42 @@
+"""Settings from the environment."""
+
+import pytest
+
+from pointsman_shared import errors
+from pointsman_shared.settings import Settings
+
+
+def test_settings_survive_the_trip_to_another_process() -> None:
+    environ = {
+        "POINTSMAN_REDIS_URL": "redis://:secret@127.0.0.1:7000/1",
+        "POINTSMAN_TRAIN_SCHEDULE": "base: 0 3 * * *; pro: 30 3 * * 1-5",
+        "POINTSMAN_RESULT_TTL_S": "120",
+    }
+    settings = Settings.from_env(environ)
+    assert settings.train_schedule == {"base": "0 3 * * *", "pro": "30 3 * * 1-5"}
+    assert Settings.from_env(settings.environ()) == settings
+
+
+def test_an_unset_or_empty_variable_means_the_default() -> None:
+    assert Settings.from_env({"POINTSMAN_REDIS_URL": "", "PATH": "/bin"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POINTSMAN_RESULT_TTL_S", "soon"),
+        ("POINTSMAN_TEXTS_PER_MESSAGE", "0"),
+        ("POINTSMAN_TRAIN_SCHEDULE", "base"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(errors.SettingsError, match=name):
+        Settings.from_env({name: value})
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.from_env(
+        {"POINTSMAN_CONFIGCAT_SDK_KEY": "secret-key", "POINTSMAN_REDIS_URL": "redis://:pw@h/0"}
+    )
+    assert "secret-key" not in repr(settings)
+    assert "pw" not in repr(settings)
