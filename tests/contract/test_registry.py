@@ -1,0 +1,326 @@
+"""One suite over the registry in a folder and in fsspec's memory."""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pytest
+import skops.io
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
+
+from pointsman_models import card as cards
+from pointsman_models import model_file
+from pointsman_models.card import Card
+from pointsman_models.registry import Registry
+from pointsman_shared import errors, names
+from tests.support import tiny
+
+PIPELINE = tiny.fitted((*tiny.BASE_INTENTS, names.OUT_OF_SCOPE))
+ANSWERS = tiny.make_classifier().classify(["hi", "bye"])
+SELF_TEST = tuple(
+    cards.SelfTest(text=text, intent=intent, confidence=confidence)
+    for text, intent, confidence in zip(("hi", "bye"), ANSWERS.intent, ANSWERS.confidence, strict=True)
+)
+
+
+def make_card(**changes: Any) -> Card:
+    values: dict[str, Any] = {
+        "tier": "base",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "requested_by": "marge",
+        "duration_s": 1.0,
+        "pipeline": "words",
+        "parameters": {"c": 1.0},
+        "intents": tiny.BASE_INTENTS,
+        "classes": tuple(PIPELINE.classes_.tolist()),
+        "temperature": 3.0,
+        "threshold": 0.3,
+        "metrics": {"macro_f1": 0.9},
+        "per_intent": {},
+        "data": (),
+        "examples": {},
+        "seed": 0,
+        "libraries": cards.library_versions(),
+        "self_test": SELF_TEST,
+    }
+    return Card(**{**values, **changes})
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        yield str(tmp_path / "not" / "yet" / "there")
+        return
+    yield "memory://registry"
+    fsspec.filesystem("memory").rm("/registry", recursive=True)
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    opened = Registry(url)
+    yield opened
+    # So that the memory always has something to remove.
+    opened.save("last", PIPELINE, make_card(tier="last"))
+
+
+class Store:
+    """Reaches past the registry, as a disk fault or an intruder would."""
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.url_to_fs(url)
+
+    def read(self, path: str) -> bytes:
+        content: bytes = self._fs.cat_file(f"{self._root}/{path}")
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        self._fs.pipe_file(f"{self._root}/{path}", content)
+
+    def remove(self, path: str) -> None:
+        self._fs.rm(f"{self._root}/{path}")
+
+    def swap_model(self, content: bytes) -> None:
+        """Replace base's first model, and its digest on the card as well."""
+        self.write("base/1/model.skops", content)
+        card = json.loads(self.read("base/1/card.json"))
+        card["files"]["model.skops"] = cards.digest(content).model_dump()
+        self.write("base/1/card.json", json.dumps(card).encode())
+
+
+@pytest.fixture
+def store(url: str) -> Store:
+    return Store(url)
+
+
+def refusal(registry: Registry, version: int = 1) -> str:
+    with pytest.raises(errors.RegistryError) as caught:
+        registry.load_classifier("base", version)
+    return str(caught.value)
+
+
+def test_an_untrained_tier_has_nothing(registry: Registry) -> None:
+    assert registry.versions("base") == []
+    assert registry.champion("base") is None
+    assert registry.history("base") == []
+
+
+def test_what_was_saved_is_loaded_again_and_scores_the_same(registry: Registry) -> None:
+    saved = registry.save("base", PIPELINE, make_card())
+    pipeline, card = registry.load("base", saved.version)
+    texts = ["hi there", "when do you close", "", "parcel"]
+    assert pipeline.decision_function(texts).tolist() == PIPELINE.decision_function(texts).tolist()
+    assert card == saved
+    assert card.files["model.skops"].size > 0
+
+
+def test_the_serving_form_answers_as_when_it_was_trained(registry: Registry) -> None:
+    registry.save("base", PIPELINE, make_card())
+    classifier = registry.load_classifier("base", 1)
+    assert (classifier.tier, classifier.version, classifier.intents) == ("base", 1, tiny.BASE_INTENTS)
+    assert classifier.classify(["hi"]) == tiny.make_classifier().classify(["hi"])
+
+
+def test_versions_are_numbered_for_each_tier_and_listed_oldest_first(registry: Registry) -> None:
+    for _ in range(11):
+        registry.save("base", PIPELINE, make_card())
+    assert registry.save("pro", PIPELINE, make_card()).version == 1
+    assert registry.versions("base") == list(range(1, 12))
+
+
+def test_many_who_save_at_once_all_get_numbers_of_their_own(url: str, registry: Registry) -> None:
+    def save(_: int) -> int:
+        return Registry(url).save("base", PIPELINE, make_card()).version
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(save, range(16))) == list(range(1, 17))
+    assert registry.versions("base") == list(range(1, 17))
+
+
+def test_a_version_that_was_cut_off_is_not_listed_and_its_number_not_given_again(
+    registry: Registry, store: Store
+) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.remove("base/1/card.json")
+    assert registry.versions("base") == []
+    assert "has no version 1" in refusal(registry)
+    assert registry.save("base", PIPELINE, make_card()).version == 2
+
+
+def test_a_promoted_version_is_the_champion_for_every_reader(url: str, registry: Registry) -> None:
+    for _ in range(2):
+        registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "marge", "first")
+    registry.promote("base", 2, "olek", "better")
+    assert Registry(url).champion("base") == 2
+    assert [
+        (entry.who, entry.what, entry.version, entry.previous, entry.why)
+        for entry in registry.history("base")
+    ] == [
+        ("marge", "champion", 1, None, "first"),
+        ("olek", "champion", 2, 1, "better"),
+    ]
+
+
+def test_rolling_back_is_promoting_the_older_one(registry: Registry) -> None:
+    for _ in range(2):
+        registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 2, "marge", "new")
+    registry.promote("base", 1, "marge", "complaints")
+    assert registry.champion("base") == 1
+    assert registry.history("base")[-1].previous == 2
+
+
+def test_a_candidate_that_is_promoted_is_no_candidate_any_more(registry: Registry) -> None:
+    for _ in range(2):
+        registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "marge", "first")
+    registry.nominate("base", 2, "marge", "try it in the shadow")
+    assert (registry.aliases("base").champion, registry.aliases("base").candidate) == (1, 2)
+    registry.promote("base", 2, "marge", "it won")
+    assert (registry.aliases("base").champion, registry.aliases("base").candidate) == (2, None)
+
+
+def test_only_what_exists_is_promoted(registry: Registry) -> None:
+    registry.save("base", PIPELINE, make_card())
+    with pytest.raises(errors.RegistryError, match=r"has no version 7; it has \[1\]"):
+        registry.promote("base", 7, "marge", "typo")
+    assert (registry.champion("base"), registry.history("base")) == (None, [])
+
+
+def test_a_truncated_model_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.write("base/1/model.skops", store.read("base/1/model.skops")[:-10])
+    assert "bytes in the place of" in refusal(registry)
+
+
+def test_a_model_with_one_changed_byte_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    content = bytearray(store.read("base/1/model.skops"))
+    content[len(content) // 2] ^= 1
+    store.write("base/1/model.skops", bytes(content))
+    assert "SHA-256 differs" in refusal(registry)
+
+
+def test_a_missing_model_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.remove("base/1/model.skops")
+    assert "model.skops is missing" in refusal(registry)
+
+
+class Bomb:
+    """Leaves a trace if anybody unpickles it."""
+
+    exploded: ClassVar[list[int]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Bomb.exploded.append, (1,))
+
+
+def test_a_pickle_in_disguise_is_refused_and_never_run(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.swap_model(pickle.dumps(Bomb()))
+    assert "not a skops file (a pickle is never loaded)" in refusal(registry)
+    assert Bomb.exploded == []
+
+
+def test_a_type_outside_the_allow_list_is_refused_by_name(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.swap_model(skops.io.dumps(Bomb()))
+    assert "types that are not allowed" in refusal(registry)
+    assert "Bomb" in refusal(registry)
+
+
+def test_a_harmless_object_that_is_none_of_our_pipelines_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    other = Pipeline([("features", CountVectorizer()), ("classifier", LinearSVC())])
+    for content in (skops.io.dumps(other.fit(["hi there", "see you"], ["x", "y"])), skops.io.dumps([1, 2])):
+        store.swap_model(content)
+        assert "not one of the pipelines" in refusal(registry)
+
+
+def test_a_zip_archive_that_is_no_model_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("schema.json", "{}")
+    store.swap_model(archive.getvalue())
+    assert "cannot be read" in refusal(registry)
+
+
+def test_a_model_of_other_classes_than_its_card_is_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.swap_model(model_file.write(tiny.fitted(("greeting", "goodbye"))))
+    assert "classes are not those of its card" in refusal(registry)
+
+
+@pytest.mark.parametrize("trained_with", ["1.0.2", "0.24.1"])
+def test_a_version_of_another_scikit_learn_is_refused_and_told_what_to_do(
+    registry: Registry, trained_with: str
+) -> None:
+    libraries = {**cards.library_versions(), "scikit-learn": trained_with}
+    registry.save("base", PIPELINE, make_card(libraries=libraries))
+    assert f"was trained with scikit-learn {trained_with}" in refusal(registry)
+    assert "train the tier again" in refusal(registry)
+
+
+def test_another_patch_release_of_scikit_learn_is_no_obstacle(registry: Registry) -> None:
+    libraries = cards.library_versions()
+    libraries["scikit-learn"] = libraries["scikit-learn"].rpartition(".")[0] + ".99"
+    registry.save("base", PIPELINE, make_card(libraries=libraries))
+    assert registry.load_classifier("base", 1).version == 1
+
+
+def test_a_model_that_answers_otherwise_than_when_it_was_trained_is_refused(registry: Registry) -> None:
+    wrong = cards.SelfTest(text="hi", intent="goodbye", confidence=0.9)
+    registry.save("base", PIPELINE, make_card(self_test=(wrong,)))
+    assert "answers 'hi' with greeting" in refusal(registry)
+
+
+def test_damaged_cards_and_aliases_are_refused(registry: Registry, store: Store) -> None:
+    registry.save("base", PIPELINE, make_card())
+    store.write("base/1/card.json", b'{"tier": "base"')
+    assert "card.json is damaged" in refusal(registry)
+    store.write("base/aliases.json", b"")
+    with pytest.raises(errors.RegistryError, match=r"aliases\.json is damaged"):
+        registry.champion("base")
+
+
+def test_the_card_of_another_version_is_refused(registry: Registry, store: Store) -> None:
+    for _ in range(2):
+        registry.save("base", PIPELINE, make_card())
+    store.write("base/1/card.json", store.read("base/2/card.json"))
+    assert "is the card of base 2" in refusal(registry)
+
+
+def test_fields_of_a_newer_pointsman_are_read_past(registry: Registry, store: Store) -> None:
+    saved = registry.save("base", PIPELINE, make_card())
+    newer = {**json.loads(store.read("base/1/card.json")), "drift": {"psi": 0.1}}
+    store.write("base/1/card.json", json.dumps(newer).encode())
+    assert registry.card("base", 1) == saved
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "a/b", ".hidden"])
+def test_a_tier_name_cannot_lead_out_of_the_registry(registry: Registry, name: str) -> None:
+    with pytest.raises(errors.UnknownTierError):
+        registry.champion(name)
+
+
+def test_a_url_that_nothing_can_open_is_a_matter_of_settings() -> None:
+    with pytest.raises(errors.SettingsError, match="registry URL"):
+        Registry("nosuchprotocol://somewhere")
+
+
+def test_a_folder_holds_no_leftovers_of_replaced_files(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path))
+    registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "marge", "first")
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"base/1/model.skops", "base/1/card.json", "base/aliases.json", "base/history.jsonl"}
