@@ -1,0 +1,35 @@
+"""The embedded Redis as the launcher runs it: it answers, and it remembers after it was killed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pointsman_producer import ports, redis_server
+from pointsman_producer.supervisor import Program, Supervisor
+from tests.support.deadlines import eventually
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    supervisor = Supervisor(lambda *_: None, first_delay_s=0.05)
+    yield supervisor
+    supervisor.stop()
+
+
+def test_what_was_queued_is_there_after_redis_was_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+    port, folder = ports.free_port(), tmp_path / "a folder"
+    folder.mkdir()
+    command = redis_server.command(redis_server.find_binary(), port=port, folder=folder)
+    keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
+    redis_server.wait_until_it_answers(port, alive=lambda: keeper.alive)
+    with Redis.from_url(redis_server.url(port)) as redis:
+        redis.lpush("bulk", "a job")
+        # Written, if not yet synced: that is enough for a kill of the process.
+        os.kill(keeper.pid or 0, 9)
+        eventually(lambda: keeper.restarts == 1, "a second start")
+        redis_server.wait_until_it_answers(port, alive=lambda: True)
+        assert redis.lrange("bulk", 0, -1) == [b"a job"]
+        assert not ports.is_free(port)

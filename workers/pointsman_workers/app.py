@@ -1,0 +1,35 @@
+"""The serving application: `celery -A pointsman_workers.app worker`.
+
+An ordinary Celery worker for the queues `interactive` and `bulk`. Both tiers are loaded before the pool forks.
+"""
+
+from typing import Any
+
+from celery import signals
+
+from pointsman_workers import celery_settings, composition, schedule, tasks
+
+app = celery_settings.make_serving_app(composition.settings())
+app.conf.beat_schedule = schedule.entries(composition.settings())
+tasks.register_serving(app)
+
+
+@signals.worker_init.connect
+def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.load_before_fork()
+    composition.start_flag_poller()
+
+
+@signals.worker_process_init.connect
+def _prepare_child(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.process()
+
+
+@signals.worker_process_shutdown.connect
+def _leave(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.process().close()
+
+
+@signals.worker_shutdown.connect
+def _close_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.stop_flag_poller()

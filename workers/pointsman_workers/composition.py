@@ -1,0 +1,121 @@
+"""The composition root: the one place where a process gets its parts.
+
+Nothing is built at import. A worker's parent loads the tiers before it forks, so that its children share the memory;
+what may not cross a fork (connections, threads, the flag client) each process builds for itself, once.
+"""
+
+import functools
+import gc
+import os
+import socket
+from dataclasses import dataclass
+
+from pointsman_models import tiers
+from pointsman_models.registry import Registry
+from pointsman_shared.settings import Settings
+from pointsman_workers.flag_sources import ConfigSource, FileSource, StoreSource
+from pointsman_workers.flags import ConfigCatFlags, FlagPoller
+from pointsman_workers.ledger import RedisLedger
+from pointsman_workers.library import Library
+from pointsman_workers.residents import Residents
+from pointsman_workers.retraining import Retraining
+from pointsman_workers.upkeep import Upkeep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """The parts of one serving process."""
+
+    ledger: RedisLedger
+    flags: ConfigCatFlags
+    residents: Residents
+    upkeep: Upkeep
+
+    def close(self) -> None:
+        """Stop the thread, say goodbye."""
+        self.upkeep.stop()
+        self.flags.close()
+        self.ledger.forget_process(socket.gethostname(), os.getpid())
+
+
+# What a parent loaded; its children find it here after the fork.
+_inherited: Residents | None = None
+
+
+@functools.cache
+def settings() -> Settings:
+    """Read the settings once."""
+    return Settings.from_env()
+
+
+def declared_tiers() -> dict[str, tiers.Tier]:
+    """Read which tiers there are."""
+    return tiers.load(settings().data_dir / "tiers.toml")
+
+
+def load_before_fork() -> None:
+    """Load every tier's champion, then keep the collector away from it, so that its pages stay shared."""
+    global _inherited  # noqa: PLW0603  a fork hands over nothing but what the process already holds
+    _inherited = Residents(Registry(settings().registry_url), declared_tiers())
+    _inherited.refresh()
+    gc.collect()
+    gc.freeze()
+
+
+@functools.cache
+def flag_poller() -> FlagPoller:
+    """Give the one client that asks ConfigCat for configurations, in a worker's parent."""
+    return FlagPoller(settings(), ledger())
+
+
+def start_flag_poller() -> None:
+    """Start asking ConfigCat; without an SDK key a file serves, and nobody is asked."""
+    if settings().configcat_sdk_key is not None:
+        flag_poller().start()
+
+
+def stop_flag_poller() -> None:
+    """Stop asking ConfigCat."""
+    if settings().configcat_sdk_key is not None:
+        flag_poller().close()
+
+
+def process() -> Process:
+    """Give this process its parts, building them at the first call after a fork."""
+    return _process_of(os.getpid())
+
+
+def ledger() -> RedisLedger:
+    """Give this process its connection to the ledger."""
+    return _ledger_of(os.getpid())
+
+
+def library() -> Library:
+    """Give the registry's reading side."""
+    return Library(Registry(settings().registry_url), declared_tiers())
+
+
+def trainer() -> Retraining:
+    """Give the training side."""
+    return Retraining(Registry(settings().registry_url), declared_tiers())
+
+
+@functools.cache
+def _ledger_of(_pid: int) -> RedisLedger:
+    return RedisLedger.connect(settings())
+
+
+@functools.lru_cache(maxsize=1)
+def _process_of(pid: int) -> Process:
+    residents = Residents(Registry(settings().registry_url), declared_tiers(), inherited=_inherited)
+    residents.refresh()
+    flags = ConfigCatFlags(_config_source())
+    upkeep = Upkeep(residents, flags, _ledger_of(pid))
+    upkeep.start()
+    return Process(ledger=_ledger_of(pid), flags=flags, residents=residents, upkeep=upkeep)
+
+
+def _config_source() -> ConfigSource:
+    if settings().configcat_sdk_key is None:
+        return FileSource(settings().flags_file)
+    return StoreSource(ledger())

@@ -1,0 +1,45 @@
+"""What ConfigCat's SDK may write into the log: that it cannot fetch, once, and no more.
+
+Knows the SDK's logger by its name and its events by their numbers; imports nothing of it.
+"""
+
+import logging
+from typing import Final
+
+# The SDK's numbers for: cannot fetch (11xx), cannot read or write the cache (22xx).
+_FETCH_EVENTS: Final = frozenset({1100, 1101, 1102, 1103, 1104, 2200, 2201})
+
+
+class FetchFailures(logging.Filter):
+    """Lets through one line for each kind of fetch failure, without its traceback, and nothing else.
+
+    What the SDK logs of an evaluation quotes the user's attributes and comes once per evaluation; the traceback of
+    a failed request quotes the URL, which holds the SDK key.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the record may be logged, and take its traceback off."""
+        event = getattr(record, "event_id", 0)
+        if event not in _FETCH_EVENTS or event in self._seen:
+            return False
+        self._seen.add(event)
+        record.exc_info = record.exc_text = None
+        return True
+
+    def clear(self) -> None:
+        """Start anew after a success."""
+        self._seen.clear()
+
+
+FETCH_FAILURES: Final = FetchFailures()
+
+
+def quieten() -> None:
+    """Hold the SDK's logger back, whatever level the application gives it later."""
+    sdk_logger = logging.getLogger("configcat")
+    sdk_logger.addFilter(FETCH_FAILURES)
+    sdk_logger.setLevel(logging.ERROR)
