@@ -1,0 +1,20 @@
+"""The asking: clients, transcript files, the command line, the local launcher. Never loads a model."""
+
+from pointsman_producer.client import Client
+from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
+from pointsman_shared.errors import PointsmanError
+from pointsman_shared.jobs import ClassifyReply, ClassifyRequest, FlagDecision, Outcome, RankedIntent, User
+
+__all__ = [
+    "ClassifyReply",
+    "ClassifyRequest",
+    "Client",
+    "FlagDecision",
+    "Handle",
+    "MessageHandle",
+    "Outcome",
+    "PointsmanError",
+    "RankedIntent",
+    "TaskHandle",
+    "User",
+]

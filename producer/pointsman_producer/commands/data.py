@@ -1,0 +1,135 @@
+"""`pointsman data`: what a team brings along, made ready for Pointsman."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from pointsman_producer import writers
+from pointsman_producer.commands import edge
+from pointsman_shared import errors, utterances
+
+SHOWN_FINDINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition:
+    """The lines on which the same text stands, and the intents it has there."""
+
+    lines: list[int]
+    intents: list[str]
+
+    @property
+    def is_contradiction(self) -> bool:
+        """Say whether the lines disagree."""
+        return len(self.intents) > 1
+
+
+def repetitions(read: Sequence[utterances.Utterance]) -> Iterator[Repetition]:
+    """Find the texts that stand more than once, whatever their case and spacing."""
+    by_text: dict[str, list[utterances.Utterance]] = {}
+    for utterance in read:
+        by_text.setdefault(" ".join(utterance.text.casefold().split()), []).append(utterance)
+    for same in by_text.values():
+        if len(same) > 1:
+            yield Repetition(
+                lines=[utterance.line for utterance in same],
+                intents=list(dict.fromkeys(utterance.intent for utterance in same)),
+            )
+
+
+@click.group()
+def data() -> None:
+    """Look at training data and transcripts."""
+
+
+@data.command(
+    "import",
+    epilog="""\b
+Examples:
+  pointsman data import classification_data.json -o data/utterances/mine.jsonl
+  pointsman data import nlu.yml
+""",
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the utterances go. [default: FILE with the ending .jsonl]",
+)
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@edge.json_option
+def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:
+    """Convert labelled utterances to JSON lines of {"text", "intent"}.
+
+    FILE is a JSON list, JSON lines, CSV (text,intent) or Rasa NLU YAML. Texts that stand twice are kept, and
+    named with their lines; so are those with contradictory intents.
+    """
+    out = out or file.with_suffix(".jsonl")
+    _check(file, out, force=force)
+    read = utterances.read(file)
+    _write(read, out)
+    found = list(repetitions(read))
+    if as_json:
+        edge.emit(_facts(out, read, found))
+    else:
+        _show(out, read, found)
+
+
+def _check(file: Path, out: Path, *, force: bool) -> None:
+    if out.exists() and file.exists() and out.samefile(file):
+        msg = f"{out} would be overwritten: name another file with -o"
+        raise errors.InvalidDataError(msg)
+    if out.exists() and not force:
+        msg = f"{out} exists: --force replaces it"
+        raise errors.InvalidDataError(msg)
+
+
+def _write(read: Sequence[utterances.Utterance], out: Path) -> None:
+    new = writers.staged(out)
+    try:
+        with closing(writers.JsonLinesTable(new)) as table:
+            for utterance in read:
+                table.write({"text": utterance.text, "intent": utterance.intent})
+        writers.publish(new, out)
+    except OSError as error:
+        msg = f"{out} cannot be written: {error.strerror}"
+        raise errors.InvalidDataError(msg) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _facts(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> dict[str, object]:
+    return {
+        "out": str(out),
+        "utterances": len(read),
+        "intents": dict(Counter(utterance.intent for utterance in read).most_common()),
+        "duplicates": [
+            {"lines": same.lines, "intent": same.intents[0]} for same in found if not same.is_contradiction
+        ],
+        "contradictions": [
+            {"lines": same.lines, "intents": same.intents} for same in found if same.is_contradiction
+        ],
+    }
+
+
+def _show(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> None:
+    intents = len({utterance.intent for utterance in read})
+    edge.out.print(f"{len(read)} utterances of {intents} intents are in {escape(str(out))}")
+    contradictions = [same for same in found if same.is_contradiction]
+    duplicates = [same for same in found if not same.is_contradiction]
+    _list("contradictory", contradictions, "the same text is")
+    _list("duplicate", duplicates, "the same text is always")
+
+
+def _list(kind: str, found: Sequence[Repetition], what: str) -> None:
+    for same in found[:SHOWN_FINDINGS]:
+        lines, intents = ", ".join(map(str, same.lines)), " and ".join(same.intents)
+        edge.say(f"[yellow]{kind}[/] lines {lines}: {what} {escape(intents)}")
+    if len(found) > SHOWN_FINDINGS:
+        edge.say(f"[yellow]{kind}[/] and {len(found) - SHOWN_FINDINGS} more; --json lists all")

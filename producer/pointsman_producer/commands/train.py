@@ -1,0 +1,140 @@
+"""`pointsman train`: a training run through the queue, with its progress."""
+
+import concurrent.futures
+import contextlib
+import getpass
+import time
+from collections.abc import Iterator, Mapping
+
+import click
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pointsman_producer.client import Client
+from pointsman_producer.commands import edge
+from pointsman_producer.handles import TaskHandle
+from pointsman_shared import jobs, names
+
+POLL_S = 0.3
+ANSWER_TIMEOUT_S = 30.0
+SHOWN_METRICS = ("macro_f1", "accuracy", "out_of_scope_recall", "ece", "golden", "golden_failed")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pointsman train base
+  pointsman train pro --no-promote --json
+"""
+)
+@click.argument("tier")
+@click.option(
+    "--promote/--no-promote", default=True, show_default=True, help="Whether a good version starts serving."
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=1),
+    default=3600.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
+@edge.json_option
+def train(*, tier: str, promote: bool, timeout_s: float, as_json: bool) -> None:
+    """Train TIER and wait for the result.
+
+    The run is done by a trainer; interrupting this command does not stop it.
+    """
+    with edge.connected() as client, _explained_interrupt():
+        reply = train_and_wait(client, tier, promote=promote, timeout_s=timeout_s)
+    if as_json:
+        edge.emit(reply)
+    else:
+        show(reply, asked_to_promote=promote)
+
+
+@contextlib.contextmanager
+def _explained_interrupt() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        edge.say("the run goes on without you; see it later with `pointsman models list`")
+        raise
+
+
+def train_and_wait(
+    client: Client, tier: str, *, promote: bool = True, timeout_s: float = 3600.0
+) -> jobs.TrainReply:
+    """Train a tier and show its progress on stderr until it is done.
+
+    Raises:
+        ResultTimeoutError: It is not done in time, or no trainer took it.
+    """
+    handle = client.train(tier, requested_by=_myself(), promote=promote)
+    deadline = time.monotonic() + timeout_s
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=edge.err, transient=True, disable=not edge.err.is_terminal) as bar:
+        shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
+        while not _is_done(handle) and time.monotonic() < deadline:
+            if progress := handle.progress():
+                bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
+    return handle.result(max(0.0, deadline - time.monotonic()))
+
+
+def missing_tiers(client: Client) -> list[str]:
+    """Ask the registry which of the tiers that the flag chooses between has no champion.
+
+    Raises:
+        ResultTimeoutError: No serving worker answered.
+    """
+    champions = {
+        version["tier"] for version in client.models("list").result(ANSWER_TIMEOUT_S) if version["champion"]
+    }
+    return [tier for tier in (names.BASE_TIER, names.PRO_TIER) if tier not in champions]
+
+
+def _myself() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id that has no name.
+        return "pointsman"
+
+
+def _is_done(handle: TaskHandle[jobs.TrainReply]) -> bool:
+    return bool(concurrent.futures.wait([handle.future], timeout=POLL_S).done)
+
+
+def show(reply: jobs.TrainReply, *, asked_to_promote: bool = True) -> None:
+    """Print a training run's result for a person."""
+    edge.out.print(
+        f"[bold]{escape(reply.tier)}[/] version {reply.version}, trained in {reply.duration_s:.1f} s"
+    )
+    edge.out.print(f"  pipeline  {escape(reply.pipeline)}, threshold {reply.threshold:.2f}")
+    edge.out.print(f"  metrics   {escape(shown_metrics(reply.metrics))}")
+    edge.out.print(f"  serving   {escape(_promotion(reply, asked_to_promote=asked_to_promote))}")
+    for warning in reply.warnings:
+        edge.say(f"[yellow]warning[/] {escape(warning)}")
+
+
+def shown_metrics(metrics: Mapping[str, float]) -> str:
+    """Give the figures that matter most in one line; `--json` has all."""
+    return ", ".join(f"{name} {figure(metrics[name])}" for name in SHOWN_METRICS if name in metrics)
+
+
+def figure(value: float) -> str:
+    """Show a count without and a share with decimals."""
+    return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
+
+
+def _promotion(reply: jobs.TrainReply, *, asked_to_promote: bool) -> str:
+    if reply.promoted:
+        return "yes: it is the champion now, and workers take it over within seconds"
+    if not asked_to_promote:
+        return "no: nobody asked for it"
+    return f"no: {'; '.join(reply.reasons) or 'it was not promoted'}"

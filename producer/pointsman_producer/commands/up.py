@@ -1,0 +1,139 @@
+"""`pointsman up`: the whole deployment on this machine, until Ctrl-C."""
+
+import os
+import threading
+
+import click
+from pydantic import BaseModel
+
+from pointsman_producer import launcher, local, redis_server
+from pointsman_producer.client import Client
+from pointsman_producer.commands import edge
+from pointsman_producer.commands import train as training
+from pointsman_producer.interrupts import Interrupts
+from pointsman_producer.launcher import Deployment
+from pointsman_producer.tidy_log import TidyLog
+from pointsman_shared.settings import Settings
+
+
+class Place(BaseModel):
+    """Where the deployment is."""
+
+    redis_url: str
+    flower_url: str | None
+    workers: int
+
+
+@click.command(
+    epilog="""\b
+Ctrl-C (or SIGTERM) stops all processes cleanly, exit code 0; a second one kills them, exit code 130.
+With POINTSMAN_REDIS_URL set, that Redis is used and none is started.
+
+\b
+Examples:
+  pointsman up
+  pointsman up --workers 4 --train
+  pointsman up --redis-port 6391 --no-flower
+"""
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=launcher.DEFAULT_WORKERS,
+    show_default=True,
+    help="Serving processes.",
+)
+@click.option(
+    "--redis-port",
+    type=click.IntRange(1, 65535),
+    default=redis_server.DEFAULT_PORT,
+    show_default=True,
+    help="Port of the embedded Redis.",
+)
+@click.option("--flower/--no-flower", default=True, show_default=True, help="Whether to start Flower.")
+@click.option(
+    "--flower-port",
+    type=click.IntRange(1, 65535),
+    default=launcher.DEFAULT_FLOWER_PORT,
+    show_default=True,
+    help="Port of Flower.",
+)
+@click.option("--train", "train_missing", is_flag=True, help="Train the tiers that have no model yet.")
+@edge.json_option
+def up(
+    *, workers: int, redis_port: int, flower: bool, flower_port: int, train_missing: bool, as_json: bool
+) -> None:
+    """Run everything on this machine: Redis, workers, trainer, schedule and Flower.
+
+    All of it listens on the loopback interface only. Other commands in this folder find it by themselves.
+    """
+    settings = Settings.from_env()
+    embedded = not os.environ.get(local.REDIS_URL_VARIABLE)
+    if not embedded:
+        edge.require_redis(settings, advice="start it, or unset POINTSMAN_REDIS_URL to have one started here")
+    deployment = Deployment(
+        settings,
+        workers=workers,
+        redis_port=redis_port if embedded else None,
+        flower_port=flower_port if flower and launcher.has_flower() else None,
+        say=TidyLog(edge.err),
+    )
+    run(deployment, train_missing=train_missing, as_json=as_json)
+
+
+def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
+    """Run a deployment until a signal comes."""
+    with Interrupts(deployment.kill) as interrupts:
+        try:
+            deployment.start()
+            deployment.wait_ready()
+            welcome(deployment, train_missing=train_missing, as_json=as_json)
+            wait_for_signal()
+        except KeyboardInterrupt:
+            edge.say("stopping; Ctrl-C again kills what is left")
+        finally:
+            interrupts.ending()
+            deployment.stop()
+        if interrupts.count > 1:
+            raise click.exceptions.Exit(edge.INTERRUPTED)
+    edge.say("stopped")
+
+
+def wait_for_signal() -> None:
+    """Sleep until a signal handler raises."""
+    forever = threading.Event()
+    while True:
+        # A wait with an end lets a signal through on every platform.
+        forever.wait(3600)
+
+
+def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
+    """Say where everything is and what to try next, and train what is missing if asked to."""
+    place = Place(
+        redis_url=local.shown_url(deployment.settings.redis_url.get_secret_value()),
+        flower_url=deployment.flower_url,
+        workers=deployment.workers,
+    )
+    with Client(settings=deployment.settings) as client:
+        missing = training.missing_tiers(client)
+        if train_missing:
+            for tier in missing:
+                training.show(training.train_and_wait(client, tier))
+            missing = training.missing_tiers(client)
+    if as_json:
+        edge.emit(place)
+    tell(place, missing)
+
+
+def tell(place: Place, missing: list[str]) -> None:
+    """Print the welcome for a person."""
+    edge.say()
+    edge.say(f"[bold]Pointsman is up[/] (serving processes: {place.workers}). Ctrl-C stops everything.")
+    edge.say(f"  Redis   {place.redis_url}")
+    edge.say(f"  Flower  {place.flower_url or 'not started'}")
+    edge.say("In another terminal, in this folder:")
+    for tier in missing:
+        edge.say(f"  pointsman train {tier}    [dim](it has no model yet)[/]")
+    edge.say('  pointsman classify "Can I pay you with my Google Pay wallet?" --attr plan=pro')
+    edge.say("  pointsman doctor")
+    edge.say()

@@ -1,0 +1,123 @@
+"""Hearing that messages are done, and fetching their results.
+
+One thread listens on the client's own reply channel, so waiting costs no polling; a slow poll covers what a lost
+connection did not hear.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+from redis import Redis
+from redis.client import PubSub
+from redis.exceptions import RedisError
+
+from pointsman_shared import names
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+POLL_MESSAGES = 200
+_UNFINISHED = (b'"PROGRESS"', b'"STARTED"', b'"RETRY"', b'"PENDING"')
+# A stored result begins with its status, whoever wrote it.
+STATUS_BYTES = 40
+
+
+class Inbox:
+    """Turns message ids into futures of the bytes that were stored for them.
+
+    Safe to share between threads, not across a fork. The thread starts with the first message that is expected.
+    """
+
+    def __init__(self, redis: Redis, client_id: str) -> None:
+        self._redis = redis
+        self._channel = names.reply_channel(client_id)
+        self._waiting: dict[str, Future[bytes]] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def expect(self, message_id: str, future: Future[bytes]) -> None:
+        """Resolve the future when the message is done. To be called before the message is sent.
+
+        Raises:
+            RedisError: The reply channel cannot be subscribed to.
+        """
+        with self._lock:
+            if self._thread is None:
+                self._start()
+            self._waiting[message_id] = future
+
+    def forget(self, message_id: str) -> None:
+        """Stop waiting for a message."""
+        with self._lock:
+            self._waiting.pop(message_id, None)
+
+    def fetch(self, message_id: str) -> bytes | None:
+        """Read what is stored for a message now, finished or not."""
+        stored = self._redis.get(names.result_key(message_id))
+        return stored.encode() if isinstance(stored, str) else stored
+
+    def close(self) -> None:
+        """Stop listening; what is still waited for is cancelled."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2 * POLL_S)
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
+
+    def _start(self) -> None:
+        pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        pubsub.subscribe(self._channel)
+        # Confirmed before anything is sent, so that no reply can come too early to be heard.
+        pubsub.get_message(timeout=5)
+        self._thread = threading.Thread(
+            target=self._listen, args=(pubsub,), name="pointsman-inbox", daemon=True
+        )
+        self._thread.start()
+
+    def _listen(self, pubsub: PubSub) -> None:
+        polled = time.monotonic()
+        while not self._closed.is_set():
+            try:
+                self._resolve(self._hear(pubsub))
+                if time.monotonic() - polled >= POLL_S:
+                    polled = time.monotonic()
+                    self._resolve(list(self._waiting)[:POLL_MESSAGES])
+            except RedisError as error:
+                logger.warning("results are not being heard, trying again: %s", type(error).__name__)
+                self._closed.wait(POLL_S)
+        pubsub.close()
+
+    def _hear(self, pubsub: PubSub) -> list[str]:
+        heard: list[str] = []
+        message = pubsub.get_message(timeout=POLL_S / 2)
+        while message is not None:
+            if message["type"] == "message":
+                heard.append(message["data"].decode())
+            message = pubsub.get_message(timeout=0)
+        return heard
+
+    def _resolve(self, message_ids: Iterable[str]) -> None:
+        wanted = [message_id for message_id in message_ids if message_id in self._waiting]
+        if not wanted:
+            return
+        stored = self._redis.mget([names.result_key(message_id) for message_id in wanted])
+        for message_id, raw in zip(wanted, stored, strict=True):
+            if isinstance(raw, bytes) and is_finished(raw):
+                self._hand_over(message_id, raw)
+
+    def _hand_over(self, message_id: str, raw: bytes) -> None:
+        with self._lock:
+            future = self._waiting.pop(message_id, None)
+        if future is not None and future.set_running_or_notify_cancel():
+            future.set_result(raw)
+
+
+def is_finished(raw: bytes) -> bool:
+    """Say whether a stored result is final, without parsing it."""
+    head = raw[:STATUS_BYTES]
+    return not any(state in head for state in _UNFINISHED)

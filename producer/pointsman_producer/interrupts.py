@@ -1,0 +1,45 @@
+"""What signals do to a command that has programs to stop: the first one asks, the next one insists."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, any further one calls `kill`.
+
+    Args:
+        kill: Ends at once what a clean stop would wait for; called in a thread of its own, since a signal handler
+            may not take locks that the interrupted code holds.
+    """
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self.count = 0
+        self._kill = kill
+        self._ending = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def ending(self) -> None:
+        """Say that the clean stop begins: a signal no longer interrupts it, but makes it short."""
+        self._ending = True
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1 and not self._ending:
+            self._ending = True
+            raise KeyboardInterrupt
+        threading.Thread(target=self._kill, name="kill").start()

@@ -1,0 +1,26 @@
+"""The entry point of `pointsman`: checks that the command line's packages are there, then runs it.
+
+Imports nothing but the standard library itself: a thin install (`pip install pointsman`, for services that submit
+jobs) lacks these packages, and should hear one clear line.
+"""
+
+import importlib
+import importlib.util
+import sys
+
+CLI_PACKAGES = ("click", "orjson", "rich")
+USAGE = 2
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    missing = [package for package in CLI_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        sys.stderr.write(f"pointsman: {', '.join(missing)} missing; pip install 'pointsman[cli]'\n")
+        sys.exit(USAGE)
+    # Found by name at run time, so that the line above can come first.
+    sys.exit(importlib.import_module("pointsman_producer.commands.root").run())
+
+
+if __name__ == "__main__":
+    main()

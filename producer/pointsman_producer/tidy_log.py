@@ -1,0 +1,114 @@
+"""One tidy log out of what several programs print: `HH:MM:SS  name  message`.
+
+Celery, Redis and Flower each put their own time, process and level before a line. Those are taken off; a level that
+somebody should see stays.
+"""
+
+import re
+import threading
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+NAME_WIDTH = 8
+_COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
+_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+
+# 2026-03-02 09:14:05,123 INFO celery.worker: the message
+_WORKER = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) \S+: ?(?P<message>.*)")
+# [2026-03-02 09:14:05,123: INFO/MainProcess] the message
+_CELERY = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+: (?P<level>[A-Z]+)/(?P<process>[^\]]+)\] ?(?P<message>.*)")
+# [I 260302 09:14:05 command:177] the message
+_TORNADO = re.compile(r"\[(?P<level>[DIWEC]) \d{6} [\d:]+ [^\]]*\] ?(?P<message>.*)")
+# 4711:M 02 Mar 2026 09:14:05.123 * the message
+_REDIS = re.compile(
+    r"\d+:(?:[XCSM] \d\d \w{3} \d{4} [\d:.]+|signal-handler \(\d+\)) (?:(?P<level>[.\-*#]) )?(?P<message>.*)"
+)
+# WARNING the message: what the launcher itself says
+_PLAIN = re.compile(r"(?P<level>WARNING|ERROR|CRITICAL) (?P<message>.*)")
+_LEVELS = {"W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
+
+# Redis gives these the level of warnings at every start; on a laptop there is nothing to do about them.
+_REDIS_CEREMONY = re.compile(
+    r"oO0OoO0OoO0Oo|Redis version=|Redis is starting|Configuration loaded|Server initialized|monotonic clock"
+    r"|WARNING.*overcommit|WARNING.*backlog|WARNING.*Transparent Huge|User requested shutdown|Received SIGTERM"
+    r"|Redis is now ready to exit|DB (loaded|saved)|Calling fsync|Saving the final|Increased maximum number of open"
+)
+
+# What Celery and Flower say at every start and stop. Flower asks before the workers listen, and warns of it.
+_CELERY_CEREMONY = re.compile(
+    r"mingle: |sync with |Connected to |Events of group|worker: Hitting Ctrl\+C|Inspect method \w+ failed|\d+ detected, shutting down"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line without its ceremony.
+
+    Attributes:
+        level: `WARNING`, `ERROR` or `CRITICAL`, or nothing.
+        message: What it says.
+    """
+
+    level: str
+    message: str
+
+
+def tidy(raw: str) -> Line | None:
+    """Take a program's own time, process and level off a line; None for a line that is not worth showing."""
+    if not raw.strip():
+        return None
+    if match := _REDIS.match(raw):
+        return _redis(match["level"] or "*", match["message"])
+    if match := _WORKER.match(raw) or _CELERY.match(raw):
+        return _celery(_shown(match["level"]), match["message"])
+    if match := _TORNADO.match(raw):
+        return _celery(_LEVELS.get(match["level"], ""), match["message"])
+    if match := _PLAIN.match(raw):
+        return Line(level=match["level"], message=match["message"])
+    return _celery("", raw)
+
+
+def _celery(level: str, message: str) -> Line | None:
+    if level in ("", "WARNING") and _CELERY_CEREMONY.match(message):
+        return None
+    return Line(level=level, message=message)
+
+
+def _redis(level: str, message: str) -> Line | None:
+    if level in ".-" or _REDIS_CEREMONY.search(message):
+        return None
+    return Line(level="WARNING" if level == "#" else "", message=message)
+
+
+def _shown(level: str) -> str:
+    return level if level in _STYLES else ""
+
+
+class TidyLog:
+    """Prints the lines of several programs, one colour each. Safe to share between threads.
+
+    Args:
+        console: Where to; colours only show on a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._colours: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, raw: str) -> None:
+        """Print one line of a program."""
+        line = tidy(raw)
+        if line is None:
+            return
+        with self._lock:
+            self._console.print(self._styled(name, line), soft_wrap=True)
+
+    def _styled(self, name: str, line: Line) -> Text:
+        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+        level = (f"{line.level} ", _STYLES[line.level]) if line.level else ""
+        now = (time.strftime("%H:%M:%S"), "dim")
+        return Text.assemble(now, "  ", (f"{name:<{NAME_WIDTH}}", colour), "  ", level, line.message)
