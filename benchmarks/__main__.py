@@ -1,0 +1,33 @@
+"""Run the benchmarks: all, or the sections named on the command line."""
+
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from benchmarks import corpus, deployment, latency, memory, throughput
+
+SECTIONS: dict[str, Callable[[Path], None]] = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "memory": memory.run,
+}
+
+
+def main(wanted: list[str]) -> int:
+    """Run the sections and print their tables."""
+    unknown = [name for name in wanted if name not in SECTIONS]
+    if unknown:
+        print(f"no section {', '.join(unknown)}; there are: {', '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    print(f"Python {platform.python_version()}, {psutil.cpu_count()} cores; texts: {corpus.source()}")
+    trained = deployment.trained(corpus.ROOT / "models" / "registry")
+    for name in wanted or SECTIONS:
+        SECTIONS[name](trained)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

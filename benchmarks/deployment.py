@@ -1,0 +1,77 @@
+"""A deployment for the benchmarks: embedded Redis, our workers, a plain Celery worker beside them, a registry."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.corpus import ROOT
+from pointsman_models import tiers, training
+from pointsman_models.registry import Registry
+from pointsman_producer import ports
+from pointsman_producer.launcher import Deployment
+from pointsman_shared.settings import Settings
+
+
+@contextlib.contextmanager
+def running(*, workers: int, trained: Path) -> Iterator[Deployment]:
+    """Run a whole deployment, with versions that were trained before."""
+    settings = Settings(
+        registry_url=str(trained), data_dir=ROOT / "data", flags_file=ROOT / "data" / "flags.json"
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder,
+        Deployment(
+            settings,
+            workers=workers,
+            redis_port=ports.free_port(),
+            beat=False,
+            state_dir=Path(folder),
+            say=lambda *_: None,
+        ) as deployment,
+    ):
+        deployment.wait_ready()
+        yield deployment
+
+
+@contextlib.contextmanager
+def plain_worker(settings: Settings, *, workers: int) -> Iterator[None]:
+    """Run a plain Celery worker on the same Redis."""
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "benchmarks.plain_app",
+        "worker",
+        "-c",
+        str(workers),
+        "-n",
+        "plain@%h",
+    ]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **settings.environ()},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+
+
+def trained(folder: Path) -> Path:
+    """Train both tiers into a folder, unless they are there."""
+    registry = Registry(str(folder))
+    for tier in tiers.load(ROOT / "data" / "tiers.toml").values():
+        if registry.champion(tier.name) is None:
+            print(f"training {tier.name} ...", flush=True)
+            training.train(tier, registry)
+    return folder
