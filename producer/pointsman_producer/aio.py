@@ -135,7 +135,9 @@ class AsyncClient:
         return in_thread(stream.by_message(self._client, heed=heed), leave=left.set)
 
 
-async def in_thread(lists: Generator[list[T], None, None], leave: Callable[[], None]) -> AsyncGenerator[T, None]:
+async def in_thread(
+    lists: Generator[list[T], None, None], leave: Callable[[], None]
+) -> AsyncGenerator[T, None]:
     """Iterate over the items of lists that are made in a thread of their own.
 
     Args:
