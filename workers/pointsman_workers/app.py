@@ -20,6 +20,11 @@ def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carr
     composition.start_flag_poller()
 
 
+@signals.worker_ready.connect
+def _begin(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.start_reconciler()
+
+
 @signals.worker_process_init.connect
 def _prepare_child(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
     composition.process()
@@ -32,4 +37,5 @@ def _leave(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
 
 @signals.worker_shutdown.connect
 def _close_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.stop_reconciler()
     composition.stop_flag_poller()
