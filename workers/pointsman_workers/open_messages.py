@@ -12,7 +12,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import names
+from pointsman_shared import dead_letters, names
 from pointsman_shared.settings import Settings
 from pointsman_workers.ledger import LedgerUnavailableError, connection
 
@@ -65,10 +65,12 @@ class OpenMessages:
 
     Args:
         redis: A connection of its own.
+        letters: Where goes what was no message.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, letters: dead_letters.DeadLetters) -> None:
         self._redis = redis
+        self._letters = letters
         self._queued = redis.register_script(_QUEUED)
         self._taken = redis.register_script(_TAKEN)
         self._republish = redis.register_script(_REPUBLISH)
@@ -76,7 +78,11 @@ class OpenMessages:
     @classmethod
     def connect(cls, settings: Settings) -> "OpenMessages":
         """Open a connection on the Redis of the settings. Nothing is sent yet."""
-        return cls(connection(settings))
+        redis = connection(settings)
+        letters = dead_letters.DeadLetters(
+            redis, ttl_s=settings.dead_letter_ttl_s, most=settings.dead_letters_max
+        )
+        return cls(redis, letters)
 
     def claim(self, owner: str, ttl_s: float) -> bool:
         """Be, or stay, the one who looks for lost messages, for a while."""
@@ -158,6 +164,10 @@ class OpenMessages:
         pipeline.persist(names.open_key(message_id))
         pipeline.zadd(names.OPEN_INDEX_KEY, {message_id: now}, nx=True)
         self._call(pipeline.execute)
+
+    def bury(self, letter: dead_letters.DeadLetter) -> None:
+        """Keep what was no message as a dead letter."""
+        self._call(lambda: self._letters.bury(letter))
 
     def beat(self, node: str, polled_at: float, ttl_s: float) -> None:
         """Say when a worker last looked at its queues."""
