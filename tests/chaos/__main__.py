@@ -22,21 +22,23 @@ def main() -> int:
     parser.add_argument("--seeds", default="1", help="several separated by commas")
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--scripts", default=",".join(SCRIPTS))
+    parser.add_argument("--gap", type=float, default=2.0, help="seconds between faults, on average")
     parser.add_argument("--compare", action="store_true", help="run plain Celery under the same scripts too")
     asked = parser.parse_args()
     clean = True
     for name in asked.scripts.split(","):
         for seed in map(int, asked.seeds.split(",")):
-            verdict = scenarios.ours(SCRIPTS[name], seed=seed, texts=asked.texts)
+            verdict = scenarios.ours(SCRIPTS[name], seed=seed, texts=asked.texts, gap_s=asked.gap)
             clean &= verdict.is_clean
             print(
                 f"{name:<11} seed {seed}  Pointsman      {'ok ' if verdict.is_clean else 'BAD'} {verdict.line()}",
                 flush=True,
             )
+            print("\n".join(f"  {letter}" for letter in verdict.buried), end="")
             if asked.compare:
                 for contestant, title in ((PLAIN, "plain Celery"), (LATE, "acks_late")):
                     figures = scenarios.plain_celery(
-                        contestant, SCRIPTS[name], seed=seed, messages=asked.texts // 50
+                        contestant, SCRIPTS[name], seed=seed, messages=asked.texts // 50, gap_s=asked.gap
                     )
                     print(f"{name:<11} seed {seed}  {title:<14} {figures}", flush=True)
     return 0 if clean else 1

@@ -44,11 +44,15 @@ class FaultyDeployment(launcher.Deployment):
             Program(
                 name=program.name,
                 command=[app if part == launcher.APP else part for part in program.command],
-                environ={**program.environ, **self._environ, "PYTHONPATH": str(ROOT)},
+                environ={**program.environ, **self._environ, "PYTHONPATH": _python_path()},
             )
             for program in super().programs()
             if self._contestant == OURS or program.name == "serving"
         ]
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

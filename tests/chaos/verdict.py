@@ -32,6 +32,7 @@ class Verdict:
     submissions_repeated: int = 0
     duration_s: float = 0.0
     faults: dict[str, int] = field(default_factory=dict)
+    buried: list[str] = field(default_factory=list)
 
     FAULTS = (
         "lost",
@@ -51,7 +52,7 @@ class Verdict:
 
     def line(self) -> str:
         """Give the figures on one line."""
-        facts = {name: value for name, value in asdict(self).items() if name != "faults"}
+        facts = {name: value for name, value in asdict(self).items() if name not in {"faults", "buried"}}
         return ", ".join(f"{name} {value:g}" for name, value in {**facts, **self.faults}.items())
 
 
@@ -158,7 +159,11 @@ def _look_at_redis(verdict: Verdict, stage: Stage, deadline: float) -> None:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        verdict.dead_letters = dead_letters.DeadLetters(redis, ttl_s=1, most=1).count()
+        verdict.buried = [
+            f"{letter.id} {letter.reason} {letter.detail} starts {letter.starts}"
+            for letter in dead_letters.DeadLetters(redis, ttl_s=1, most=1).find()
+        ]
+        verdict.dead_letters = len(verdict.buried)
         verdict.republished = int(redis.hget(names.STATS_KEY, "republished") or 0)
     if stage.starts_file.exists():
         starts = Counter(stage.starts_file.read_text().split())

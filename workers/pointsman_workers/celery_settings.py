@@ -25,7 +25,8 @@ def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:
         "worker_soft_shutdown_timeout": 5,
         # What is no sound message is put aside before Celery sees it.
         "worker_consumer": "pointsman_workers.intake:WatchfulConsumer",
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # What runs when the connection is lost may finish: its outcome counts once, whoever else does it again.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_send_task_events": True,
         "worker_log_format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         "worker_task_log_format": "%(asctime)s %(levelname)s %(task_name)s[%(task_id)s]: %(message)s",

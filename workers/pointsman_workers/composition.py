@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pointsman_models import tiers
@@ -18,6 +19,7 @@ from pointsman_workers.flags import ConfigCatFlags, FlagPoller
 from pointsman_workers.ledger import RedisLedger
 from pointsman_workers.library import Library
 from pointsman_workers.open_messages import OpenMessages
+from pointsman_workers.pulse import Pulse
 from pointsman_workers.reconciler import Reconciler
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
@@ -104,6 +106,18 @@ def stop_reconciler() -> None:
     """Leave looking to another worker."""
     if settings().broker_url is None:
         reconciler().stop()
+
+
+@functools.cache
+def pulse(node: str, heard_at: Callable[[], float]) -> Pulse:
+    """Give the thread that says that this worker serves its queues."""
+    return Pulse(node, open_messages(), heard_at)
+
+
+def start_pulse(node: str, heard_at: Callable[[], float]) -> None:
+    """Say that this worker serves its queues, where the queues are in the Redis of the settings."""
+    if settings().broker_url is None:
+        pulse(node, heard_at).start()
 
 
 def process() -> Process:

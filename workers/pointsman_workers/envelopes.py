@@ -121,7 +121,7 @@ def check_body(body: object) -> None:
 
 def is_shallow(value: object, levels: int) -> bool:
     """Say whether containers are nested at most so deeply."""
-    level = _inside([value])
+    level = _inside([[value]])
     while level and levels:
         level, levels = _inside(level), levels - 1
     return not level

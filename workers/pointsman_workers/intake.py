@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from queue import Empty
 from typing import Any, Final
 
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
@@ -43,6 +44,16 @@ def for_url(broker_url: str) -> str | None:
     """Give the worker's transport for a broker's URL, as Celery wants it named; None leaves it to the URL."""
     named = transport.for_url(broker_url)
     return named and named.replace(transport.__name__, __name__)
+
+
+def hearing(task: str) -> Callable[[], float]:
+    """Give a function that says when the queues were last heard from.
+
+    While messages are held, none may be asked for; the time limit of their kind bounds for how long.
+    """
+    busy_s = delivery.limits(composition.settings(), task).hard_s
+    begun_at = time.time()
+    return lambda: max(polled_at, begun_at) + (busy_s if state.reserved_requests else 0)
 
 
 class Gate:

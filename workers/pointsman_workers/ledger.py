@@ -5,6 +5,7 @@ With `open_messages` the only module of the workers that knows Redis.
 
 import datetime
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -34,8 +35,10 @@ if redis.call('EXISTS', KEYS[2]) == 1 or (stored and string.find(string.sub(stor
   return {0, stored}
 end
 if redis.call('EXISTS', KEYS[5]) == 1 then return {-1, false} end
-local starts = redis.call('HINCRBY', KEYS[3], 'starts', 1)
-redis.call('HSET', KEYS[3], 'worker', ARGV[2], 'started_at', ARGV[3])
+-- The client of Redis asks again when the answer is lost; that is not another start.
+local again = redis.call('HGET', KEYS[3], 'delivery') == ARGV[5]
+local starts = redis.call('HINCRBY', KEYS[3], 'starts', again and 0 or 1)
+redis.call('HSET', KEYS[3], 'worker', ARGV[2], 'started_at', ARGV[3], 'delivery', ARGV[5])
 -- Nobody entered it (another broker): the count alone must not stay for ever.
 if redis.call('HEXISTS', KEYS[3], 'message') == 0 then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
 return {starts, false}
@@ -170,7 +173,7 @@ class RedisLedger:
                     names.OPEN_INDEX_KEY,
                     names.cancelled_key(batch or ""),
                 ],
-                args=[message_id, worker, time.time(), self._ttl_s],
+                args=[message_id, worker, time.time(), self._ttl_s, uuid.uuid4().hex],
             )
         except RedisError as error:
             raise _unavailable(error) from error

@@ -23,6 +23,7 @@ COMMANDS = {
     "batch": Entry("batch:batch", "Classify a file of transcripts."),
     "train": Entry("train:train", "Train a tier and wait for the result."),
     "models": Entry("models:models", "See what is in the model registry."),
+    "health": Entry("health:health", "Say whether one worker serves its queues."),
     "cancel": Entry("cancel:cancel", "Call off messages, or what is not begun of a batch."),
     "dead": Entry("dead:dead", "Look at dead letters, send them again, forget them."),
     "data": Entry("data:data", "Look at training data and transcripts."),
