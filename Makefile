@@ -14,7 +14,7 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 AGAIN := again
 endif
 
-.PHONY: help demo up test lint bench clean $(AGAIN)
+.PHONY: help demo up test lint bench chaos clean $(AGAIN)
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -39,6 +39,9 @@ lint: $(INSTALLED_DEV) ## check style, formatting, types and the layering
 
 bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(INSTALLED_DEV) ## kill, cut and choke a real deployment, and count what became of the work
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean: ## remove .venv and what the tools leave behind; models/registry and .pointsman stay
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

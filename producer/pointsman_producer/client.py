@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pointsman_producer import in_flight, transcripts
+from pointsman_producer.cancellation import Canceller
 from pointsman_producer.coalescer import Coalescer, Draft
 from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.inbox import Inbox
@@ -20,6 +21,7 @@ from pointsman_producer.outbox import Outbox
 from pointsman_producer.stream import Stream, TurnOutcome
 from pointsman_producer.users import UserLike, as_user, distinct_users
 from pointsman_shared import broker, errors, jobs, names
+from pointsman_shared.pressure import Pressure
 from pointsman_shared.settings import Settings
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -55,6 +57,9 @@ class Client:
         self._redis = Redis.from_url(settings.redis_url.get_secret_value(), **broker.SOCKET_OPTIONS)
         self._outbox = Outbox(settings, self.id)
         self._inbox = Inbox(self._redis, self.id)
+        self._canceller = Canceller(self._redis, settings.result_ttl_s)
+        # With another broker, its own limits hold.
+        self._pressure = Pressure(self._redis, settings) if settings.broker_url is None else None
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
             self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
@@ -204,6 +209,7 @@ class Client:
             queue: The queue.
 
         Raises:
+            QueueFullError: There was no room for it within `queue_patience_s`.
             BrokerUnavailableError: The message could not be handed over.
         """
         message = MessageHandle(message_id or new_id())
@@ -260,6 +266,28 @@ class Client:
             msg = f"Redis cannot be reached: {error}"
             raise errors.BrokerUnavailableError(msg) from error
 
+    def cancel(self, job_or_message_id: str) -> bool:
+        """Call off a message that has no outcome yet, and with it all its jobs.
+
+        Args:
+            job_or_message_id: `Handle.id` or `MessageHandle.id`.
+
+        Returns:
+            False if it has an outcome already. Whoever waits otherwise gets a `CancelledError`.
+
+        Raises:
+            BrokerUnavailableError: Redis does not answer.
+        """
+        return self._canceller.cancel(job_or_message_id.partition(":")[0])
+
+    def cancel_batch(self, batch: str) -> None:
+        """Call off what is not begun of a batch; workers drop its messages when they come to them.
+
+        Raises:
+            BrokerUnavailableError: Redis does not answer.
+        """
+        self._canceller.cancel_batch(batch)
+
     def coalescer(self, *, linger_ms: float, max_batch: int) -> Coalescer:
         """Make a coalescer of single jobs over this client."""
         return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
@@ -268,6 +296,8 @@ class Client:
         self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
+        if self._pressure is not None:
+            self._pressure.wait_for_room(queue)
         self._expect(message.id, message.future)
         # Not model_dump: the texts were validated, and copying them costs more than sending them.
         payload: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """What a producer holds while its jobs are under way."""
 
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
@@ -146,6 +146,12 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
     message = " ".join(map(str, arguments)) if isinstance(arguments, list | tuple) else str(arguments)
     kind = getattr(errors, str(failure.get("exc_type")), None)
     if isinstance(kind, type) and issubclass(kind, errors.PointsmanError):
-        raise kind(message)
+        raise _explained(kind(message), failure)
     msg = f"{failure.get('exc_type', 'the task failed')}: {message}"
-    raise errors.JobFailedError(msg)
+    raise _explained(errors.JobFailedError(msg), failure)
+
+
+def _explained(error: errors.PointsmanError, failure: Mapping[str, Any]) -> errors.PointsmanError:
+    """Say where the message is now."""
+    error.dead_letter = failure.get("dead_letter")
+    return error

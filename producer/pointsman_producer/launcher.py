@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from pointsman_producer import local, ports, redis_server
+from pointsman_producer.guard import Guard
 from pointsman_producer.supervisor import GRACE_S, Keeper, Program, Say, Supervisor
 from pointsman_shared import broker, errors
 from pointsman_shared.settings import Settings
@@ -72,6 +73,7 @@ class Deployment:
         self._say = say
         self._supervisor: Supervisor | None = None
         self._keepers: list[Keeper] = []
+        self._guard: Guard | None = None
         self._claim = contextlib.ExitStack()
 
     @property
@@ -102,6 +104,7 @@ class Deployment:
             self._supervisor = Supervisor(self._say)
             self._start_redis(self._supervisor)
             self._keepers += [self._supervisor.start(program) for program in self.programs()]
+            self._guard = self._start_guard()
             local.announce(self.state_dir, self._announcement())
         except BaseException:
             self.stop()
@@ -126,6 +129,9 @@ class Deployment:
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
         if self._supervisor is not None:
             self._supervisor.stop(grace_s)
             self._supervisor = None
@@ -167,6 +173,17 @@ class Deployment:
         keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
         self._keepers.append(keeper)
         redis_server.wait_until_it_answers(self.redis_port, alive=lambda: keeper.alive)
+
+    def _start_guard(self) -> Guard | None:
+        # With another broker there are no signs of life.
+        if self.settings.broker_url is not None:
+            return None
+        keepers = {keeper.program.name: keeper for keeper in self._keepers}
+        nodes = dict(zip(self._nodes(), ("serving", "trainer"), strict=True))
+        watched = {node: keepers[name] for node, name in nodes.items() if name in keepers}
+        guard = Guard(self.settings, watched, self._say)
+        guard.start()
+        return guard
 
     def _nodes(self) -> tuple[str, str]:
         host = socket.gethostname()

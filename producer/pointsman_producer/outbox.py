@@ -41,6 +41,7 @@ class Outbox:
             keep_result: Whether Celery stores the task's return value. Classification stores its own.
 
         Raises:
+            QueueFullError: Redis has no room.
             BrokerUnavailableError: The broker did not take it in the time the retry policy gives.
         """
         try:
@@ -57,6 +58,9 @@ class Outbox:
                 retry_policy=RETRY_POLICY,
             )
         except (KombuError, OperationalError, RedisError, OSError) as error:
+            if "maxmemory" in str(error):
+                msg = "Redis is full (maxmemory): nothing was submitted; try again when work has been done"
+                raise errors.QueueFullError(msg) from error
             msg = f"the broker did not take the message: {error}"
             raise errors.BrokerUnavailableError(msg) from error
 

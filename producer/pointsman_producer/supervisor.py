@@ -168,6 +168,11 @@ class Keeper:
         if self._process is not None and self.alive:
             _kill_group(self._process.pid)
 
+    def restart(self) -> None:
+        """Kill the program and all its children now; it is started again."""
+        if self._process is not None and self.alive:
+            _kill_group(self._process.pid)
+
     def _keep(self) -> None:
         delay_s = self._first_delay_s
         while (process := self._process) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from pointsman_shared import names
+from pointsman_shared import names, transport
 from pointsman_shared.settings import Settings
 
 # A peer that went silent is noticed in this time instead of never.
@@ -48,6 +48,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
         "task_create_missing_queues": True,
         "broker_connection_retry_on_startup": True,
+        "broker_transport": transport.for_url(broker_url),
         "broker_transport_options": transport_options(broker_url, settings.visibility_timeout_s),
         "redis_socket_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -72,4 +73,6 @@ def transport_options(broker_url: str, visibility_timeout_s: int) -> dict[str, A
         "visibility_timeout": visibility_timeout_s,
         # Look at the queues in the order in which they are consumed: interactive first.
         "queue_order_strategy": "priority",
+        # Look for what a dead worker left behind every 10 s; the default comes to every 100 s.
+        "unacked_restore_throttle": 1,
     }

@@ -6,7 +6,18 @@ same thing again later can help.
 
 
 class PointsmanError(Exception):
-    """The root of all errors raised on purpose."""
+    """The root of all errors raised on purpose.
+
+    Attributes:
+        dead_letter: Where a worker gave a job up: the id under which `pointsman dead` has its message.
+    """
+
+    dead_letter: str | None = None
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request can succeed later, unchanged."""
+        return isinstance(self, RetryableError)
 
 
 class RetryableError(PointsmanError):
@@ -33,6 +44,10 @@ class BusyError(RetryableError):
     """Another run of the same work is under way."""
 
 
+class QueueFullError(BusyError):
+    """The queue is too long or too old, or Redis has no room: send it again when work has been done."""
+
+
 class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
 
@@ -55,3 +70,15 @@ class RegistryError(PermanentError):
 
 class JobFailedError(PermanentError):
     """A worker took the job and could not do it."""
+
+
+class PoisonError(PermanentError):
+    """A message was begun as often as is allowed and never finished: it seems to kill whoever takes it."""
+
+
+class TimeLimitError(PermanentError):
+    """A job took longer than its kind may."""
+
+
+class CancelledError(PermanentError):
+    """A job was called off before it was done."""

@@ -19,6 +19,18 @@ OUT_OF_SCOPE: Final = "out_of_scope"
 
 FLAG_CONFIG_KEY: Final = "pointsman:flags:config"
 
+# Every task of ours; the ledger keeps a message of these open until it has an outcome.
+TASK_PREFIX: Final = "pointsman."
+# Sorted sets: message id -> when the message was last known to be under way, dead letter id -> when it died.
+OPEN_INDEX_KEY: Final = "pointsman:open"
+DEAD_INDEX_KEY: Final = "pointsman:dead"
+# Who looks for lost messages at the moment, and what was counted over the deployment's life.
+RECONCILER_KEY: Final = "pointsman:reconciler"
+STATS_KEY: Final = "pointsman:stats"
+# Where kombu's Redis transport books what was taken from a queue and is not acknowledged yet.
+UNACKED_KEY: Final = "unacked"
+TRAIN_UNACKED_KEY: Final = f"{UNACKED_KEY}:{TRAIN_QUEUE}"
+
 
 def result_key(message_id: str) -> str:
     """Name the key of a message's outcome: Celery's own, so that any Celery client can read it."""
@@ -33,6 +45,26 @@ def done_key(message_id: str) -> str:
 def batch_key(batch_id: str) -> str:
     """Name the hash of a batch's progress counters."""
     return f"pointsman:batch:{batch_id}"
+
+
+def open_key(message_id: str) -> str:
+    """Name the hash of a message under way: what is needed to publish it again, and how often it was begun."""
+    return f"pointsman:open:{message_id}"
+
+
+def dead_key(letter_id: str) -> str:
+    """Name the hash of a dead letter."""
+    return f"pointsman:dead:{letter_id}"
+
+
+def cancelled_key(batch_id: str) -> str:
+    """Name the mark of a batch that was cancelled."""
+    return f"pointsman:cancelled:{batch_id}"
+
+
+def pulse_key(node: str) -> str:
+    """Name the sign of life of a worker: when it last looked at its queues."""
+    return f"pointsman:pulse:{node}"
 
 
 def reply_channel(client_id: str) -> str:

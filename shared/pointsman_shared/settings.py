@@ -49,6 +49,27 @@ class Settings(BaseModel):
     texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)
     """How many texts bulk work puts into one message."""
 
+    max_starts: int = Field(default=3, ge=1)
+    """How often a message is begun before it counts as poison and becomes a dead letter."""
+    classify_time_limit_s: int = Field(default=40, ge=1)
+    """How long a classification message may take; shorter than `visibility_timeout_s`."""
+    train_time_limit_s: int = Field(default=3_600, ge=1)
+    """How long a training run may take; shorter than `train_visibility_timeout_s`."""
+    reconcile_interval_s: float = Field(default=5, gt=0)
+    """How often the workers look for messages that were lost on their way."""
+    dead_letter_ttl_s: int = Field(default=1_209_600, ge=60)
+    """How long dead letters are kept: 14 days."""
+    dead_letters_max: int = Field(default=10_000, ge=1)
+    """How many dead letters are kept; the oldest go first."""
+    queue_max_messages: int = Field(default=20_000, ge=1)
+    """A queue longer than this takes no more bulk work."""
+    queue_max_age_s: int = Field(default=3_600, ge=1)
+    """A queue whose next message has waited longer than this takes no more bulk work."""
+    redis_max_fill: float = Field(default=0.85, gt=0, le=1)
+    """Where Redis has a `maxmemory`: the share of it above which nothing more is submitted."""
+    queue_patience_s: float = Field(default=30, ge=0)
+    """How long a producer waits for room before it gives up with `QueueFullError`."""
+
     @field_validator("train_schedule", mode="before")
     @classmethod
     def _split_schedule(cls, value: object) -> object:

@@ -1,14 +1,26 @@
 """The ledger on a real Redis: effects once, and readable through Celery."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
-from pointsman_shared import broker, names
+from pointsman_producer.client import Client, checked_request
+from pointsman_shared import broker, dead_letters, errors, names
 from pointsman_shared.settings import Settings
 from pointsman_workers.ledger import LedgerUnavailableError, RedisLedger
+
+CLASSIFIED = {
+    "message_id": "m",
+    "intent": ["greeting"],
+    "confidence": [0.9],
+    "ranking": [[0]],
+    "ranking_confidence": [[0.9]],
+    "route_of": [0],
+    "routes": [],
+}
 
 
 @pytest.fixture
@@ -86,3 +98,96 @@ def test_redis_away_is_said_in_our_own_terms() -> None:
     nowhere = Settings.from_env({"POINTSMAN_REDIS_URL": "redis://127.0.0.1:1/0"})
     with pytest.raises(LedgerUnavailableError):
         RedisLedger.connect(nowhere).record(reply("m"))
+
+
+def letter(message_id: str, **known: object) -> dead_letters.DeadLetter:
+    facts = {
+        "reason": "failed",
+        "error": "JobFailedError",
+        "detail": "d",
+        "queue": "",
+        "died_at": time.time(),
+    }
+    return dead_letters.DeadLetter(id=message_id, **{**facts, **known})  # type: ignore[arg-type]  # the facts vary
+
+
+def test_each_start_is_counted_until_there_is_an_outcome(settings: Settings) -> None:
+    ledger = RedisLedger.connect(settings)
+    assert [ledger.begin("m", worker="w").starts for _ in range(3)] == [1, 2, 3]
+    ledger.record(reply("m"))
+    begun = ledger.begin("m", worker="w")
+    assert (begun.starts, begun.is_done, begun.stored) == (0, True, reply("m"))
+
+
+def test_a_message_given_up_is_a_dead_letter_and_a_failed_outcome_that_says_so(
+    settings: Settings, redis: Redis
+) -> None:
+    with Client(settings=settings) as client:
+        message = client.submit_message(checked_request(["hi"], [None], "b"), message_id="m")
+        ledger = RedisLedger.connect(settings)
+        ledger.begin("m", worker="w")
+        ledger.fail(letter("m", batch="b", texts=1), errors.PoisonError("poison"), client_id=client.id)
+        with pytest.raises(errors.PoisonError, match="poison") as failure:
+            message.result(5)
+        assert client.progress("b") == {"failed": 1}
+    assert failure.value.dead_letter == "m"
+    assert failure.value.is_retryable is False
+    stored = dead_letters.DeadLetters(redis, ttl_s=60, most=9).get("m")
+    assert stored is not None
+    assert (stored.starts, stored.queue, stored.texts) == (1, names.BULK_QUEUE, 1)
+    assert stored.arguments()[0]["texts"] == ["hi"]  # type: ignore[index]  # any JSON
+    assert ledger.begin("m", worker="w").is_done
+    assert not redis.exists(names.open_key("m"), names.OPEN_INDEX_KEY)
+
+
+def test_a_failure_that_may_pass_can_be_submitted_again(settings: Settings, redis: Redis) -> None:
+    ledger = RedisLedger.connect(settings)
+    ledger.fail(letter("m", retryable=True), errors.TierUnavailableError("no tier"))
+    with Client(settings=settings) as client:
+        message = client.submit_message(checked_request(["hi"], [None]), message_id="m")
+        assert ledger.begin("m", worker="w").starts == 1
+        ledger.record(CLASSIFIED, client_id=client.id)
+        assert message.result(5).intent == ["greeting"]
+    assert not redis.exists(names.dead_key("m"), names.DEAD_INDEX_KEY)
+
+
+def test_a_replayed_dead_letter_has_one_outcome_and_is_counted_once(settings: Settings, redis: Redis) -> None:
+    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=9)
+    ledger = RedisLedger.connect(settings)
+    with Client(settings=settings) as client:
+        client.submit_message(checked_request(["hi"], [None], "b"), message_id="m")
+        redis.delete(names.BULK_QUEUE)
+        ledger.fail(letter("m", batch="b", texts=1), errors.JobFailedError("d"))
+        (found,) = letters.find()
+        assert letters.replay(found)
+        assert not letters.replay(found)
+        assert redis.llen(names.BULK_QUEUE) == 1
+        assert ledger.begin("m", worker="w", batch="b").starts == 1
+        ledger.record(CLASSIFIED, batch="b", counters={"done": 1})
+        ledger.record(CLASSIFIED, batch="b", counters={"done": 1})
+        assert client.progress("b") == {"failed": 0, "done": 1}
+
+
+def test_only_so_many_dead_letters_are_kept(settings: Settings, redis: Redis) -> None:
+    ledger = RedisLedger.connect(settings.model_copy(update={"dead_letters_max": 3}))
+    for number in range(5):
+        ledger.fail(letter(f"m-{number}", died_at=time.time() + number), errors.JobFailedError("d"))
+    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=3)
+    assert [each.id for each in letters.find()] == ["m-4", "m-3", "m-2"]
+    assert not redis.exists(names.dead_key("m-0"))
+
+
+def test_outcomes_are_stored_even_where_redis_is_full(settings: Settings, redis: Redis) -> None:
+    ledger = RedisLedger.connect(settings)
+    with Client(settings=settings) as client:
+        client.submit_message(checked_request(["hi"], [None]), message_id="m")
+        redis.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(errors.QueueFullError, match="full"):
+                client.submit_message(checked_request(["hi"], [None]), message_id="n")
+            assert ledger.begin("m", worker="w").starts == 1
+            ledger.record(CLASSIFIED)
+            assert ledger.stored("m") == CLASSIFIED
+        finally:
+            redis.config_set("maxmemory", "0")
+    assert not redis.exists(names.open_key("n"))

@@ -22,16 +22,17 @@ ATTEMPTS = 5
 class RedisServer:
     """A redis-server on a free loopback port, with its data in a temporary folder."""
 
-    def __init__(self, *, appendonly: bool) -> None:
+    def __init__(self, *, appendonly: bool, appendfsync: str = "always") -> None:
         self._appendonly = appendonly
+        self._appendfsync = appendfsync
         self._folder = Path(tempfile.mkdtemp(prefix="pointsman-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     @classmethod
-    def start(cls, *, appendonly: bool = False) -> Self:
+    def start(cls, *, appendonly: bool = False, appendfsync: str = "always") -> Self:
         """Start a server and wait until it answers."""
-        server = cls(appendonly=appendonly)
+        server = cls(appendonly=appendonly, appendfsync=appendfsync)
         for attempt in range(1, ATTEMPTS + 1):
             server.port = _free_port()
             try:
@@ -87,7 +88,7 @@ class RedisServer:
             "--appendonly",
             "yes" if self._appendonly else "no",
             "--appendfsync",
-            "always",
+            self._appendfsync,
         ]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -7,7 +7,8 @@ from typing import Any
 
 from celery import signals
 
-from pointsman_workers import celery_settings, composition, schedule, tasks
+from pointsman_shared import names
+from pointsman_workers import celery_settings, composition, intake, schedule, tasks
 
 app = celery_settings.make_serving_app(composition.settings())
 app.conf.beat_schedule = schedule.entries(composition.settings())
@@ -18,6 +19,12 @@ tasks.register_serving(app)
 def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
     composition.load_before_fork()
     composition.start_flag_poller()
+
+
+@signals.worker_ready.connect
+def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.start_reconciler()
+    composition.start_pulse(sender.hostname, intake.hearing(names.CLASSIFY_TASK))
 
 
 @signals.worker_process_init.connect
@@ -32,4 +39,5 @@ def _leave(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
 
 @signals.worker_shutdown.connect
 def _close_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.stop_reconciler()
     composition.stop_flag_poller()

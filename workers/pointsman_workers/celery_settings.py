@@ -8,6 +8,7 @@ from kombu import Exchange, Queue
 
 from pointsman_shared import broker, names
 from pointsman_shared.settings import Settings
+from pointsman_workers import intake
 
 
 def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:
@@ -22,7 +23,10 @@ def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:
         # No message waits behind another in a child while its neighbour idles.
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": 5,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # What is no sound message is put aside before Celery sees it.
+        "worker_consumer": "pointsman_workers.intake:WatchfulConsumer",
+        # What runs when the connection is lost may finish: its outcome counts once, whoever else does it again.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_send_task_events": True,
         "worker_log_format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
         "worker_task_log_format": "%(asctime)s %(levelname)s %(task_name)s[%(task_id)s]: %(message)s",
@@ -33,6 +37,7 @@ def make_serving_app(settings: Settings) -> Celery:
     """Build the application of a serving worker."""
     app = broker.make_app(settings)
     app.conf.update(worker_configuration(names.SERVING_QUEUES))
+    app.conf.broker_transport = intake.for_url(app.conf.broker_url)
     _quieten()
     return app
 
@@ -45,6 +50,7 @@ def make_training_app(settings: Settings) -> Celery:
     """
     app = broker.make_app(settings)
     app.conf.update(worker_configuration((names.TRAIN_QUEUE,)))
+    app.conf.broker_transport = intake.for_url(app.conf.broker_url)
     options = broker.transport_options(app.conf.broker_url, settings.train_visibility_timeout_s)
     if options:
         options |= {f"unacked{part}_key": f"unacked{part}:train" for part in ("", "_index", "_mutex")}

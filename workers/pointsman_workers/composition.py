@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pointsman_models import tiers
@@ -17,6 +18,9 @@ from pointsman_workers.flag_sources import ConfigSource, FileSource, StoreSource
 from pointsman_workers.flags import ConfigCatFlags, FlagPoller
 from pointsman_workers.ledger import RedisLedger
 from pointsman_workers.library import Library
+from pointsman_workers.open_messages import OpenMessages
+from pointsman_workers.pulse import Pulse
+from pointsman_workers.reconciler import Reconciler
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
 from pointsman_workers.upkeep import Upkeep
@@ -78,6 +82,42 @@ def stop_flag_poller() -> None:
     """Stop asking ConfigCat."""
     if settings().configcat_sdk_key is not None:
         flag_poller().close()
+
+
+@functools.cache
+def open_messages() -> OpenMessages:
+    """Give a worker's parent its connection to the messages under way."""
+    return OpenMessages.connect(settings())
+
+
+@functools.cache
+def reconciler() -> Reconciler:
+    """Give the thread that looks for lost messages, in a worker's parent."""
+    return Reconciler(open_messages(), settings(), f"{socket.gethostname()}:{os.getpid()}")
+
+
+def start_reconciler() -> None:
+    """Look for lost messages, where the queues are in the Redis that holds the ledger."""
+    if settings().broker_url is None:
+        reconciler().start()
+
+
+def stop_reconciler() -> None:
+    """Leave looking to another worker."""
+    if settings().broker_url is None:
+        reconciler().stop()
+
+
+@functools.cache
+def pulse(node: str, heard_at: Callable[[], float]) -> Pulse:
+    """Give the thread that says that this worker serves its queues."""
+    return Pulse(node, open_messages(), heard_at)
+
+
+def start_pulse(node: str, heard_at: Callable[[], float]) -> None:
+    """Say that this worker serves its queues, where the queues are in the Redis of the settings."""
+    if settings().broker_url is None:
+        pulse(node, heard_at).start()
 
 
 def process() -> Process:

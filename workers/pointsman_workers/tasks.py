@@ -4,23 +4,10 @@ from collections import Counter
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Reject
 
-from pointsman_shared import errors, jobs, names
-from pointsman_workers import composition, serving
-from pointsman_workers.ledger import LedgerUnavailableError
-
-
-class NotifyingTask(Task):  # type: ignore[type-arg]  # celery's own class takes no parameters at run time
-    """A task that tells the client that waits when Celery has stored its result."""
-
-    abstract = True
-    throws = (errors.PointsmanError,)
-
-    def after_return(self, status: str, retval: object, task_id: str, *_: object) -> None:  # noqa: ARG002  Celery's hook
-        """Tell the client; a classification that succeeded did so in the transaction that stored its outcome."""
-        if status == "FAILURE" or self.name != names.CLASSIFY_TASK:
-            composition.ledger().notify(self.request.reply_to or "", task_id)
+from pointsman_shared import jobs, names
+from pointsman_workers import composition, delivery, serving
+from pointsman_workers.delivery import LedgerTask
 
 
 class Answer:
@@ -43,23 +30,34 @@ class Answer:
         return f"<{len(self._reply['intent'])} texts: {parts}>"
 
 
+class ClassifyTask(LedgerTask):
+    """The classification task, which stores its outcome together with its counters."""
+
+    abstract = True
+    stores_outcome = True
+
+    def present(self, outcome: Any) -> Answer:  # noqa: ANN401  any JSON value
+        """Keep a stored outcome out of logs and events, as a new one is."""
+        return Answer(outcome)
+
+
 def register_serving(app: Celery) -> None:
     """Give an application the tasks of a serving worker."""
+    limits = delivery.limits(composition.settings(), names.CLASSIFY_TASK)
 
-    @app.task(bind=True, base=NotifyingTask, name=names.CLASSIFY_TASK, ignore_result=True)
+    @app.task(
+        bind=True,
+        base=ClassifyTask,
+        name=names.CLASSIFY_TASK,
+        soft_time_limit=limits.soft_s,
+        time_limit=limits.hard_s,
+    )
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
-        process = composition.process()
-        message_id = str(task.request.id)
-        try:
-            return Answer(
-                process.ledger.stored(message_id)
-                or _answer(process, message_id, task.request.reply_to, request)
-            )
-        except LedgerUnavailableError as error:
-            # Nothing was stored, so nothing happened: somebody does it again when Redis is back.
-            raise Reject(error, requeue=True) from error
+        return Answer(_answer(composition.process(), str(task.request.id), task.request.reply_to, request))
 
-    @app.task(base=NotifyingTask, name=names.MODELS_TASK)
+    @app.task(
+        base=LedgerTask, name=names.MODELS_TASK, soft_time_limit=limits.soft_s, time_limit=limits.hard_s
+    )
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         return composition.library().answer(jobs.ModelsQuery.parse(query))
 
@@ -75,8 +73,15 @@ def _answer(
 
 def register_training(app: Celery) -> None:
     """Give an application the task of a trainer."""
+    limits = delivery.limits(composition.settings(), names.TRAIN_TASK)
 
-    @app.task(bind=True, base=NotifyingTask, name=names.TRAIN_TASK)
+    @app.task(
+        bind=True,
+        base=LedgerTask,
+        name=names.TRAIN_TASK,
+        soft_time_limit=limits.soft_s,
+        time_limit=limits.hard_s,
+    )
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         def report(progress: jobs.TrainProgress) -> None:
             task.update_state(state="PROGRESS", meta=progress.model_dump())

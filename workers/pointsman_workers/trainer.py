@@ -1,6 +1,16 @@
 """The training application: `celery -A pointsman_workers.trainer worker -c 1`, for the queue `train`."""
 
-from pointsman_workers import celery_settings, composition, tasks
+from typing import Any
+
+from celery import signals
+
+from pointsman_shared import names
+from pointsman_workers import celery_settings, composition, intake, tasks
 
 app = celery_settings.make_training_app(composition.settings())
 tasks.register_training(app)
+
+
+@signals.worker_ready.connect
+def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal carries
+    composition.start_pulse(sender.hostname, intake.hearing(names.TRAIN_TASK))

@@ -1,0 +1,86 @@
+"""Real processes under real faults: everything submitted has one outcome, whatever is killed meanwhile."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_shared import dead_letters, errors, names
+from tests.chaos import app, scenarios
+from tests.chaos.stage import Stage, stage
+
+
+@pytest.fixture
+def set_up(tmp_path: Path) -> Iterator[Stage]:
+    with stage(tmp_path, pause_s=0.0) as set_up:
+        yield set_up
+
+
+def stopwatch(taken_s: list[float]) -> Callable[[object], None]:
+    begun = time.monotonic()
+    return lambda _: taken_s.append(time.monotonic() - begun)
+
+
+def test_nothing_is_lost_or_doubled_under_kills() -> None:
+    faults = {"kill_child": 4, "kill_worker": 2, "kill_redis": 2, "reset_connections": 1}
+    verdict = scenarios.ours(faults, seed=1, texts=5_000, gap_s=1.2, pause_s=0.03, settle_s=60)
+    assert verdict.is_clean, (verdict.line(), verdict.buried)
+    assert verdict.texts == 5_000
+
+
+def test_what_kills_its_worker_is_begun_three_times_and_holds_nobody_up(set_up: Stage) -> None:
+    poison = checked_request(["hi", app.POISON], [None, None])
+    taken_s: list[float] = []
+    with Client(settings=set_up.settings) as client:
+        poisoned, sound = [], []
+        for place in range(200):
+            if place % 40 == 20:
+                poisoned.append(client.submit_message(poison))
+            message = client.submit_message(checked_request(["hi"], [None]))
+            message.future.add_done_callback(stopwatch(taken_s))
+            sound.append(message)
+        assert all(message.result(60).intent == ["greeting"] for message in sound)
+        for message in poisoned:
+            with pytest.raises(errors.PoisonError) as failure:
+                message.result(60)
+            assert failure.value.dead_letter == message.id
+    starts = Counter(set_up.starts_file.read_text().split())
+    assert [starts[message.id] for message in poisoned] == [3] * 5
+    with set_up.redis.client() as redis:
+        letters = list(dead_letters.DeadLetters(redis, ttl_s=60, most=99).find())
+    assert {(letter.reason, letter.starts, letter.texts) for letter in letters} == {("poison", 3, 2)}
+    assert max(taken_s) < 10
+
+
+def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stage) -> None:
+    with Client(settings=set_up.settings) as client, set_up.redis.client() as redis:
+        # What a kill between kombu's two steps leaves behind: the ledger's entry, and the message nowhere.
+        message = client.submit_message(checked_request(["hi"], [None]), queue="nobody-listens")
+        redis.delete("nobody-listens")
+        redis.hset(names.open_key(message.id), "queue", names.BULK_QUEUE)
+        redis.zadd(names.OPEN_INDEX_KEY, {message.id: time.time() - 1_000})
+        assert message.result(30).intent == ["greeting"]
+
+
+def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is_there(set_up: Stage) -> None:
+    with Client(settings=set_up.settings) as client:
+        client.classify("hi")
+        set_up.redis.kill()
+        back = threading.Timer(1.0, set_up.redis.restart)
+        back.start()
+        assert client.submit_message(checked_request(["hi"], [None])).result(30).intent == ["greeting"]
+        back.join()
+        set_up.redis.kill()
+        begun = time.monotonic()
+        with pytest.raises(errors.BrokerUnavailableError):
+            client.submit_message(checked_request(["hi"], [None]))
+        assert time.monotonic() - begun < 15
+        set_up.redis.restart()
+        with set_up.redis.client() as redis:
+            assert redis.zcard(names.OPEN_INDEX_KEY) == 0
+        begun = time.monotonic()
+        assert client.classify("hi").intent == "greeting"

@@ -1,0 +1,115 @@
+"""The runs: what is submitted, which faults are done, how it is judged; ours and plain Celery under the same script."""
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from pointsman_producer.client import Client
+from tests.chaos import plain
+from tests.chaos.stage import OURS, Stage, script, stage
+from tests.chaos.verdict import Verdict, Workload, expected_intents
+
+SETTLE_S = 120.0
+
+
+def ours(
+    faults: dict[str, int],
+    *,
+    seed: int,
+    texts: int,
+    size: int = 50,
+    gap_s: float = 1.0,
+    pause_s: float = 0.05,
+    settle_s: float = SETTLE_S,
+    workers: int = 2,
+) -> Verdict:
+    """Run ours under faults: most texts in bulk, some single, some coalesced."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
+        stage(Path(folder), contestant=OURS, seed=seed, pause_s=pause_s, workers=workers) as set_up,
+        Client(settings=set_up.settings, linger_ms=20, max_batch=100) as client,
+    ):
+        begun = time.monotonic()
+        workload = Workload(client, expected_intents(set_up))
+        over = threading.Event()
+        script(set_up, faults, gap_s=gap_s, over=over)
+        few = texts // 100
+        parts = (
+            threading.Thread(target=workload.bulk, args=(texts - 6 * few, size)),
+            threading.Thread(target=workload.single, args=(few,)),
+            threading.Thread(target=workload.coalesced, args=(5 * few,)),
+        )
+        for part in parts:
+            part.start()
+        for part in parts:
+            part.join()
+        over.wait()
+        verdict = workload.judge(set_up, settle_s)
+        verdict.duration_s = time.monotonic() - begun
+        if not verdict.is_clean:
+            (Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log").write_text("\n".join(set_up.log))
+        return verdict
+
+
+def plain_celery(
+    contestant: str,
+    faults: dict[str, int],
+    *,
+    seed: int,
+    messages: int,
+    gap_s: float = 1.0,
+    pause_s: float = 0.05,
+    settle_s: float = 30.0,
+) -> dict[str, int]:
+    """Run a plain Celery worker under the same faults: how many messages were lost, how many ran twice."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
+        stage(Path(folder), contestant=contestant, seed=seed, pause_s=pause_s) as set_up,
+    ):
+        over = threading.Event()
+        script(set_up, faults, gap_s=gap_s, over=over)
+        sent = _send_plain(set_up, messages)
+        over.wait()
+        effects = _effects(set_up, sent, settle_s)
+        found = Counter(effects)
+        return {
+            "messages": len(sent),
+            "lost": len(sent - set(found)),
+            "twice": sum(found.values()) - len(found),
+        }
+
+
+def _send_plain(set_up: Stage, messages: int) -> set[int]:
+    app = Celery("plain", broker=set_up.redis.url, backend=set_up.redis.url)
+    sent = set()
+    for number in range(messages):
+        while number not in sent:
+            try:
+                app.send_task("plain.classify", args=[number], queue="bulk")
+                sent.add(number)
+            except (OperationalError, RedisError, OSError):
+                time.sleep(0.2)
+    app.close()
+    return sent
+
+
+def _effects(set_up: Stage, sent: set[int], settle_s: float) -> list[int]:
+    """Wait until all ran, or nothing moved for a while."""
+    found: list[int] = []
+    moved = time.monotonic()
+    while time.monotonic() - moved < settle_s:
+        with Redis.from_url(set_up.redis.url) as redis:
+            now = [int(raw) for raw in redis.lrange(plain.EFFECTS_KEY, 0, -1)]
+        if len(now) > len(found):
+            found, moved = now, time.monotonic()
+        if sent <= set(found):
+            break
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,93 @@
+"""`pointsman dead` on a real Redis."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_producer.commands import edge, root
+from pointsman_shared import dead_letters, errors, names
+from pointsman_shared.settings import Settings
+from pointsman_workers.ledger import RedisLedger
+
+SECRET = "a very secret utterance"
+
+
+@pytest.fixture
+def redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
+    settings = Settings.from_env()
+    ledger = RedisLedger.connect(settings)
+    with Client(settings=settings) as client, Redis.from_url(redis_url) as redis:
+        for number, (reason, batch) in enumerate((("failed", "b"), ("poison", "b"), ("failed", "c"))):
+            message_id = f"m-{number}"
+            client.submit_message(checked_request([SECRET], [None], batch), message_id=message_id)
+            letter = dead_letters.DeadLetter(
+                id=message_id,
+                reason=reason,
+                error="JobFailedError",
+                detail="it [broke]",
+                queue="",
+                batch=batch,
+                texts=1,
+                died_at=time.time() - 100 * number,
+            )
+            ledger.fail(letter, errors.JobFailedError("it broke"))
+        redis.delete(names.BULK_QUEUE)
+        yield redis
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = edge.run(root.pointsman, ["dead", *arguments])
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        ([], ["m-0", "m-1", "m-2"]),
+        (["--reason", "failed"], ["m-0", "m-2"]),
+        (["--batch", "b"], ["m-0", "m-1"]),
+        (["--older-than", "50s"], ["m-1", "m-2"]),
+        (["--newer-than", "2.5m", "--older-than", "0.5m"], ["m-1"]),
+        (["--limit", "1"], ["m-0"]),
+    ],
+)
+def test_dead_letters_are_listed_by_what_is_asked(
+    redis: Redis, capsys: pytest.CaptureFixture[str], wanted: list[str], ids: list[str]
+) -> None:
+    code, out = run(capsys, "list", "--json", *wanted)
+    assert (code, [letter["id"] for letter in json.loads(out)]) == (0, ids)
+
+
+def test_what_a_message_says_is_shown_only_when_asked_for(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = run(capsys, "list")[1] + run(capsys, "show", "m-0")[1] + run(capsys, "show", "m-0", "--json")[1]
+    assert "it [broke]" in quiet
+    assert SECRET not in quiet
+    assert SECRET in run(capsys, "show", "m-0", "--payload", "--json")[1]
+
+
+def test_replaying_puts_messages_back_and_a_dry_run_does_not(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = run(capsys, "replay", "--batch", "b", "--dry-run", "--json")
+    assert (code, json.loads(out)["ids"]) == (0, ["m-0", "m-1"])
+    assert redis.llen(names.BULK_QUEUE) == 0
+    assert run(capsys, "replay", "--batch", "b")[0] == 0
+    assert redis.llen(names.BULK_QUEUE) == 2
+    assert [letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])] == ["m-2"]
+
+
+def test_purging_forgets_and_has_to_be_told_what(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "purge")[0] == edge.USAGE
+    assert run(capsys, "purge", "m-9")[0] == edge.BAD_INPUT
+    assert run(capsys, "purge", "--older-than", "soon")[0] == edge.USAGE
+    assert run(capsys, "purge", "m-1")[0] == 0
+    assert run(capsys, "purge", "--reason", "poison")[0] == 0
+    assert run(capsys, "purge", "--all")[0] == 0
+    assert json.loads(run(capsys, "list", "--json")[1]) == []

@@ -1,0 +1,79 @@
+"""What is no sound message, on real queues of real workers: put aside with a reason, in nobody's way."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_shared import dead_letters, errors, jobs, names
+from tests.support import garbage, running
+from tests.support.deadlines import eventually
+from tests.support.running import Running
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running.deployment(tmp_path_factory.mktemp("intake")) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def redis(deployed: Running) -> Iterator[Redis]:
+    with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as client:
+        yield client
+
+
+def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis) -> None:
+    pids = deployed.deployment.pids()
+    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    pushed = [kind() for kind in garbage.KINDS.values() for _ in range(3)]
+    random.shuffle(pushed)
+    with Client(settings=deployed.settings) as client:
+        answered = []
+        for place, raw in enumerate(pushed):
+            redis.lpush(random.choice(names.SERVING_QUEUES), raw)
+            if place % 10 == 0:
+                answered.append(client.submit_message(checked_request(["hi"], [None])))
+        assert all(message.result(TIMEOUT_S).intent == ["greeting"] for message in answered)
+        eventually(lambda: letters.count() == len(pushed), "everything else in the dead letters")
+    assert {letter.reason for letter in letters.find()} == {dead_letters.MALFORMED}
+    assert all(letter.detail and letter.worker and letter.versions for letter in letters.find())
+    assert deployed.deployment.pids() == pids
+    eventually(lambda: redis.hlen(names.UNACKED_KEY) == 0, "nothing left unacknowledged")
+    assert [line for line in deployed.log if "secret" in line] == []
+    assert not any(garbage.SECRET in letter.detail for letter in letters.find())
+
+
+def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:
+    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    redis.delete(names.DEAD_INDEX_KEY)
+    redis.lpush(names.BULK_QUEUE, garbage.KINDS["a compression bomb"]())
+    eventually(lambda: letters.count() == 1, "the bomb in the dead letters")
+    (letter,) = letters.find()
+    assert "compressed" in letter.detail
+    found = letters.get(letter.id)
+    assert found is not None
+    assert 0 < len(found.payload) <= dead_letters.MAX_MALFORMED_BYTES
+    with pytest.raises(errors.InvalidMessageError, match="cannot be replayed"):
+        letters.replay(found)
+
+
+def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
+    deployed: Running, redis: Redis
+) -> None:
+    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    redis.delete(names.DEAD_INDEX_KEY)
+    with Client(settings=deployed.settings) as client:
+        request = jobs.ClassifyRequest.model_construct(texts=[], users=[], user_of=None)
+        message = client.submit_message(request)
+        with pytest.raises(errors.InvalidMessageError) as failure:
+            message.result(TIMEOUT_S)
+        assert failure.value.dead_letter == message.id
+    (letter,) = letters.find(dead_letters.Filter(reason=dead_letters.INVALID))
+    assert (letter.id, letter.starts, letter.queue) == (message.id, 1, names.BULK_QUEUE)
+    assert letters.replay(letter)
+    eventually(lambda: letters.count() == 1, "the same dead letter again")

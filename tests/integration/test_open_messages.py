@@ -1,0 +1,133 @@
+"""Lost messages on a real Redis: found by the ledger, published again, and only those."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_shared import broker, names
+from pointsman_shared.settings import Settings
+from pointsman_workers import reconciler
+from pointsman_workers.ledger import RedisLedger
+from pointsman_workers.open_messages import OpenMessages
+
+NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    with Client(settings=settings) as client:
+        yield client
+
+
+@pytest.fixture
+def messages(settings: Settings) -> Iterator[OpenMessages]:
+    messages = OpenMessages.connect(settings)
+    yield messages
+    messages.close()
+
+
+def submit(client: Client, count: int) -> list[str]:
+    request = checked_request(["x" * 5_000], [None])
+    return [client.submit_message(request, message_id=f"m-{number}").id for number in range(count)]
+
+
+def reconcile(messages: OpenMessages) -> list[str]:
+    return reconciler.reconcile(messages, NO_GRACE, lambda _: None)
+
+
+def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
+    client: Client, redis: Redis, messages: OpenMessages
+) -> None:
+    ids = submit(client, 250)
+    lost = redis.rpop(names.BULK_QUEUE)
+    assert reconcile(messages) == ids[:1]
+    again = json.loads(redis.lindex(names.BULK_QUEUE, -1))  # type: ignore[arg-type]
+    before = json.loads(lost)  # type: ignore[arg-type]
+    assert again["properties"].pop("delivery_tag") != before["properties"].pop("delivery_tag")
+    assert again == before
+    assert reconcile(messages) == []
+    assert redis.llen(names.BULK_QUEUE) == 250
+    assert redis.hget(names.STATS_KEY, "republished") == b"1"
+
+
+def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: OpenMessages) -> None:
+    submit(client, 1)
+    message = json.loads(redis.rpop(names.BULK_QUEUE))  # type: ignore[arg-type]
+    redis.hset(names.UNACKED_KEY, "tag", json.dumps([message, "bulk", "bulk"]))
+    assert reconcile(messages) == []
+
+
+def test_what_has_an_outcome_is_not_published_again(
+    client: Client, redis: Redis, messages: OpenMessages, settings: Settings
+) -> None:
+    submit(client, 1)
+    redis.delete(names.BULK_QUEUE)
+    RedisLedger.connect(settings).record({"message_id": "m-0"})
+    redis.hset(names.open_key("m-0"), mapping={"queue": "bulk", "message": "{}"})
+    redis.zadd(names.OPEN_INDEX_KEY, {"m-0": 1})
+    redis.hset(names.open_key("m-0"), "message", json.dumps({"properties": {}}))
+    assert reconcile(messages) == []
+    assert not redis.exists(names.OPEN_INDEX_KEY, names.open_key("m-0"), names.BULK_QUEUE)
+
+
+def test_a_long_queue_is_read_once_in_a_while_not_at_every_look(
+    client: Client, redis: Redis, messages: OpenMessages
+) -> None:
+    submit(client, 5)
+    redis.zadd(names.OPEN_INDEX_KEY, {"m-0": time.time() - 1_000})
+    assert list(messages.suspects(100)) == ["m-0"]
+    assert reconciler.reconcile(messages, {"": 100.0}, lambda _: None) == []
+    assert messages.suspects(100) == {}
+
+
+def test_a_training_message_is_waited_for_much_longer(
+    client: Client, redis: Redis, messages: OpenMessages
+) -> None:
+    handle = client.train("base")
+    redis.delete(names.TRAIN_QUEUE)
+    assert reconcile(messages) == []
+    redis.zadd(names.OPEN_INDEX_KEY, {handle.id: time.time() - 1_000})
+    assert reconcile(messages) == [handle.id]
+
+
+def test_whoever_publishes_through_our_application_is_covered(
+    settings: Settings, redis: Redis, messages: OpenMessages
+) -> None:
+    with broker.make_app(settings) as app:
+        app.send_task(names.TRAIN_TASK, args=({},), task_id="t", queue=names.TRAIN_QUEUE)
+        app.send_task("another.task", task_id="a", queue="other")
+    assert list(messages.suspects(-1)) == ["t"]
+
+
+def test_a_message_of_a_plain_celery_client_is_entered_when_it_is_taken(
+    settings: Settings, redis: Redis, messages: OpenMessages
+) -> None:
+    with Celery(broker=settings.redis_url.get_secret_value()) as app:
+        app.send_task(names.CLASSIFY_TASK, args=({},), task_id="f", queue=names.BULK_QUEUE)
+    raw = redis.rpop(names.BULK_QUEUE)
+    messages.enter("f", names.BULK_QUEUE, raw)  # type: ignore[arg-type]
+    assert reconcile(messages) == ["f"]
+
+
+def test_one_worker_looks_at_a_time(messages: OpenMessages) -> None:
+    assert messages.claim("a", 5)
+    assert not messages.claim("b", 5)
+    assert messages.claim("a", 0.001)
+    time.sleep(0.01)
+    assert messages.claim("b", 5)

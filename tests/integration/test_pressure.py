@@ -1,0 +1,108 @@
+"""Room in the queues of a real Redis, and calling off what lies in them."""
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_shared import errors, names
+from pointsman_shared.pressure import Pressure
+from pointsman_shared.settings import Settings
+from pointsman_workers.ledger import RedisLedger
+
+REQUEST = checked_request(["hi", "bye"], [None, None], "b")
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings.from_env(
+        {
+            "POINTSMAN_REDIS_URL": redis_url,
+            "POINTSMAN_QUEUE_MAX_MESSAGES": "4",
+            "POINTSMAN_QUEUE_PATIENCE_S": "0.3",
+        }
+    )
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+        client.config_set("maxmemory", "0")
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    with Client(settings=settings) as client:
+        yield client
+
+
+def fill(redis: Redis, count: int) -> None:
+    redis.lpush(names.BULK_QUEUE, *["{}"] * count)
+
+
+def test_a_queue_that_is_too_long_slows_and_then_refuses(client: Client, redis: Redis) -> None:
+    fill(redis, 5)
+    with pytest.raises(errors.QueueFullError, match="length at 125% of its limit"):
+        client.submit_message(REQUEST)
+    assert redis.llen(names.BULK_QUEUE) == 5
+    assert not redis.exists(names.OPEN_INDEX_KEY)
+    assert client.submit_message(REQUEST, queue=names.INTERACTIVE_QUEUE).status == "pending"
+
+
+def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis) -> None:
+    fill(redis, 5)
+    pauses: list[float] = []
+
+    def work_meanwhile(pause_s: float) -> None:
+        pauses.append(pause_s)
+        redis.delete(names.BULK_QUEUE)
+        pressure._looks.clear()
+
+    pressure = Pressure(redis, settings)
+    pressure.wait_for_room(names.BULK_QUEUE, work_meanwhile)
+    assert len(pauses) == 1
+
+
+def test_what_waits_too_long_makes_a_queue_full(client: Client, redis: Redis, settings: Settings) -> None:
+    message = client.submit_message(REQUEST)
+    redis.hset(names.open_key(message.id), "at", 1_000_000)
+    load = Pressure(redis, settings).load(names.BULK_QUEUE)
+    assert (load.length < 1, load.age > 1) == (True, True)
+
+
+def test_a_redis_that_fills_up_takes_no_more_before_it_is_full(redis: Redis, settings: Settings) -> None:
+    used = redis.info("memory")["used_memory"]
+    redis.config_set("maxmemory", int(used * 1.1))
+    assert Pressure(redis, settings).load(names.BULK_QUEUE).memory > 1
+    redis.config_set("maxmemory", int(used * 10))
+    assert Pressure(redis, settings).has_room(names.BULK_QUEUE, share=0.5)
+
+
+def test_a_message_that_is_called_off_is_not_done_any_more(
+    client: Client, redis: Redis, settings: Settings
+) -> None:
+    message = client.submit_message(REQUEST, message_id="m")
+    assert client.cancel(message.id)
+    assert not client.cancel(message.id)
+    with pytest.raises(errors.CancelledError):
+        message.result(5)
+    ledger = RedisLedger.connect(settings)
+    assert ledger.begin("m", worker="w", batch="b").is_done
+    ledger.record({"message_id": "m"}, batch="b", counters={"done": 2})
+    assert client.progress("b") == {"cancelled": 2}
+    assert not redis.exists(names.open_key("m"), names.OPEN_INDEX_KEY)
+
+
+def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
+    message = client.submit_message(REQUEST)
+    RedisLedger.connect(settings).record({"message_id": message.id})
+    assert not client.cancel(f"{message.id}:1")
+
+
+def test_a_batch_that_is_called_off_is_not_begun(client: Client, settings: Settings) -> None:
+    client.cancel_batch("b")
+    ledger = RedisLedger.connect(settings)
+    assert ledger.begin("m", worker="w", batch="b").is_cancelled
+    assert not ledger.begin("n", worker="w", batch="c").is_cancelled
