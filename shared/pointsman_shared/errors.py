@@ -33,6 +33,14 @@ class BusyError(RetryableError):
     """Another run of the same work is under way."""
 
 
+class ConflictError(PermanentError):
+    """Somebody else changed the same thing first; look at it again before trying again."""
+
+
+class CancelledError(PermanentError):
+    """Somebody asked for a run to stop."""
+
+
 class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
 
