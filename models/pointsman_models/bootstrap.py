@@ -16,6 +16,9 @@ from pointsman_models.evaluation import Labels
 Floats = NDArray[np.float64]
 # An answer that is none of the labels: it misses its own and harms no other.
 _WRONG = ""
+# In simulation (`make bench ARGS=promotion`) the bound at a level of 5% errs in up to 6% of tries at 200 rows, and at
+# three quarters of the level in less than what is stated.
+_CAUTION = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ def compare(
     drawn = _resample(contents, len(names), resamples, seed)
     differences = np.subtract(*scorer.macro_f1(drawn))
     seen = np.subtract(*scorer.macro_f1(contents.sum(axis=0)[None, :])[:, 0])
-    tail, head = np.quantile(differences, [level, 1 - level])
+    tail, head = np.quantile(differences, [level * _CAUTION, 1 - level * _CAUTION])
     return Comparison(
         new=float(new_f1),
         old=float(old_f1),
@@ -112,7 +115,7 @@ class _Scorer:
 
 
 def _indicator(values: NDArray[np.str_], known: Labels) -> Floats:
-    return (values[:, None] == known[None, :]).astype(np.float64)
+    return np.asarray(values[:, None] == known[None, :], dtype=np.float64)
 
 
 def _with_unseen(labels: Labels, new: Labels, old: Labels, known: Labels) -> NDArray[np.str_]:
@@ -125,10 +128,10 @@ def _resample(contents: Floats, size: int, resamples: int, seed: int) -> Floats:
     """Draw groups with replacement; give how often each cell occurs, shape (resamples, cells)."""
     random = np.random.default_rng(seed)
     if len(contents) == 1:
-        times = random.multinomial(size, contents[0] / contents.sum(), size=resamples)
-        return np.asarray(times, dtype=np.float64)
+        shares = contents[0] / contents.sum()
+        return np.asarray(random.multinomial(size, shares, size=resamples), dtype=np.float64)
     times = random.multinomial(size, np.full(len(contents), 1 / len(contents)), size=resamples)
-    return np.asarray(times.astype(np.float64) @ contents)
+    return np.asarray(times @ contents, dtype=np.float64)
 
 
 def _members(groups: Sequence[str | None] | None, rows: int) -> tuple[NDArray[np.intp], NDArray[np.str_]]:

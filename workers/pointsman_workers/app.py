@@ -10,7 +10,7 @@ from celery import signals
 from pointsman_workers import celery_settings, composition, schedule, tasks
 
 app = celery_settings.make_serving_app(composition.settings())
-app.conf.beat_schedule = schedule.entries(composition.settings())
+schedule.configure(app, composition.settings())
 tasks.register_serving(app)
 
 

@@ -59,6 +59,10 @@ def register_serving(app: Celery) -> None:
             # Nothing was stored, so nothing happened: somebody does it again when Redis is back.
             raise Reject(error, requeue=True) from error
 
+    _register_models(app)
+
+
+def _register_models(app: Celery) -> None:
     @app.task(base=NotifyingTask, name=names.MODELS_TASK)
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         return composition.library().answer(jobs.ModelsQuery.parse(query))
@@ -74,12 +78,15 @@ def _answer(
 
 
 def register_training(app: Celery) -> None:
-    """Give an application the task of a trainer."""
+    """Give an application the tasks of a trainer, which also answers what needs the training data."""
+    _register_models(app)
 
     @app.task(bind=True, base=NotifyingTask, name=names.TRAIN_TASK)
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         def report(progress: jobs.TrainProgress) -> None:
             task.update_state(state="PROGRESS", meta=progress.model_dump())
+            # Flower shows the state and the result of the last event.
+            task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
 
         wanted = jobs.TrainRequest.parse(request)
-        return composition.trainer().train(wanted, report).model_dump()
+        return composition.trainer().train(wanted, str(task.request.id), report).model_dump()

@@ -22,7 +22,7 @@ COMMANDS = {
     "classify": Entry("classify:classify", "Classify one text and say why it went to its tier."),
     "batch": Entry("batch:batch", "Classify a file of transcripts."),
     "train": Entry("train:train", "Train a tier and wait for the result."),
-    "models": Entry("models:models", "See what is in the model registry."),
+    "models": Entry("models:models", "See what is in the model registry; promote, roll back, verify."),
     "data": Entry("data:data", "Look at training data and transcripts."),
     "chat": Entry("chat:chat", "Type texts and see what becomes of them."),
     "doctor": Entry("doctor:doctor", "Check the deployment and say what to do."),
