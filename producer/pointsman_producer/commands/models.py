@@ -66,7 +66,7 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
 
 
 @models.command(
-    "promote", epilog="\b\nExample:\n  pointsman models promote pro 4 --why 'the shadow approves'"
+    "promote", epilog="\b\nExamples:\n  pointsman models promote pro 4 --why 'the shadow approves'"
 )
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
@@ -79,7 +79,7 @@ def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: 
     _show_change(change, as_json=as_json)
 
 
-@models.command("rollback", epilog="\b\nExample:\n  pointsman models rollback pro --why complaints")
+@models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
 @click.argument("tier")
 @click.option("--why", default="", help="The reason, for the history.")
 @edge.json_option
@@ -89,7 +89,7 @@ def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
     _show_change(change, as_json=as_json)
 
 
-@models.command("history", epilog="\b\nExample:\n  pointsman models history pro")
+@models.command("history", epilog="\b\nExamples:\n  pointsman models history pro")
 @click.argument("tier")
 @edge.json_option
 def show_history(*, tier: str, as_json: bool) -> None:
@@ -99,7 +99,7 @@ def show_history(*, tier: str, as_json: bool) -> None:
     _show_table(changes, columns, "Nothing was promoted yet.", as_json=as_json)
 
 
-@models.command("diff", epilog="\b\nExample:\n  pointsman models diff pro 3 4")
+@models.command("diff", epilog="\b\nExamples:\n  pointsman models diff pro 3 4")
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
 @click.argument("other", type=click.IntRange(min=1), required=False)
@@ -111,7 +111,7 @@ def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) 
     _show_table(facts, columns, "They do not differ.", as_json=as_json)
 
 
-@models.command("prune", epilog="\b\nExample:\n  pointsman models prune pro --keep 10")
+@models.command("prune", epilog="\b\nExamples:\n  pointsman models prune pro --keep 10")
 @click.argument("tier")
 @click.option(
     "--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Newest versions to keep."
@@ -127,7 +127,7 @@ def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
 
 
 @models.command(
-    "verify", epilog="\b\nExit code 3 if it differs.\n\nExample:\n  pointsman models verify pro 4"
+    "verify", epilog="\b\nExit code 3 if it differs.\n\nExamples:\n  pointsman models verify pro 4"
 )
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1), required=False)

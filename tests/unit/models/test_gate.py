@@ -50,7 +50,7 @@ def judge(
     golden: Sequence[utterances.Utterance] = (),
     **options: Any,
 ) -> Verdict:
-    wanted = tiers.GateOptions(**{"margin": 0.3, **options})
+    wanted = tiers.GateOptions(**{"margin": 0.6, **options})
     return Gate(wanted, data, golden, seed=1).judge(new, champion, reference)
 
 
