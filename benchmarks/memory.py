@@ -48,15 +48,8 @@ def _client(running: Deployment, folder: Path) -> None:
     print("\nPeak memory of `pointsman batch`")
     for conversations in FILES:
         source = _transcripts(folder / f"{conversations}.jsonl", conversations)
-        command = [
-            sys.executable,
-            "-m",
-            "pointsman_producer.main",
-            "batch",
-            str(source),
-            "-o",
-            str(source.with_suffix(".out.jsonl")),
-        ]
+        pointsman = Path(sys.executable).with_name("pointsman")
+        command = [str(pointsman), "batch", str(source), "-o", str(source.with_suffix(".out.jsonl"))]
         done = subprocess.run(
             [sys.executable, "-c", _MEASURE, *command],
             check=True,

@@ -2,6 +2,7 @@
 
 from pointsman_producer.client import Client
 from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
+from pointsman_producer.stream import TurnOutcome
 from pointsman_shared.errors import PointsmanError
 from pointsman_shared.jobs import ClassifyReply, ClassifyRequest, FlagDecision, Outcome, RankedIntent, User
 
@@ -16,5 +17,6 @@ __all__ = [
     "PointsmanError",
     "RankedIntent",
     "TaskHandle",
+    "TurnOutcome",
     "User",
 ]

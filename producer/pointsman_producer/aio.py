@@ -4,14 +4,22 @@ Single jobs always share messages: those that arrive while one message is being 
 """
 
 import asyncio
-from collections.abc import Sequence
+import concurrent.futures
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from pointsman_producer.client import DEFAULT_TIMEOUT_S, Client, UserLike, as_user, checked_request
+from pointsman_producer import in_flight, transcripts
+from pointsman_producer.client import DEFAULT_TIMEOUT_S, Client, checked_request
 from pointsman_producer.handles import Handle
+from pointsman_producer.stream import Stream, TurnOutcome
+from pointsman_producer.users import UserLike, as_user
 from pointsman_shared import errors, jobs
 from pointsman_shared.settings import Settings
+
+T = TypeVar("T")
 
 
 class AsyncHandle:
@@ -94,3 +102,56 @@ class AsyncClient:
         """Submit many texts as bulk work; see `client.Client.submit_many`."""
         handles = await asyncio.to_thread(self._client.submit_many, texts, users=users, batch=batch)
         return [AsyncHandle(handle) for handle in handles]
+
+    def classify_transcripts(
+        self,
+        path: str | Path,
+        *,
+        speakers: Sequence[str] = (transcripts.CUSTOMER,),
+        window: int = in_flight.DEFAULT_WINDOW,
+        timeout_s: float = in_flight.DEFAULT_TIMEOUT_S,
+        reject: Callable[[transcripts.Rejection], None] | None = None,
+        include_text: bool = True,
+    ) -> AsyncIterator[TurnOutcome]:
+        """Classify a transcript file of any size; see `client.Client.classify_transcripts`.
+
+        The file is read in a thread of its own, in which `reject` is called too.
+        """
+        stream = Stream(
+            path=path,
+            speakers=speakers,
+            texts_per_message=self._client.settings.texts_per_message,
+            window=window,
+            timeout_s=timeout_s,
+            reject=reject,
+            include_text=include_text,
+        )
+        left = threading.Event()
+
+        def heed() -> None:
+            if left.is_set():
+                raise concurrent.futures.CancelledError
+
+        return in_thread(stream.by_message(self._client, heed=heed), leave=left.set)
+
+
+async def in_thread(
+    lists: Generator[list[T], None, None], leave: Callable[[], None]
+) -> AsyncGenerator[T, None]:
+    """Iterate over the items of lists that are made in a thread of their own.
+
+    Args:
+        lists: Makes them.
+        leave: Called when no more are wanted, perhaps while one is being made.
+    """
+    loop = asyncio.get_running_loop()
+    # Not asyncio.to_thread: what is under way when the caller leaves has to end before the generator can be closed.
+    thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="pointsman-transcripts")
+    try:
+        while (items := await loop.run_in_executor(thread, next, lists, None)) is not None:
+            for item in items:
+                yield item
+    finally:
+        leave()
+        thread.submit(lists.close)
+        thread.shutdown(wait=False)

@@ -2,8 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -11,19 +12,20 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
+from pointsman_producer import in_flight, transcripts
 from pointsman_producer.coalescer import Coalescer, Draft
 from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.inbox import Inbox
 from pointsman_producer.outbox import Outbox
 from pointsman_producer.runs import Runs
+from pointsman_producer.stream import Stream, TurnOutcome
+from pointsman_producer.users import UserLike, as_user, distinct_users
 from pointsman_shared import broker, errors, jobs, names
 from pointsman_shared.settings import Settings
 
 DEFAULT_TIMEOUT_S = 30.0
 # Long enough for a batch that was cut off right after it journaled an outcome to find it again.
 RELEASED_TTL_S = 600
-
-UserLike = jobs.User | str | None
 
 
 class Client:
@@ -147,6 +149,50 @@ class Client:
             for message, request in zip(messages, requests, strict=True)
             for place, text in enumerate(request.texts)
         ]
+
+    def classify_transcripts(
+        self,
+        path: str | Path,
+        *,
+        speakers: Sequence[str] = (transcripts.CUSTOMER,),
+        window: int = in_flight.DEFAULT_WINDOW,
+        timeout_s: float = in_flight.DEFAULT_TIMEOUT_S,
+        reject: Callable[[transcripts.Rejection], None] | None = None,
+        include_text: bool = True,
+    ) -> Iterator[TurnOutcome]:
+        """Classify a transcript file of any size through the bulk queue, and give the outcomes as they are asked for.
+
+        The file is read ahead by `window` messages. Outcomes that were given leave Redis soon.
+
+        Args:
+            path: JSON lines, CSV or plain text, perhaps gzipped; see `transcripts.Reader`.
+            speakers: Whose turns are wanted, in any case; `all` for everybody's.
+            window: How many messages are in flight at most; what is held in memory grows with it.
+            timeout_s: How long to wait for the next message's outcomes.
+            reject: Called with each line that cannot be used, which is then left out. Without it, the first such
+                line is an error, raised when it is read: ahead of outcomes that are still to come.
+            include_text: Whether the outcomes repeat the texts.
+
+        Returns:
+            One outcome for each wanted turn, in the order of the file.
+
+        Raises:
+            SettingsError: `window` or `speakers` is none.
+            InvalidDataError: While iterating, as all that follows: the file, or a line of it, cannot be used.
+            BrokerUnavailableError: A message could not be handed over.
+            ResultTimeoutError: No outcome came in time.
+            JobFailedError: A worker gave a message up; its lines are named.
+        """
+        stream = Stream(
+            path=path,
+            speakers=speakers,
+            texts_per_message=self.settings.texts_per_message,
+            window=window,
+            timeout_s=timeout_s,
+            reject=reject,
+            include_text=include_text,
+        )
+        return stream.outcomes(self)
 
     def submit_message(
         self, request: jobs.ClassifyRequest, *, message_id: str | None = None, queue: str = names.BULK_QUEUE
@@ -299,31 +345,6 @@ class Client:
 def new_id() -> str:
     """Choose a message id."""
     return str(uuid.uuid4())
-
-
-def as_user(user: UserLike) -> jobs.User | None:
-    """Take a bare id for a user.
-
-    Raises:
-        InvalidMessageError: The id is empty or too long.
-    """
-    return jobs.User.parse({"id": user}) if isinstance(user, str) else user
-
-
-def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], list[int]]:
-    """Give the distinct users and, for each entry, its place among them (-1 for nobody)."""
-    by_identity: dict[int, int] = {}
-    by_content: dict[str, int] = {}
-    distinct: list[jobs.User] = []
-    for user in users:
-        if user is None or id(user) in by_identity:
-            continue
-        content = user.model_dump_json()
-        if content not in by_content:
-            by_content[content] = len(distinct)
-            distinct.append(user)
-        by_identity[id(user)] = by_content[content]
-    return distinct, [jobs.ANONYMOUS if user is None else by_identity[id(user)] for user in users]
 
 
 def checked_request(

@@ -1,6 +1,7 @@
 """Jobs through a real Redis and real Celery workers with small real models."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,11 @@ from celery import Celery
 
 from pointsman_producer.aio import AsyncClient
 from pointsman_producer.client import Client, checked_request, new_id
+from pointsman_producer.stream import TurnOutcome
 from pointsman_shared import broker, errors, jobs, names
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
-from tests.support.running import Running
+from tests.support.running import DATA, Running
 
 TIMEOUT_S = 30
 PAYMENT = "can i pay by card"
@@ -220,3 +222,34 @@ def test_neither_texts_nor_users_reach_the_logs(
     with pytest.raises(errors.InvalidMessageError):
         celery_app.send_task(names.CLASSIFY_TASK, args=[request], argsrepr="(1 text)").get(timeout=TIMEOUT_S)
     assert [line for line in deployed.log if "secret" in line] == []
+
+
+def test_a_transcript_file_streams_through_with_one_outcome_a_customer_turn_in_order(
+    deployed: Running,
+) -> None:
+    path = DATA / "transcripts.jsonl"
+    conversations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    turns = [
+        (conversation["conversation_id"], place, turn["text"], conversation["user"]["custom"]["plan"])
+        for conversation in conversations
+        for place, turn in enumerate(conversation["turns"])
+        if turn["speaker"] == "customer"
+    ]
+    # Small messages, so that the window fills.
+    settings = deployed.settings.model_copy(update={"texts_per_message": 7})
+
+    async def collect() -> list[TurnOutcome]:
+        async with AsyncClient(settings=settings) as client:
+            return [one async for one in client.classify_transcripts(path, window=2, timeout_s=TIMEOUT_S)]
+
+    with Client(settings=settings) as client:
+        streamed = list(client.classify_transcripts(path, window=2, timeout_s=TIMEOUT_S))
+    for found in (streamed, asyncio.run(collect())):
+        assert [
+            (one.conversation_id, one.turn.place, one.outcome.text, one.user and one.user.custom["plan"])
+            for one in found
+        ] == turns
+        assert [one.outcome.tier for one in found] == [
+            "pro" if plan == "pro" else "base" for *_, plan in turns
+        ]
+        assert len({one.outcome.job_id for one in found}) == len(turns)

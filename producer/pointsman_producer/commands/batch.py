@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pointsman_producer import batch as batches
-from pointsman_producer import local, transcripts
+from pointsman_producer import in_flight, local, transcripts
+from pointsman_producer.batch_progress import Progress, Watcher
 from pointsman_producer.commands import edge
 from pointsman_shared import errors
 
@@ -59,7 +60,7 @@ Examples:
 @click.option(
     "--window",
     type=click.IntRange(1, 1000),
-    default=batches.DEFAULT_WINDOW,
+    default=in_flight.DEFAULT_WINDOW,
     show_default=True,
     help="Messages in flight at most.",
 )
@@ -67,7 +68,7 @@ Examples:
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=1),
-    default=batches.DEFAULT_TIMEOUT_S,
+    default=in_flight.DEFAULT_TIMEOUT_S,
     show_default=True,
     help="Seconds without any outcome after which to give up.",
 )
@@ -138,7 +139,7 @@ def _advice(plan: batches.Plan) -> str:
     return f"Complete it with: [bold]{escape(shlex.join([*words, '--resume']))}[/]"
 
 
-class Display(batches.Watcher):
+class Display(Watcher):
     """Shows on stderr how a run goes: as a bar on a terminal, else as a line now and then. A signal stops the run."""
 
     def __init__(self) -> None:
@@ -185,7 +186,7 @@ class Display(batches.Watcher):
         elif self._rejections == SHOWN_REJECTIONS + 1:
             edge.say("[yellow]rejected[/] more lines, which are not shown here")
 
-    def progressed(self, now: batches.Progress) -> None:
+    def progressed(self, now: Progress) -> None:
         """Move the bar, or say a line."""
         if now.outcomes == now.resumed:
             # What an earlier run did says nothing about the pace of this one.
@@ -197,14 +198,14 @@ class Display(batches.Watcher):
             self._shown = time.monotonic()
             edge.say(f"{now.outcomes:,} texts{_share(now)}, {rate:,.0f}/s{self._left(now, elapsed_s)}")
 
-    def _left(self, now: batches.Progress, elapsed_s: float) -> str:
+    def _left(self, now: Progress, elapsed_s: float) -> str:
         if not now.size or now.position <= self._began_at:
             return ""
         left_s = elapsed_s * (now.size - now.position) / (now.position - self._began_at)
         return f", {left_s // SECONDS_PER_MINUTE:.0f} min {left_s % SECONDS_PER_MINUTE:.0f} s left"
 
 
-def _share(now: batches.Progress) -> str:
+def _share(now: Progress) -> str:
     return f" ({now.position / now.size:.0%} of the file)" if now.size else ""
 
 

@@ -20,6 +20,7 @@ with contextlib.suppress(ImportError):
 MENU = "1 - Interact | 2 - Train | 3 - Exit"
 HELP = "/plan NAME, /user ID, /back to the menu; anything else is classified"
 TIERS = (names.BASE_TIER, names.PRO_TIER)
+_NUMBERS = {str(number) for number in range(1, len(TIERS) + 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +117,11 @@ def answer(session: Session, text: str) -> None:
 
 def train(session: Session) -> None:
     """Ask for a tier and train it."""
-    tier = ask(f"which tier ({' or '.join(TIERS)})? ")
-    if not tier:
+    menu = " | ".join(f"{number} - {tier}" for number, tier in enumerate(TIERS, start=1))
+    wanted = ask(f"which tier: {menu}: ")
+    if not wanted:
         return
+    tier = TIERS[int(wanted) - 1] if wanted in _NUMBERS else wanted
     with _errors_said():
         reply = training.train_and_wait(session.client, tier)
         if session.as_json:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,101 +13,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pointsman_producer import batch, transcripts, writers
-from pointsman_producer.batch import Plan, Progress, Report
-from pointsman_shared import errors, jobs, names
+from pointsman_producer import batch, chunks, releases, transcripts
+from pointsman_producer.batch import Plan, Report
+from pointsman_producer.batch_progress import Progress, Watcher
+from pointsman_producer.journal import Journal
+from pointsman_shared import errors, names
+from tests.support.fake_workers import Killed, Workers
 
-BASE, PRO = (
-    jobs.Route(
-        tier=tier,
-        model_version=1,
-        flag=jobs.FlagDecision(key=names.TIER_FLAG, value=tier == names.PRO_TIER, reason="default"),
-        intents=["greeting", "goodbye"],
-        inference_ms=1.0,
-    )
-    for tier in (names.BASE_TIER, names.PRO_TIER)
-)
 N = 5
 """Texts per message in these tests."""
-
-
-class Killed(BaseException):
-    """What a kill looks like from inside: nothing that is caught on purpose."""
-
-
-class Handle:
-    """A message under way, whose reply takes some asking."""
-
-    def __init__(self, reply: jobs.ClassifyReply, patience: int, on_result: Callable[[], None]) -> None:
-        self.id = reply.message_id
-        self._reply = reply
-        self._patience = patience
-        self._on_result = on_result
-
-    def result(self, timeout_s: float) -> jobs.ClassifyReply:
-        self._patience -= 1
-        if self._patience >= 0:
-            raise errors.ResultTimeoutError(self.id)
-        self._on_result()
-        return self._reply
-
-
-class Workers:
-    """Stands for client and workers: greets greetings, and serves users whose plan is pro from the pro tier."""
-
-    def __init__(
-        self, *, patience: int = 0, fail_after: int = 10**9, error: BaseException | None = None
-    ) -> None:
-        self.requests: dict[str, jobs.ClassifyRequest] = {}
-        self.queues: set[str] = set()
-        self.released: list[str] = []
-        self.most_in_flight = self.connections = 0
-        self.on_release: Callable[[Sequence[str]], None] = lambda ids: None
-        self._patience = patience
-        self._fail_after = fail_after
-        self._error = error or Killed()
-        self._in_flight = self._answered = 0
-
-    @contextlib.contextmanager
-    def connect(self) -> Iterator["Workers"]:
-        self.connections += 1
-        yield self
-
-    def submit_message(self, request: jobs.ClassifyRequest, *, message_id: str, queue: str) -> Handle:
-        self.requests[message_id] = request
-        self.queues.add(queue)
-        self._in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        return Handle(self.reply(request, message_id), self._patience, self._answer)
-
-    def _answer(self) -> None:
-        if self._answered >= self._fail_after:
-            self.fail()
-        self._answered += 1
-        self._in_flight -= 1
-
-    def fail(self) -> None:
-        raise self._error
-
-    def reply(self, request: jobs.ClassifyRequest, message_id: str) -> jobs.ClassifyReply:
-        greets = [text.startswith("hi") for text in request.texts]
-        plans = [
-            request.users[place].custom.get("plan") if place >= 0 else None for place in request.user_places()
-        ]
-        return jobs.ClassifyReply(
-            message_id=message_id,
-            intent=["greeting" if greet else names.OUT_OF_SCOPE for greet in greets],
-            confidence=[0.9 if greet else 0.2 for greet in greets],
-            ranking=[[0] if greet else [1, 0] for greet in greets],
-            ranking_confidence=[[0.9] if greet else [0.2, 0.1] for greet in greets],
-            route_of=[int(plan == "pro") for plan in plans],
-            routes=[BASE, PRO],
-            wait_ms=1.0,
-        )
-
-    def release(self, message_ids: Sequence[str]) -> None:
-        self.on_release(message_ids)
-        self.released += message_ids
 
 
 class Mortal(Workers):
@@ -117,7 +31,7 @@ class Mortal(Workers):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Patience(batch.Watcher):
+class Patience(Watcher):
     """Wants to stop after so many outcomes."""
 
     def __init__(self, outcomes: int) -> None:
@@ -131,7 +45,7 @@ class Patience(batch.Watcher):
         return bool(self.seen) and self.seen[-1].outcomes >= self.left
 
 
-class Impatient(batch.Watcher):
+class Impatient(Watcher):
     """Wants to stop when it was asked so many times."""
 
     def __init__(self, questions: int) -> None:
@@ -168,7 +82,7 @@ def plan_in(folder: Path, out: str = "out.jsonl", **more: Any) -> Plan:
     return Plan(source=str(source), out=folder / out, **{**defaults, **more})
 
 
-def run(plan: Plan, workers: Workers | None = None, watcher: batch.Watcher | None = None) -> Report:
+def run(plan: Plan, workers: Workers | None = None, watcher: Watcher | None = None) -> Report:
     report = batch.run(plan, (workers or Workers()).connect, watcher)
     assert report is not None
     return report
@@ -212,31 +126,12 @@ def test_a_message_holds_the_turns_its_number_says(tmp_path: Path) -> None:
     workers, plan = Workers(), plan_in(tmp_path)
     run(plan, workers)
     texts = [text for _, _, text in expected_turns(Path(plan.source))]
-    sent = [workers.requests[batch.message_id("b", number)] for number in range(len(workers.requests))]
+    sent = [workers.requests[chunks.message_id("b", number)] for number in range(len(workers.requests))]
     assert [request.texts for request in sent] == [texts[at : at + N] for at in range(0, len(texts), N)]
     assert {request.batch for request in sent} == {"b"}
     assert workers.queues == {names.BULK_QUEUE}
     row = rows(plan.out)[N + 2]
-    assert row["job_id"] == names.job_id(batch.message_id("b", 1), 2)
-
-
-def test_long_texts_make_short_messages(tmp_path: Path) -> None:
-    source = tmp_path / "in.txt"
-    source.write_text(("x" * jobs.MAX_TEXT_CHARS + "\n") * 120)
-    workers = Workers()
-    run(Plan(source=str(source), out=tmp_path / "o.jsonl"), workers)
-    assert [len(request.texts) for request in workers.requests.values()] == [50, 50, 20]
-
-
-def test_each_user_is_sent_once_a_message_and_nobody_not_at_all(tmp_path: Path) -> None:
-    workers = Workers()
-    run(plan_in(tmp_path, texts_per_message=500), workers)
-    (request,) = workers.requests.values()
-    assert len({user.id for user in request.users}) == len(request.users) == 3
-    anonymous = Workers()
-    source = write_input(tmp_path, 1, "anonymous.jsonl")
-    run(Plan(source=str(source), out=tmp_path / "o.jsonl"), anonymous)
-    assert [request.user_of for request in anonymous.requests.values()] == [None]
+    assert row["job_id"] == names.job_id(chunks.message_id("b", 1), 2)
 
 
 def test_no_more_messages_are_in_flight_than_the_window_allows(tmp_path: Path) -> None:
@@ -315,7 +210,7 @@ def test_a_run_that_kill_9_ended_is_completed_without_doing_again_what_is_writte
     workers = Workers()
     report = run(plan_in(tmp_path, resume=True), workers)
     assert report.progress.resumed == 2 * N
-    assert batch.message_id("b", 0) not in workers.requests
+    assert chunks.message_id("b", 0) not in workers.requests
     assert [(row["conversation_id"], row["turn"], row["text"]) for row in rows(plan.out)] == expected_turns(
         Path(plan.source)
     )
@@ -329,13 +224,13 @@ def test_a_message_that_is_written_in_part_is_asked_for_again_whole(tmp_path: Pa
     plan.journal.write_bytes(b"".join(kept))
     workers = Workers()
     assert run(plan_in(tmp_path, resume=True), workers).progress.resumed == N + 2
-    assert len(workers.requests[batch.message_id("b", 1)].texts) == N
+    assert len(workers.requests[chunks.message_id("b", 1)].texts) == N
 
 
 def test_outcomes_are_released_only_when_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "RELEASE_MESSAGES", 2)
+    monkeypatch.setattr(releases, "RELEASE_MESSAGES", 2)
     plan, workers = plan_in(tmp_path), Workers()
 
     def check(message_ids: Sequence[str]) -> None:
@@ -411,7 +306,7 @@ def test_redis_away_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None
 def test_a_message_that_a_worker_gave_up_is_named_with_its_lines(tmp_path: Path) -> None:
     failure = errors.JobFailedError("it is a dead letter")
     expected = (
-        rf"message {batch.message_id('b', 1)} \(lines \d+ to \d+ of .*in.jsonl\) failed: it is a dead letter"
+        rf"message {chunks.message_id('b', 1)} \(lines \d+ to \d+ of .*in.jsonl\) failed: it is a dead letter"
     )
     with pytest.raises(errors.JobFailedError, match=expected):
         run(plan_in(tmp_path), Workers(fail_after=1, error=failure))
@@ -536,7 +431,7 @@ def test_the_size_of_messages_is_that_of_the_first_run(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_the_same_output(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
-    with contextlib.closing(writers.Journal(plan.journal, plan.header)) as other:
+    with contextlib.closing(Journal(plan.journal, plan.header)) as other:
         other.begin(b"{}")
         for again in (plan_in(tmp_path, resume=True), plan_in(tmp_path, force=True)):
             with pytest.raises(errors.BusyError):
@@ -605,7 +500,7 @@ def test_a_full_disk_can_be_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_rejected_lines_are_told_as_they_are_found(tmp_path: Path) -> None:
-    class Listener(batch.Watcher):
+    class Listener(Watcher):
         def __init__(self) -> None:
             self.lines: list[int] = []
 

@@ -1,38 +1,19 @@
 """What becomes of the lines of a transcript file."""
 
-import csv
 import gzip
 import io
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pointsman_producer import transcripts
-from pointsman_producer.transcripts import Conversation, Rejection, Turn
-from pointsman_shared import errors, jobs
+from pointsman_producer import lines, transcripts
+from pointsman_producer.transcripts import Turn
+from pointsman_shared import jobs
+from tests.support.transcript_files import read, read_lines, reasons
 
 STAR = Path(__file__).parents[4] / "shared/data/transcripts/star_first2000.jsonl"
-
-
-def read(path: Path | str, *speakers: str) -> tuple[list[Conversation], list[Rejection]]:
-    rejected: list[Rejection] = []
-    with transcripts.Reader(path, speakers=speakers or ("customer",), reject=rejected.append) as reader:
-        return list(reader), rejected
-
-
-def read_lines(
-    folder: Path, *lines: object, name: str = "in.jsonl", speakers: Sequence[str] = ("customer",)
-) -> Any:
-    path = folder / name
-    text = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
-    path.write_text("\n".join(text) + "\n", encoding="utf-8")
-    return read(path, *speakers)
 
 
 def says(text: object = "hi", speaker: object = "customer", **more: object) -> dict[str, object]:
@@ -41,10 +22,6 @@ def says(text: object = "hi", speaker: object = "customer", **more: object) -> d
 
 def chat(*turns: object, **more: object) -> dict[str, object]:
     return {"conversation_id": "c1", "turns": list(turns), **more}
-
-
-def reasons(rejected: list[Rejection]) -> list[tuple[int, str]]:
-    return [(rejection.line, rejection.reason) for rejection in rejected]
 
 
 def test_a_turn_keeps_its_place_among_all_speakers(tmp_path: Path) -> None:
@@ -201,78 +178,12 @@ def test_plain_text_is_one_text_a_line(tmp_path: Path) -> None:
     assert [rejection.line for rejection in rejected] == [4]
 
 
-def test_csv_rows_of_one_conversation_are_joined(tmp_path: Path) -> None:
-    read_back, rejected = read_lines(
-        tmp_path,
-        "\ufeffConversation_ID,speaker,text,ts,user_id,email,plan,user.seats,note",
-        'a,customer,"hi, ""you""",10,,,,,x',
-        "a,agent,hello,11,,,,,",
-        'a,customer,"two\nlines",12,u-1,a@example.org,pro,3,',
-        "",
-        "b,customer,bye,,,,,,",
-        name="in.csv",
-    )
-    first, second = read_back
-    assert first.turns == (Turn(0, "customer", 'hi, "you"', "10"), Turn(2, "customer", "two\nlines", "12"))
-    assert first.user == jobs.User(id="u-1", email="a@example.org", custom={"plan": "pro", "seats": "3"})
-    assert (second.line, second.user, second.turns) == (7, None, (Turn(0, "customer", "bye", None),))
-    assert rejected == []
-
-
-def test_csv_needs_no_more_than_texts(tmp_path: Path) -> None:
-    read_back, _ = read_lines(tmp_path, "text", "hi", "bye", name="in.csv")
-    assert [(c.id, c.turns) for c in read_back] == [
-        ("line-2", (Turn(0, "customer", "hi", None),)),
-        ("line-3", (Turn(0, "customer", "bye", None),)),
-    ]
-
-
-def test_bad_csv_rows_are_rejected_with_their_lines(tmp_path: Path) -> None:
-    read_back, rejected = read_lines(
-        tmp_path,
-        "conversation_id,speaker,text",
-        "a,customer",
-        "a,customer,hi,there",
-        "a,,hi",
-        ",customer,hi",
-        "a,customer,",
-        "a,customer,fine",
-        name="in.csv",
-    )
-    assert reasons(rejected) == [
-        (2, "has 2 fields; the header has 3"),
-        (3, "has 4 fields; the header has 3"),
-        (4, "speaker is missing"),
-        (5, "conversation_id is missing"),
-        (6, "text is empty"),
-    ]
-    assert [turn.text for turn in read_back[0].turns] == ["fine"]
-
-
-@pytest.mark.parametrize("rows_behind", [3, 4000])
-def test_a_quote_that_is_never_closed_costs_one_line(tmp_path: Path, rows_behind: int) -> None:
-    behind = [
-        f"b,customer,a text that takes up some room in the file {number}" for number in range(rows_behind)
-    ]
-    read_back, rejected = read_lines(
-        tmp_path, "conversation_id,speaker,text", 'a,customer,"hi', *behind, name="in.csv"
-    )
-    assert [(rejection.line, rejection.content) for rejection in rejected] == [(2, 'a,customer,"hi')]
-    assert [len(conversation.turns) for conversation in read_back] == [rows_behind]
-
-
-def test_csv_without_a_text_column_cannot_be_used_at_all(tmp_path: Path) -> None:
-    for header in ("conversation_id,message", ""):
-        with pytest.raises(errors.InvalidDataError, match="no column is named text"):
-            read_lines(tmp_path, header, name="in.csv")
-
-
 def test_a_line_without_end_is_rejected_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
-    path.write_bytes(b"first\n" + b"x" * (transcripts.MAX_LINE_BYTES * 2 + 5) + b"\nlast\n")
+    path.write_bytes(b"first\n" + b"x" * (lines.MAX_LINE_BYTES * 2 + 5) + b"\nlast\n")
     read_back, rejected = read(path)
     assert [conversation.line for conversation in read_back] == [1, 3]
-    assert reasons(rejected) == [(2, f"is longer than {transcripts.MAX_LINE_BYTES} bytes")]
+    assert reasons(rejected) == [(2, f"is longer than {lines.MAX_LINE_BYTES} bytes")]
     assert len(rejected[0].content) == transcripts.MAX_QUOTED_CHARS
 
 
@@ -283,62 +194,11 @@ def test_gzip_is_read_as_what_is_in_it(tmp_path: Path) -> None:
     assert read_back[0].id == "c1"
 
 
-def test_a_broken_gzip_file_is_an_error_that_says_where(tmp_path: Path) -> None:
-    path = tmp_path / "in.txt.gz"
-    path.write_bytes(gzip.compress(b"hi\n" * 1000)[:-12])
-    with pytest.raises(errors.InvalidDataError, match="cannot be read beyond line"):
-        read(path)
-
-
-def test_a_file_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidDataError, match="No such file"):
-        read(tmp_path / "absent.jsonl")
-
-
 def test_stdin_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(json.dumps(chat(says())).encode()))
     monkeypatch.setattr(sys, "stdin", stdin)
-    read_back, _ = read(transcripts.STDIN)
+    read_back, _ = read(lines.STDIN)
     assert read_back[0].id == "c1"
-
-
-def test_the_position_reaches_the_size(tmp_path: Path) -> None:
-    path = tmp_path / "in.jsonl.gz"
-    path.write_bytes(gzip.compress((json.dumps(chat(says())) + "\n").encode() * 50))
-    with transcripts.Reader(path, reject=lambda rejection: None) as reader:
-        assert len(list(reader)) == 50
-        assert reader.position == reader.size == path.stat().st_size
-
-
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
-turns = st.lists(st.tuples(st.sampled_from(["customer", "agent"]), words), min_size=1, max_size=4)
-
-
-@given(conversations=st.lists(turns, max_size=4))
-def test_csv_and_json_lines_of_the_same_conversations_read_the_same(
-    tmp_path_factory: pytest.TempPathFactory, conversations: list[list[tuple[str, str]]]
-) -> None:
-    folder = tmp_path_factory.mktemp("round")
-    with (folder / "in.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["conversation_id", "speaker", "text"])
-        writer.writerows((n, speaker, text) for n, said in enumerate(conversations) for speaker, text in said)
-    lines = [
-        json.dumps(
-            {"conversation_id": n, "turns": [{"speaker": speaker, "text": text} for speaker, text in said]}
-        )
-        for n, said in enumerate(conversations)
-    ]
-    (folder / "in.jsonl").write_text("".join(line + "\n" for line in lines))
-    from_csv, csv_rejected = read(folder / "in.csv")
-    from_json, json_rejected = read(folder / "in.jsonl")
-    assert csv_rejected == json_rejected == []
-    expected = [
-        [(place, text) for place, (who, text) in enumerate(said) if who == "customer"]
-        for said in conversations
-    ]
-    for read_back in (from_csv, from_json):
-        assert [[(turn.place, turn.text) for turn in c.turns] for c in read_back] == expected
 
 
 @pytest.mark.skipif(not STAR.exists(), reason="the public transcripts are not here")

@@ -1,0 +1,90 @@
+"""The numbered lines of a file or of standard input, plain or gzipped.
+
+However large the file, and however long its lines, one line is held, and of that no more than `MAX_LINE_BYTES`.
+"""
+
+import gzip
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pointsman_shared import errors
+
+STDIN = "-"
+GZIP_ENDING = ".gz"
+MAX_LINE_BYTES = 16 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Lines:
+    """Iterates over a file's lines and their numbers; the first is 1.
+
+    Of a line that is longer than `MAX_LINE_BYTES` it gives one byte more than that, and skips the rest.
+
+    Args:
+        name: A path, or `-` for standard input.
+
+    Raises:
+        InvalidDataError: The file cannot be read; also while iterating.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._raw, self._file, self.size = _open(name)
+
+    def close(self) -> None:
+        """Close the file; standard input stays open."""
+        if self.name != STDIN:
+            self._file.close()
+            self._raw.close()
+
+    @property
+    def position(self) -> int:
+        """How many of the `size` bytes were read; 0 where there is no telling."""
+        return self._raw.tell() if self.size is not None else 0
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        try:
+            while line := self._file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    self._skip_line()
+                yield number, line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+        except (EOFError, OSError, zlib.error) as error:
+            msg = f"{self.name} cannot be read beyond line {number}: {error}"
+            raise errors.InvalidDataError(msg) from error
+
+    def _skip_line(self) -> None:
+        while (rest := self._file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+
+
+def content_ending(name: str) -> str:
+    """Give the ending that says what a file holds: without `.gz`, in lower case."""
+    if name == STDIN:
+        return ".jsonl"
+    path = Path(name)
+    if path.suffix.lower() == GZIP_ENDING:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _open(name: str) -> tuple[BinaryIO, BinaryIO, int | None]:
+    """Give what a file's position is told by, what its lines are read from, and its size if it has one."""
+    if name == STDIN:
+        return sys.stdin.buffer, sys.stdin.buffer, None
+    try:
+        raw = Path(name).open("rb")  # noqa: SIM115  Lines.close closes it
+    except OSError as error:
+        msg = f"{name} cannot be read: {error.strerror}"
+        raise errors.InvalidDataError(msg) from error
+    status = os.fstat(raw.fileno())
+    size = status.st_size if stat.S_ISREG(status.st_mode) else None
+    if not name.lower().endswith(GZIP_ENDING):
+        return raw, raw, size
+    return raw, cast("BinaryIO", gzip.open(raw)), size

@@ -1,0 +1,199 @@
+"""`pointsman batch` as it is installed, against a real deployment: kills, flips, bad lines."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from pointsman_producer.client import Client
+from pointsman_shared import names
+from tests.support import flag_config, running
+from tests.support.deadlines import eventually
+from tests.support.running import DATA, Running
+
+STAR = DATA.parents[1] / "shared" / "data" / "transcripts" / "star_first2000.jsonl"
+COPIES = 100
+DEADLINE_S = 90
+INTERRUPTED = 130
+BAD_INPUT = 3
+TIMES = ("wait_ms", "inference_ms")
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running.deployment(tmp_path_factory.mktemp("deployment")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped conversations, many times over."""
+    path = tmp_path_factory.mktemp("input") / "large.jsonl"
+    conversations = [
+        json.loads(line) for line in (DATA / "transcripts.jsonl").read_text("utf-8").splitlines()
+    ]
+    with path.open("w", encoding="utf-8") as out:
+        for copy in range(COPIES):
+            for conversation in conversations:
+                named = {**conversation, "conversation_id": f"{copy}-{conversation['conversation_id']}"}
+                out.write(json.dumps(named) + "\n")
+    return path
+
+
+def start(deployed: Running, *arguments: str | Path, texts_per_message: int = 500) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("pointsman"), "batch", *arguments],
+        env={
+            **os.environ,
+            **deployed.settings.environ(),
+            "POINTSMAN_TEXTS_PER_MESSAGE": str(texts_per_message),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(deployed: Running, *arguments: str | Path) -> tuple[int, str, str]:
+    process = start(deployed, *arguments)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, out, err
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Give the outcomes without what tells one run from another: how long things took."""
+    parsed = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in parsed]
+
+
+def customer_turns(path: Path) -> list[tuple[str, int, str]]:
+    conversations = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [
+        (conversation["conversation_id"], place, turn["text"])
+        for conversation in conversations
+        for place, turn in enumerate(conversation["turns"])
+        if turn["speaker"] == "customer"
+    ]
+
+
+def has_written(partial: Path, count: int) -> bool:
+    return partial.exists() and partial.read_bytes().count(b"\n") >= count
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_run_that_was_cut_off_and_resumed_gives_the_file_of_one_that_was_not(
+    deployed: Running, large: Path, tmp_path: Path, ending: signal.Signals
+) -> None:
+    whole, pieces = tmp_path / "whole.jsonl", tmp_path / "pieces.jsonl"
+    batch = f"batch-{ending.name}"
+    assert run(deployed, large, "-o", whole, "--batch-id", batch)[0] == 0
+    assert [(row["conversation_id"], row["turn"], row["text"]) for row in rows(whole)] == customer_turns(
+        large
+    )
+    with Client(settings=deployed.settings) as client:
+        assert client.progress(batch)["done"] == len(customer_turns(large))
+
+    cut = start(deployed, large, "-o", pieces, "--batch-id", batch)
+    eventually(lambda: has_written(tmp_path / "pieces.jsonl.partial", 2_000), "some outcomes are written")
+    cut.send_signal(ending)
+    _, err = cut.communicate(timeout=DEADLINE_S)
+    assert not pieces.exists()
+    if ending is signal.SIGINT:
+        assert cut.returncode == INTERRUPTED
+        assert "--resume" in err
+
+    code, _, err = run(deployed, large, "-o", pieces, "--resume")
+    assert code == 0, err
+    assert rows(pieces) == rows(whole)
+    summaries = [whole.with_name("whole.conversations.jsonl"), pieces.with_name("pieces.conversations.jsonl")]
+    assert summaries[0].read_bytes() == summaries[1].read_bytes()
+    with Client(settings=deployed.settings) as client:
+        assert client.progress(batch)["done"] == len(customer_turns(large)), "nothing was counted twice"
+
+
+def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
+    deployed: Running, large: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    # Small messages, one at a time: the batch takes long enough to be overtaken by a flip.
+    process = start(deployed, large, "-o", out, "--window", "1", texts_per_message=10)
+    eventually(lambda: has_written(tmp_path / "out.jsonl.partial", 2_000), "some outcomes are written")
+    deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "free", "starter", "pro", "enterprise"))
+    try:
+        _, err = process.communicate(timeout=DEADLINE_S)
+    finally:
+        deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
+    assert process.returncode == 0, err
+    outcomes = rows(out)
+    assert [(row["conversation_id"], row["turn"], row["text"]) for row in outcomes] == customer_turns(large)
+    assert {row["tier"] for row in outcomes[:2_000]} == {"base", "pro"}
+    assert {row["tier"] for row in outcomes[-2_000:]} == {"pro"}
+    assert len({row["flag"]["etag"] for row in outcomes}) == 2
+
+
+def test_the_plan_decides_the_tier_of_each_conversation(deployed: Running, tmp_path: Path) -> None:
+    source, out = DATA / "transcripts.jsonl", tmp_path / "out.jsonl"
+    conversations = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
+    plans = {item["conversation_id"]: item["user"]["custom"]["plan"] for item in conversations}
+    assert run(deployed, source, "-o", out)[0] == 0
+    went = Counter((plans[row["conversation_id"]] == "pro", row["tier"]) for row in rows(out))
+    assert set(went) == {(True, "pro"), (False, "base")}
+
+
+def test_lines_that_cannot_be_used_are_put_aside_and_the_rest_goes_on(
+    deployed: Running, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "chats.jsonl", tmp_path / "out.jsonl"
+    good = {"conversation_id": "a", "turns": [{"speaker": "customer", "text": "hi"}]}
+    missing = {"conversation_id": "b", "turns": [{"speaker": "customer"}]}
+    source.write_text(
+        "\n".join([json.dumps(good), "{not json", json.dumps(missing), json.dumps(good)]) + "\n"
+    )
+    code, stdout, err = run(deployed, source, "-o", out, "--json")
+    assert code == 0, err
+    assert json.loads(stdout)["rejected"] == 2
+    assert len(rows(out)) == 2
+    rejected = [json.loads(line) for line in (tmp_path / "out.jsonl.rejected.jsonl").read_text().splitlines()]
+    assert [entry["line"] for entry in rejected] == [2, 3]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_other_formats_hold_the_same_outcomes(deployed: Running, tmp_path: Path, ending: str) -> None:
+    source = DATA / "transcripts.jsonl"
+    assert run(deployed, source, "-o", tmp_path / f"out.{ending}")[0] == 0
+    if ending == "csv":
+        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as lines:
+            texts = [row["text"] for row in csv.DictReader(lines)]
+    else:
+        texts = parquet.read_table(tmp_path / "out.parquet").column("text").to_pylist()
+    assert texts == [text for _, _, text in customer_turns(source)]
+
+
+def test_mistakes_are_told_without_a_traceback(deployed: Running, tmp_path: Path) -> None:
+    for arguments in (
+        (tmp_path / "absent.jsonl", "-o", tmp_path / "out.jsonl"),
+        (DATA / "transcripts.jsonl", "-o", tmp_path / "no" / "folder" / "out.jsonl"),
+        (DATA / "transcripts.jsonl", "-o", tmp_path / "out.jsonl", "--speaker", "nobody"),
+    ):
+        code, _, err = run(deployed, *arguments)
+        assert code in {2, BAD_INPUT}, err
+        assert "Traceback" not in err
+        assert "error" in err.lower()
+
+
+@pytest.mark.skipif(not STAR.exists(), reason=f"the real transcripts are not at {STAR}")
+def test_two_thousand_real_conversations_give_one_outcome_a_customer_turn(
+    deployed: Running, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run(deployed, STAR, "-o", out)[0] == 0
+    assert [(row["conversation_id"], row["turn"], row["text"]) for row in rows(out)] == customer_turns(STAR)
