@@ -4,6 +4,7 @@ A model learns contradictions and copies without complaint; so they are found he
 spends a minute on them.
 """
 
+import dataclasses
 import hashlib
 import unicodedata
 from collections import Counter
@@ -17,6 +18,7 @@ from pointsman_models import tiers
 from pointsman_shared import errors, formats, names, utterances
 
 PartName = Literal["train", "validation", "test"]
+_PARTS: Final[tuple[PartName, ...]] = ("train", "validation", "test")
 MIN_EXAMPLES: Final = 10
 MIN_TRAIN_EXAMPLES: Final = 2
 MAX_PLACES_SHOWN: Final = 20
@@ -39,6 +41,8 @@ class Part:
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    conversations: tuple[str | None, ...] | None = None
+    """Which conversation each row belongs to, if any row belongs to one."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -61,12 +65,32 @@ class Dataset:
 
     def part(self, *wanted: PartName) -> Part:
         """Give the examples of one or more parts, in the order of the files."""
-        chosen = [example for example in self.examples if part_of(example.text) in wanted]
-        return Part(texts=tuple(row.text for row in chosen), labels=tuple(row.intent for row in chosen))
+        chosen = [row for row in self.examples if part_of(row.text, row.conversation) in wanted]
+        conversations = tuple(row.conversation for row in chosen)
+        return Part(
+            texts=tuple(row.text for row in chosen),
+            labels=tuple(row.intent for row in chosen),
+            conversations=conversations if any(conversations) else None,
+        )
 
 
-def assemble(tier: tiers.Tier) -> Dataset:
-    """Read and check all of a tier's files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Labelled rows that come from elsewhere than the tier's files: from the product, or fetched."""
+
+    name: str
+    rows: tuple[utterances.Utterance, ...]
+
+
+def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
+    """Read and check all of a tier's files, and add what comes from elsewhere.
+
+    A file is somebody's considered work: what is wrong with it stops the training. Rows from elsewhere that cannot be
+    used (an intent the tier does not have, another label than the files give, two labels) are left out with a warning.
+
+    Args:
+        tier: The tier.
+        more: Further rows; of two labels for one text, neither counts.
 
     Raises:
         InvalidDataError: Bad rows, contradictions or missing examples; all of them, with their lines.
@@ -78,6 +102,8 @@ def assemble(tier: tiers.Tier) -> Dataset:
     rows = list(chain.from_iterable(found for _, found in labelled))
     _check_intents(tier, rows, problems)
     rows.extend(_as_out_of_scope(row) for _, found in background for row in found)
+    added, left_out = _fitting(tier, rows, more)
+    rows.extend(added)
     examples, warnings = _drop_duplicates(rows, problems)
     _check_counts(tier, examples, problems)
     problems.raise_if_any()
@@ -85,8 +111,11 @@ def assemble(tier: tiers.Tier) -> Dataset:
         tier=tier.name,
         intents=tier.intents,
         examples=tuple(examples),
-        files=tuple(_facts(tier, path, len(found)) for path, found in (*labelled, *background)),
-        warnings=tuple(warnings),
+        files=(
+            *(_facts(tier, path, len(found)) for path, found in (*labelled, *background)),
+            *(_source_facts(source) for source in more),
+        ),
+        warnings=(*warnings, *left_out),
     )
 
 
@@ -100,13 +129,14 @@ def normalise(text: str) -> str:
     return " ".join(words.split()) or folded.strip()
 
 
-def part_of(text: str) -> PartName:
-    """Say in which part a text belongs: about 70/15/15, decided by the normalised text alone.
+def part_of(text: str, conversation: str | None = None) -> PartName:
+    """Say in which part a row belongs: about 70/15/15, decided by its conversation, or else its normalised text.
 
-    New rows never move old ones, so the test part stays unseen from one version to the next. Within an intent
-    the shares hold on average.
+    New rows never move old ones, so the test part stays unseen from one version to the next. The rows of one
+    conversation stay together: they are too alike to be told on. Within an intent the shares hold on average.
     """
-    digest = hashlib.blake2b(normalise(text).encode(), digest_size=8).digest()
+    key = normalise(text) if conversation is None else f"conversation {conversation}"
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     place = int.from_bytes(digest, "big") / 2**64
     if place < TRAIN_SHARE:
         return "train"
@@ -122,7 +152,7 @@ def _read(tier: tiers.Tier, path: Path, problems: formats.Problems) -> list[utte
 
 
 def _as_out_of_scope(row: utterances.Utterance) -> utterances.Utterance:
-    return utterances.Utterance(text=row.text, intent=names.OUT_OF_SCOPE, source=row.source, line=row.line)
+    return dataclasses.replace(row, intent=names.OUT_OF_SCOPE)
 
 
 def _check_intents(
@@ -149,7 +179,14 @@ def _drop_duplicates(
             )
         else:
             copies.append(f"{row.place} (as {kept.place})")
+            first[normalise(row.text)] = _trained_on(kept, row)
     return list(first.values()), _warn_of(copies)
+
+
+def _trained_on(kept: utterances.Utterance, copy: utterances.Utterance) -> utterances.Utterance:
+    """Of copies in conversations on several sides, keep the one in training: what was learnt once is no test."""
+    sides = [_PARTS.index(part_of(row.text, row.conversation)) for row in (kept, copy)]
+    return copy if sides[1] < sides[0] else kept
 
 
 def _warn_of(copies: Sequence[str]) -> list[str]:
@@ -165,7 +202,7 @@ def _check_counts(
 ) -> None:
     examples = list(examples)
     counts = Counter(example.intent for example in examples)
-    trained = Counter(example.intent for example in examples if part_of(example.text) == "train")
+    trained = Counter(row.intent for row in examples if part_of(row.text, row.conversation) == "train")
     background = [names.OUT_OF_SCOPE] if counts[names.OUT_OF_SCOPE] or tier.out_of_scope else []
     place = f"tier {tier.name!r}"
     for intent in (*tier.intents, *background):
@@ -181,6 +218,39 @@ def _check_counts(
         problems.add(
             place, "has one intent only; it needs a second one, or out_of_scope files to tell it from"
         )
+
+
+def _fitting(
+    tier: tiers.Tier, rows: Iterable[utterances.Utterance], more: Sequence[Source]
+) -> tuple[list[utterances.Utterance], list[str]]:
+    """Choose the rows from elsewhere that agree with the tier, its files and each other."""
+    known = {*tier.intents, names.OUT_OF_SCOPE}
+    declared = {normalise(row.text): row.intent for row in rows}
+    labels: dict[str, set[str]] = {}
+    offered = [row for source in more for row in source.rows if row.intent in known]
+    for row in offered:
+        labels.setdefault(normalise(row.text), set()).add(row.intent)
+    agreeing = [
+        row
+        for row in offered
+        if len(labels[normalise(row.text)]) == 1
+        and declared.get(normalise(row.text), row.intent) == row.intent
+    ]
+    unknown = sum(len(source.rows) for source in more) - len(offered)
+    counts = {
+        "have an intent that the tier does not declare": unknown,
+        "contradict the files or each other": len(offered) - len(agreeing),
+    }
+    sources = ", ".join(source.name for source in more)
+    return agreeing, [
+        f"{count} rows of {sources} {what}: left out" for what, count in counts.items() if count
+    ]
+
+
+def _source_facts(source: Source) -> FileFacts:
+    lines = sorted(f"{row.intent}\t{row.text}" for row in source.rows)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return FileFacts(name=source.name, sha256=digest, rows=len(source.rows))
 
 
 def _facts(tier: tiers.Tier, path: Path, rows: int) -> FileFacts:

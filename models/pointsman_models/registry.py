@@ -2,18 +2,23 @@
 
     <tier>/<n>/model.skops    the fitted pipeline, never a pickle
     <tier>/<n>/card.json      written last: without it there is no version
-    <tier>/aliases.json       {"champion": 3, "candidate": null}, replaced in one step
-    <tier>/history.jsonl      who made which version champion, when and why; only ever appended to
+    <tier>/<n>/certificate.json  on what evidence it may serve or not
+    <tier>/history/<change>.json  who made which version champion, when, why, on what evidence; never changed again
+    <tier>/aliases.json       {"champion": 3, "candidate": null, "change": 7}: a copy of what the last change says
+
+A change of who serves is a new file of the history. Only one process can create the next one, so of two promotions at
+once one wins and the other is told; nothing is locked, so nobody who dies holds a lock. `aliases.json` saves readers the
+listing, and tells them where to look for a later change.
 
 It lies in a folder or under any other URL that fsspec knows. Several processes may write and read it at once.
 """
 
-import json
+import contextlib
+import os
 import threading
 import uuid
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -23,13 +28,16 @@ from sklearn.pipeline import Pipeline
 from pointsman_models import card as cards
 from pointsman_models import model_file, tiers
 from pointsman_models.card import Card
+from pointsman_models.certificate import Certificate
 from pointsman_models.classifier import Classifier
 from pointsman_shared import errors, jobs
 
 MODEL: Final = "model.skops"
 CARD: Final = "card.json"
 ALIASES: Final = "aliases.json"
-HISTORY: Final = "history.jsonl"
+CERTIFICATE: Final = "certificate.json"
+HISTORY: Final = "history"
+KEPT_VERSIONS: Final = 5
 # fsspec's memory:// looks before it writes, in two steps; the stores of other processes take one.
 _CLAIM = threading.Lock()
 
@@ -43,18 +51,32 @@ class Aliases(BaseModel):
     """The version that serves."""
     candidate: int | None = None
     """The version that may follow it."""
+    change: int = 0
+    """The last change that led here."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One change of an alias."""
+class HistoryEntry(BaseModel):
+    """One change of an alias, or what was learnt about a promotion afterwards."""
 
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    change: int
     at: str
     who: str
     what: str
+    """`champion`, `rollback`, `candidate`, or `flagged`: a promoted version could not be taken over."""
     version: int
     previous: int | None
     why: str
+    evidence: dict[str, Any] = {}
+    champion: int | None = None
+    """Who serves after it."""
+    candidate: int | None = None
+
+    @property
+    def aliases(self) -> Aliases:
+        """Give the aliases after it."""
+        return Aliases(champion=self.champion, candidate=self.candidate, change=self.change)
 
 
 class Registry:
@@ -85,14 +107,11 @@ class Registry:
         Raises:
             RegistryError: The file that says so is damaged.
         """
-        path = self._path(tier, ALIASES)
-        try:
-            return Aliases.model_validate_json(self._fs.cat_file(path))
-        except FileNotFoundError:
-            return Aliases()
-        except ValidationError as error:
-            msg = f"{path} is damaged ({jobs.describe(error)}): promote a version again"
-            raise errors.RegistryError(msg) from None
+        found = self._noted_aliases(tier)
+        # The copy may be older than the last change: its writer died, or two of them wrote in the wrong order.
+        while (later := self._entry(tier, found.change + 1)) is not None:
+            found = later.aliases
+        return found
 
     def champion(self, tier: str) -> int | None:
         """Give the version that serves, if any. Cheap: it reads one small file."""
@@ -100,11 +119,10 @@ class Registry:
 
     def history(self, tier: str) -> list[HistoryEntry]:
         """Give all changes of the aliases, oldest first."""
-        try:
-            lines = self._fs.cat_file(self._path(tier, HISTORY)).decode().splitlines()
-        except FileNotFoundError:
-            return []
-        return [HistoryEntry(**json.loads(line)) for line in lines]
+        entries: list[HistoryEntry] = []
+        while (entry := self._entry(tier, len(entries) + 1)) is not None:
+            entries.append(entry)
+        return entries
 
     def card(self, tier: str, version: int) -> Card:
         """Read a version's card.
@@ -180,28 +198,212 @@ class Registry:
         self._replace(self._path(tier, version, CARD), saved.model_dump_json(indent=2).encode())
         return saved
 
-    def promote(self, tier: str, version: int, who: str, why: str) -> None:
+    def certify(self, certificate: Certificate) -> None:
+        """Put a version's certificate beside it."""
+        path = self._path(certificate.tier, certificate.version, CERTIFICATE)
+        self._replace(path, certificate.model_dump_json(indent=2).encode())
+
+    def certificate(self, tier: str, version: int) -> Certificate | None:
+        """Read a version's certificate; None if it was never judged.
+
+        Raises:
+            RegistryError: It is damaged.
+        """
+        path = self._path(tier, version, CERTIFICATE)
+        try:
+            return Certificate.model_validate_json(self._fs.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            msg = f"{path} is damaged: {jobs.describe(error)}"
+            raise errors.RegistryError(msg) from None
+
+    def promote(
+        self,
+        tier: str,
+        version: int,
+        who: str,
+        why: str,
+        *,
+        expected: Aliases | None = None,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
         """Make a version the champion; making an older one champion again is how one rolls back.
+
+        Args:
+            tier: The tier.
+            version: The version.
+            who: Who wants it.
+            why: For what reason.
+            expected: The aliases this was decided on; left out, the present ones.
+            evidence: What speaks for it.
 
         Raises:
             RegistryError: There is no such version.
+            ConflictError: Another version was promoted since.
         """
         self.card(tier, version)
-        before = self.aliases(tier)
+        before = expected or self.aliases(tier)
         candidate = None if before.candidate == version else before.candidate
-        self._note(tier, who=who, what="champion", version=version, previous=before.champion, why=why)
-        self._set_aliases(tier, Aliases(champion=version, candidate=candidate))
+        self._change(
+            tier,
+            before,
+            Aliases(champion=version, candidate=candidate),
+            {"who": who, "what": "champion", "version": version, "previous": before.champion, "why": why},
+            evidence,
+        )
+
+    def rollback(self, tier: str, who: str, why: str) -> int:
+        """Make the champion before this one champion again.
+
+        Returns:
+            The version that serves now.
+
+        Raises:
+            RegistryError: There was none before, or it is gone.
+            ConflictError: Another version was promoted at the same time.
+        """
+        before = self.aliases(tier)
+        version = self._predecessor(tier, before)
+        self.card(tier, version)
+        self._change(
+            tier,
+            before,
+            Aliases(champion=version, candidate=before.candidate),
+            {"who": who, "what": "rollback", "version": version, "previous": before.champion, "why": why},
+        )
+        return version
 
     def nominate(self, tier: str, version: int, who: str, why: str) -> None:
         """Make a version the candidate.
 
         Raises:
             RegistryError: There is no such version.
+            ConflictError: The aliases were changed at the same time.
         """
         self.card(tier, version)
         before = self.aliases(tier)
-        self._note(tier, who=who, what="candidate", version=version, previous=before.candidate, why=why)
-        self._set_aliases(tier, Aliases(champion=before.champion, candidate=version))
+        self._change(
+            tier,
+            before,
+            Aliases(champion=before.champion, candidate=version),
+            {"who": who, "what": "candidate", "version": version, "previous": before.candidate, "why": why},
+        )
+
+    def flag(self, tier: str, version: int, who: str, why: str) -> bool:
+        """Note that a promoted version could not be taken over.
+
+        Returns:
+            Whether this is news: every process of every machine notices, one of them is to tell.
+        """
+        before = self.aliases(tier)
+        if before.champion != version or self.flagged(tier) is not None:
+            return False
+        change = {"who": who, "what": "flagged", "version": version, "previous": None, "why": why}
+        try:
+            self._change(tier, before, before, change)
+        except errors.ConflictError:
+            return False
+        return True
+
+    def flagged(self, tier: str) -> str | None:
+        """Say why the champion could not be taken over, if that was noted since its promotion."""
+        champion = self.champion(tier)
+        for entry in reversed(self.history(tier)):
+            if entry.what == "flagged" and entry.version == champion:
+                return entry.why
+            if entry.what in {"champion", "rollback"}:
+                return None
+        return None
+
+    def prune(self, tier: str, keep: int = KEPT_VERSIONS) -> list[int]:
+        """Remove old versions; the newest ones, the aliases' and the one to roll back to stay.
+
+        Returns:
+            The removed versions.
+        """
+        kept = set(self.versions(tier)[-max(keep, 1) :]) | self._needed(tier)
+        newest = max(self._numbers(tier), default=0)
+        removed = [number for number in self._numbers(tier) if number not in kept and number != newest]
+        for number in removed:
+            # The card first: without it there is no version, whatever happens next.
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(self._path(tier, number, CARD))
+            self._fs.rm(self._path(tier, number), recursive=True)
+        return removed
+
+    def _needed(self, tier: str) -> set[int]:
+        aliases = self.aliases(tier)
+        needed = {number for number in (aliases.champion, aliases.candidate) if number is not None}
+        with contextlib.suppress(errors.RegistryError):
+            needed.add(self._predecessor(tier, aliases))
+        return needed
+
+    def _predecessor(self, tier: str, aliases: Aliases) -> int:
+        """Find the champion before this one: that of the last promotion which was not a way back."""
+        stack: list[int] = []
+        for entry in self.history(tier):
+            if entry.what == "champion" and entry.champion is not None:
+                stack.append(entry.champion)
+            elif entry.what == "rollback" and len(stack) > 1:
+                stack.pop()
+        earlier = [version for version in stack[:-1] if version != aliases.champion]
+        if not earlier:
+            msg = f"{tier} has no earlier champion to go back to"
+            raise errors.RegistryError(msg)
+        return earlier[-1]
+
+    def _change(
+        self,
+        tier: str,
+        before: Aliases,
+        after: Aliases,
+        change: dict[str, Any],
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a change to the history; whoever comes second is told."""
+        entry = HistoryEntry(
+            **change,
+            change=before.change + 1,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            evidence=evidence or {},
+            champion=after.champion,
+            candidate=after.candidate,
+        )
+        try:
+            self._create(self._entry_path(tier, entry.change), entry.model_dump_json().encode())
+        except FileExistsError:
+            winner = self._entry(tier, entry.change)
+            by = f" by {winner.who}: version {winner.version} ({winner.what})" if winner else ""
+            msg = f"{tier} was changed at the same time{by}; nothing was changed by you: look again"
+            raise errors.ConflictError(msg) from None
+        self._replace(self._path(tier, ALIASES), entry.aliases.model_dump_json().encode())
+
+    def _noted_aliases(self, tier: str) -> Aliases:
+        path = self._path(tier, ALIASES)
+        try:
+            return Aliases.model_validate_json(self._fs.cat_file(path))
+        except FileNotFoundError:
+            return Aliases()
+        except ValidationError as error:
+            # It is a copy; the history has the truth, if there is one.
+            if self._entry(tier, 1) is not None:
+                return Aliases()
+            msg = f"{path} is damaged ({jobs.describe(error)}): remove it and promote a version again"
+            raise errors.RegistryError(msg) from None
+
+    def _entry(self, tier: str, change: int) -> HistoryEntry | None:
+        path = self._entry_path(tier, change)
+        try:
+            return HistoryEntry.model_validate_json(self._fs.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            msg = f"{path} is damaged: {jobs.describe(error)}"
+            raise errors.RegistryError(msg) from None
+
+    def _entry_path(self, tier: str, change: int) -> str:
+        return self._path(tier, HISTORY, f"{change:08d}.json")
 
     def _claim(self, tier: str, content: bytes) -> int:
         """Write the model under the next free number; creating the file is what claims the number."""
@@ -209,12 +411,9 @@ class Registry:
         while True:
             version += 1
             self._fs.makedirs(self._path(tier, version), exist_ok=True)
-            try:
-                with _CLAIM:
-                    self._fs.pipe_file(self._path(tier, version, MODEL), content, mode="create")
-            except FileExistsError:
-                continue
-            return version
+            with contextlib.suppress(FileExistsError):
+                self._create(self._path(tier, version, MODEL), content)
+                return version
 
     def _verified(self, card: Card) -> bytes:
         path = self._path(card.tier, card.version, MODEL)
@@ -234,15 +433,27 @@ class Registry:
         last = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(int(name) for name in last if name.isascii() and name.isdecimal())
 
-    def _note(self, tier: str, *, who: str, what: str, version: int, previous: int | None, why: str) -> None:
-        """Append to the history; before the change itself, so that no change goes unrecorded."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = HistoryEntry(at=now, who=who, what=what, version=version, previous=previous, why=why)
-        with self._fs.open(self._path(tier, HISTORY), "ab") as file:
-            file.write(json.dumps(asdict(entry)).encode() + b"\n")
+    def _create(self, path: str, content: bytes) -> None:
+        """Write a new file, whole or not at all.
 
-    def _set_aliases(self, tier: str, aliases: Aliases) -> None:
-        self._replace(self._path(tier, ALIASES), aliases.model_dump_json().encode())
+        Raises:
+            FileExistsError: Somebody else did.
+        """
+        if isinstance(self._fs, LocalFileSystem):
+            self._create_in_folder(path, content)
+            return
+        with _CLAIM:
+            self._fs.pipe_file(path, content, mode="create")
+
+    def _create_in_folder(self, path: str, content: bytes) -> None:
+        self._fs.makedirs(self._fs._parent(path), exist_ok=True)
+        temporary = f"{path}.{uuid.uuid4().hex}"
+        self._fs.pipe_file(temporary, content)
+        try:
+            # A link is made in one step, and only where no file is.
+            os.link(temporary, path)
+        finally:
+            self._fs.rm_file(temporary)
 
     def _replace(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees the old or the new content, never a part."""
@@ -251,7 +462,7 @@ class Registry:
             return
         temporary = f"{path}.{uuid.uuid4().hex}"
         self._fs.pipe_file(temporary, content)
-        self._fs.mv(temporary, path)
+        os.replace(temporary, path)
 
     def _path(self, tier: str, *parts: str | int) -> str:
         # Tier names come off the wire: one must not lead out of the registry.

@@ -79,6 +79,50 @@ class SearchSpace(_Declared):
     """The share of rightly recognised in-scope texts that must stay above the threshold."""
 
 
+class GateOptions(_Declared):
+    """What a new version must show before it serves. A figure without a limit is reported and stops nothing."""
+
+    error_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    """Of the versions that are worse than the champion by the margin, at most this share is promoted."""
+    margin: float = Field(default=0.01, ge=0, lt=1)
+    """How much macro-F1 a version may lose at most; with 0 it has to be better."""
+    resamples: int = Field(default=2_000, ge=200, le=100_000)
+    recall_floor: float | None = Field(default=None, ge=0, le=1)
+    """The recall every intent must reach."""
+    recall_floors: dict[str, float] = Field(default_factory=dict)
+    """The same for single intents."""
+    recall_drop: float | None = Field(default=None, ge=0, le=1)
+    """How much recall an intent may lose against the champion, and against the reference tier's."""
+    reference: str | None = None
+    """Another tier: what its champion knows must not get worse here by more than `recall_drop`."""
+    out_of_scope_recall: float | None = Field(default=None, ge=0, le=1)
+    """The share of out-of-scope texts that must be refused."""
+    calibration_error: float | None = Field(default=None, ge=0, le=1)
+    """The highest expected calibration error."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """The highest median time to classify a single text."""
+    size_mb: float | None = Field(default=None, gt=0)
+    """The largest model file, in millions of bytes."""
+    may_drop: tuple[str, ...] = ()
+    """Intents of the champion that may vanish."""
+    require_shadow: bool = False
+    """Whether the shadow's verdict is needed too; a version that waits for it becomes the candidate."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(not 0 <= floor <= 1 for floor in self.recall_floors.values()):
+            msg = "recall_floors lie between 0 and 1"
+            raise ValueError(msg)
+        if self.reference is not None and self.recall_drop is None:
+            msg = "reference needs recall_drop: how much recall may be lost against it"
+            raise ValueError(msg)
+        return self
+
+    def floor_of(self, intent: str) -> float | None:
+        """Give the recall an intent must reach, if any."""
+        return self.recall_floors.get(intent, self.recall_floor)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
     """One declared tier."""
@@ -89,6 +133,7 @@ class Tier:
     out_of_scope: tuple[Path, ...]
     golden: Path | None
     search: SearchSpace
+    gate: GateOptions
     root: Path
     """The folder the paths were declared in; messages name files relative to it."""
 
@@ -103,6 +148,7 @@ class _TierTable(_Declared):
     out_of_scope: tuple[Path, ...] = ()
     golden: Path | None = None
     search: dict[str, Any] = Field(default_factory=dict)
+    gate: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -118,6 +164,7 @@ class _TierTable(_Declared):
 class _TiersFile(_Declared):
     tiers: dict[str, _TierTable] = Field(min_length=1)
     search: dict[str, Any] = Field(default_factory=dict)
+    gate: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -141,8 +188,7 @@ def load(path: Path) -> dict[str, Tier]:
     try:
         declared = _TiersFile.model_validate(_parse(path))
         return {
-            name: _make_tier(name, table, declared.search, path.parent)
-            for name, table in declared.tiers.items()
+            name: _make_tier(name, table, declared, path.parent) for name, table in declared.tiers.items()
         }
     except ValidationError as error:
         msg = f"{path}: {jobs.describe(error)}"
@@ -176,13 +222,20 @@ def _parse(path: Path) -> dict[str, Any]:
         raise errors.SettingsError(msg) from None
 
 
-def _make_tier(name: str, table: _TierTable, search: Mapping[str, Any], root: Path) -> Tier:
+def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -> Tier:
+    gate = GateOptions.model_validate({**declared.gate, **table.gate})
+    unknown = [intent for intent in table.gate.get("recall_floors", {}) if intent not in table.intents]
+    if unknown or (gate.reference is not None and gate.reference not in declared.tiers):
+        what = f"intent {unknown[0]!r}" if unknown else f"tier {gate.reference!r}"
+        msg = f"{root / FILE_NAME}: the gate of tier {name!r} names an {what} that is not declared"
+        raise errors.SettingsError(msg.replace("an tier", "a tier"))
     return Tier(
         name=name,
         intents=table.intents,
         datasets=tuple(root / file for file in table.datasets),
         out_of_scope=tuple(root / file for file in table.out_of_scope),
         golden=root / table.golden if table.golden else None,
-        search=SearchSpace.model_validate({**search, **table.search}),
+        search=SearchSpace.model_validate({**declared.search, **table.search}),
+        gate=gate,
         root=root,
     )

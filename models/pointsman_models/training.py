@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from pointsman_models import calibration, dataset, evaluation, gate, golden, pipelines, search, tiers
+from pointsman_models import calibration, dataset, evaluation, gate, golden, pipelines, search, tiers, trial
 from pointsman_models.card import Card, SelfTest, library_versions
+from pointsman_models.certificate import Certificate
 from pointsman_models.classifier import Classifier
 from pointsman_models.registry import Registry
 from pointsman_shared import errors, names, utterances
@@ -25,7 +26,7 @@ DEFAULT_SEED = 20_240_229
 CALIBRATION_FOLDS = 5
 SELF_TESTS = 12
 # Where in a run a stage ends; nearly all the time goes into the search.
-READ, SEARCHED, CALIBRATED, FITTED, EVALUATED = 0.02, 0.85, 0.93, 0.96, 0.98
+READ, SEARCHED, CALIBRATED, FITTED, EVALUATED, SAVED = 0.02, 0.85, 0.93, 0.96, 0.97, 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,8 @@ def train(
     progress: Progress = _silent,
     requested_by: str = "anonymous",
     promote: bool = True,
+    more: Sequence[dataset.Source] = (),
+    shadow: gate.Shadow | None = None,
 ) -> TrainedVersion:
     """Train a tier and keep the result as a new version.
 
@@ -87,27 +90,31 @@ def train(
         seed: Fixes folds and solvers: the same data, settings and libraries give the same model.
         progress: Told the stage and the share of the run that is done, in [0, 1], several times a second.
         requested_by: Who asked, for the card and the history.
-        promote: Whether the version becomes the champion if the gate lets it through.
+        promote: Whether the version becomes the champion if the gate lets it through. It is judged in any case.
+        more: Labelled rows beside the tier's files, which the files overrule.
+        shadow: Whose verdict the gate asks for, where the tier requires one.
 
     Raises:
+        ConflictError: Another version was promoted in the meantime; this one is kept.
         InvalidDataError: The data cannot be trained on; says why, with lines.
         SettingsError: The tier's search leaves nothing to try.
     """
     began = time.monotonic()
     progress("reading", 0.0)
-    data = dataset.assemble(tier)
+    data = dataset.assemble(tier, more)
     wanted = golden.read(tier)
     fitted = fit(data, tier.search, seed=seed, progress=progress)
     progress("evaluating", FITTED)
     classifier = fitted.classifier(tier.name)
-    reasons = gate.check(classifier, wanted) if promote else []
     card = _describe(data, wanted, fitted, classifier, seed=seed, requested_by=requested_by, began=began)
     progress("saving", EVALUATED)
     saved = registry.save(tier.name, fitted.pipeline, card)
-    if promote and not reasons:
-        registry.promote(tier.name, saved.version, requested_by, f"{len(wanted)} golden utterances are right")
+    progress("judging", SAVED)
+    certificate, aliases = trial.hold(tier, registry, saved, data, wanted, requested_by=requested_by)
+    registry.certify(certificate)
+    reasons = trial.promote(registry, certificate, aliases, tier.gate, shadow=shadow) if promote else []
     progress("done", 1.0)
-    return _summarise(saved, promoted=promote and not reasons, reasons=reasons)
+    return _summarise(saved, promoted=promote and not reasons, reasons=reasons, certificate=certificate)
 
 
 def fit(
@@ -239,7 +246,9 @@ def _ask_self_test(classifier: Classifier, wanted: Sequence[utterances.Utterance
     )
 
 
-def _summarise(card: Card, *, promoted: bool, reasons: Sequence[str]) -> TrainedVersion:
+def _summarise(
+    card: Card, *, promoted: bool, reasons: Sequence[str], certificate: Certificate
+) -> TrainedVersion:
     return TrainedVersion(
         tier=card.tier,
         version=card.version,
@@ -249,5 +258,5 @@ def _summarise(card: Card, *, promoted: bool, reasons: Sequence[str]) -> Trained
         pipeline=card.pipeline,
         threshold=card.threshold,
         duration_s=card.duration_s,
-        warnings=card.warnings,
+        warnings=(*card.warnings, *certificate.notes),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import SecretStr
 from redis import Redis
@@ -18,6 +18,7 @@ from pointsman_producer.coalescer import Coalescer, Draft
 from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.inbox import Inbox
 from pointsman_producer.outbox import Outbox
+from pointsman_producer.runs import Runs
 from pointsman_producer.stream import Stream, TurnOutcome
 from pointsman_producer.users import UserLike, as_user, distinct_users
 from pointsman_shared import broker, errors, jobs, names
@@ -60,6 +61,7 @@ class Client:
         self._canceller = Canceller(self._redis, settings.result_ttl_s)
         # With another broker, its own limits hold.
         self._pressure = Pressure(self._redis, settings) if settings.broker_url is None else None
+        self._runs = Runs(self._redis)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
             self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
@@ -217,34 +219,73 @@ class Client:
         return message
 
     def train(
-        self, tier: str, *, requested_by: str = "client", promote: bool = True
+        self,
+        tier: str,
+        *,
+        requested_by: str = "client",
+        promote: bool = True,
+        on_busy: Literal["refuse", "join"] = "refuse",
     ) -> TaskHandle[jobs.TrainReply]:
-        """Ask for a training run of a tier; see `TrainRequest`."""
+        """Ask for a training run of a tier; see `TrainRequest`.
+
+        Args:
+            tier: The tier.
+            requested_by: Who asks, for the history.
+            promote: Whether a version that passes the gate becomes the champion.
+            on_busy: What to do if a run of the tier waits or goes on already: be refused, or wait for that run.
+
+        Raises:
+            BusyError: One does.
+            BrokerUnavailableError: The request could not be handed over.
+        """
         request = jobs.TrainRequest.parse({"tier": tier, "requested_by": requested_by, "promote": promote})
-        handle = TaskHandle(new_id(), jobs.TrainReply.model_validate, self._inbox.fetch)
+        mine = new_id()
+        run = self._runs.book(tier, mine)
+        if run != mine and on_busy == "refuse":
+            msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
+            raise errors.BusyError(msg)
+        handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
         self._expect(handle.id, handle.future)
-        self._send(
-            names.TRAIN_TASK,
-            request.model_dump(),
-            handle.id,
-            queue=names.TRAIN_QUEUE,
-            summary=f"tier {tier}",
-            keep=True,
-        )
+        if run == mine:
+            self._send_training(request, run)
         return handle
 
+    def cancel_training(self, tier: str) -> str | None:
+        """Ask the tier's training run, waiting or going on, to stop at its next step.
+
+        Returns:
+            The run's id; None if there is none.
+        """
+        return self._runs.cancel(tier, self.id)
+
+    def _send_training(self, request: jobs.TrainRequest, run: str) -> None:
+        summary, queue = f"tier {request.tier}", names.TRAIN_QUEUE
+        try:
+            self._send(names.TRAIN_TASK, request.model_dump(), run, queue=queue, summary=summary, keep=True)
+        except errors.BrokerUnavailableError:
+            self._runs.unbook(request.tier, run)
+            raise
+
     def models(
-        self, action: str, *, tier: str | None = None, version: int | None = None
+        self,
+        action: str,
+        *,
+        tier: str | None = None,
+        version: int | None = None,
+        **more: Any,  # noqa: ANN401  the fields of ModelsQuery
     ) -> TaskHandle[list[dict[str, Any]]]:
-        """Ask the registry, through a worker; see `ModelsQuery`."""
-        query = jobs.ModelsQuery.parse({"action": action, "tier": tier, "version": version})
+        """Ask the registry, or change it, through a worker; see `ModelsQuery` for the actions and their fields.
+
+        `verify` works with the training data and is done by a trainer.
+        """
+        query = jobs.ModelsQuery.parse({"action": action, "tier": tier, "version": version, **more})
         handle: TaskHandle[list[dict[str, Any]]] = TaskHandle(new_id(), list, self._inbox.fetch)
         self._expect(handle.id, handle.future)
         self._send(
             names.MODELS_TASK,
-            query.model_dump(),
+            query.model_dump(exclude_defaults=True),
             handle.id,
-            queue=names.INTERACTIVE_QUEUE,
+            queue=names.TRAIN_QUEUE if query.action == "verify" else names.INTERACTIVE_QUEUE,
             summary=action,
             keep=True,
         )

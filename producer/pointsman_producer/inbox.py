@@ -4,6 +4,7 @@ One thread listens on the client's own reply channel, so waiting costs no pollin
 connection did not hear.
 """
 
+import functools
 import logging
 import threading
 import time
@@ -48,7 +49,10 @@ class Inbox:
         with self._lock:
             if self._thread is None:
                 self._start()
-            self._waiting[message_id] = future
+            earlier = self._waiting.setdefault(message_id, future)
+        if earlier is not future:
+            # Two of us wait for one message: whoever joined a training run that we had asked for ourselves.
+            earlier.add_done_callback(functools.partial(_pass_on, future))
 
     def forget(self, message_id: str) -> None:
         """Stop waiting for a message."""
@@ -115,6 +119,13 @@ class Inbox:
             future = self._waiting.pop(message_id, None)
         if future is not None and future.set_running_or_notify_cancel():
             future.set_result(raw)
+
+
+def _pass_on(future: Future[bytes], earlier: Future[bytes]) -> None:
+    if earlier.cancelled():
+        future.cancel()
+    elif future.set_running_or_notify_cancel():
+        future.set_result(earlier.result())
 
 
 def is_finished(raw: bytes) -> bool:

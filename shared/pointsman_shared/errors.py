@@ -48,6 +48,14 @@ class QueueFullError(BusyError):
     """The queue is too long or too old, or Redis has no room: send it again when work has been done."""
 
 
+class ConflictError(PermanentError):
+    """Somebody else changed the same thing first; look at it again before trying again."""
+
+
+class CancelledError(PermanentError):
+    """Somebody asked for a run to stop."""
+
+
 class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
 

@@ -189,13 +189,22 @@ def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
 
 
 class ModelsQuery(_Wire):
-    """One message of `pointsman.models`: a question to the registry."""
+    """One message of `pointsman.models`: a question to the registry, or a change of it."""
 
-    action: Literal["list", "show"]
+    action: Literal["list", "show", "history", "diff", "verify", "promote", "rollback", "prune"]
     tier: Identifier | None = None
     """Left out, `list` answers for every declared tier."""
     version: int | None = Field(default=None, ge=1)
-    """For `show`; left out, the champion is shown."""
+    """For `show`, `diff` and `verify`; left out, the champion is meant. `promote` needs it."""
+    other: int | None = Field(default=None, ge=1)
+    """For `diff`: the version to compare with; left out, the champion."""
+    requested_by: Identifier = "anonymous"
+    why: str = Field(default="", max_length=500)
+    """The reason for a change, for the history."""
+    force: bool = False
+    """Promote a version although the gate stopped it, or never judged it."""
+    keep: int | None = Field(default=None, ge=1)
+    """For `prune`: how many of the newest versions stay."""
 
 
 class TrainRequest(_Wire):

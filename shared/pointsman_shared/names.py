@@ -18,6 +18,7 @@ PRO_TIER: Final = "pro"
 OUT_OF_SCOPE: Final = "out_of_scope"
 
 FLAG_CONFIG_KEY: Final = "pointsman:flags:config"
+LABELS_KEY: Final = "pointsman:labels"
 
 # Every task of ours; the ledger keeps a message of these open until it has an outcome.
 TASK_PREFIX: Final = "pointsman."
@@ -75,6 +76,16 @@ def reply_channel(client_id: str) -> str:
 def process_key(host: str, pid: int) -> str:
     """Name the hash in which a worker process says which models and flags it serves."""
     return f"pointsman:process:{host}:{pid}"
+
+
+def training_key(tier: str) -> str:
+    """Name the hash of a tier's training run under way: `id`, `holder`, `cancel`."""
+    return f"pointsman:training:{tier}"
+
+
+def trained_key(run_id: str) -> str:
+    """Name what became of a training run, so that the same run is not done twice."""
+    return f"pointsman:trained:{run_id}"
 
 
 def job_id(message_id: str, place: int) -> str:

@@ -46,6 +46,13 @@ class Settings(BaseModel):
     """The same for training messages; longer than the longest training."""
     train_schedule: dict[str, str] = Field(default_factory=dict)
     """When beat asks for training: a crontab of five fields per tier, as `base: 0 3 * * *; pro: 30 3 * * *`."""
+    train_catch_up_s: int = Field(default=21_600, ge=0)
+    """How late a scheduled training that was missed is made up for, once, when beat is back."""
+    annotations: SecretStr | None = None
+    """Where fresh annotations come from before each training: a URL, or a command that prints JSON lines.
+    `{tier}` in it stands for the tier's name."""
+    notice_urls: SecretStr | None = None
+    """Who is told of trainings, promotions and failures: URLs of webhooks or chats, separated by spaces."""
     texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)
     """How many texts bulk work puts into one message."""
 

@@ -20,6 +20,8 @@ class Utterance:
     intent: str
     source: str
     line: int
+    conversation: str | None = None
+    """The conversation it was said in, where the file names one as `conversation_id`."""
 
     @property
     def place(self) -> str:
@@ -58,7 +60,14 @@ def check(record: formats.Record, name: str, problems: formats.Problems) -> Utte
     intent = _checked(record.fields, "intent", MAX_INTENT_CHARS, place, problems)
     if text is None or intent is None:
         return None
-    return Utterance(text=text, intent=intent, source=name, line=record.line)
+    conversation = record.fields.get("conversation_id")
+    return Utterance(
+        text=text,
+        intent=intent,
+        source=name,
+        line=record.line,
+        conversation=conversation if isinstance(conversation, str) and conversation else None,
+    )
 
 
 def _checked(

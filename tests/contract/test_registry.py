@@ -323,4 +323,110 @@ def test_a_folder_holds_no_leftovers_of_replaced_files(tmp_path: Path) -> None:
     registry.save("base", PIPELINE, make_card())
     registry.promote("base", 1, "marge", "first")
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert found == {"base/1/model.skops", "base/1/card.json", "base/aliases.json", "base/history.jsonl"}
+    assert found == {
+        "base/1/model.skops",
+        "base/1/card.json",
+        "base/aliases.json",
+        "base/history/00000001.json",
+    }
+
+
+def save_two(registry: Registry) -> None:
+    for _ in range(2):
+        registry.save("base", PIPELINE, make_card())
+
+
+def test_of_promotions_at_once_one_wins_and_the_others_are_told(url: str, registry: Registry) -> None:
+    save_two(registry)
+    seen = registry.aliases("base")
+
+    def promote(number: int) -> bool:
+        try:
+            Registry(url).promote("base", number % 2 + 1, f"person {number}", "mine", expected=seen)
+        except errors.ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(promote, range(8)))
+    assert won.count(True) == 1
+    (entry,) = registry.history("base")
+    assert entry.who == f"person {won.index(True)}"
+    assert registry.champion("base") == entry.version
+
+
+def test_a_promotion_decided_on_an_older_champion_is_refused(registry: Registry) -> None:
+    save_two(registry)
+    seen = registry.aliases("base")
+    registry.promote("base", 1, "marge", "first")
+    with pytest.raises(errors.ConflictError, match="by marge: version 1"):
+        registry.promote("base", 2, "olek", "better", expected=seen)
+    assert registry.champion("base") == 1
+
+
+def test_a_promoter_that_dies_before_it_copied_the_aliases_has_promoted_all_the_same(
+    registry: Registry, store: Store
+) -> None:
+    save_two(registry)
+    registry.promote("base", 1, "marge", "first")
+    copy = store.read("base/aliases.json")
+    registry.promote("base", 2, "olek", "better")
+    store.write("base/aliases.json", copy)
+    assert registry.champion("base") == 2
+    store.write("base/aliases.json", b"{half")
+    assert registry.champion("base") == 2
+    store.remove("base/aliases.json")
+    assert registry.champion("base") == 2
+
+
+def test_the_history_keeps_the_evidence(registry: Registry) -> None:
+    save_two(registry)
+    registry.promote("base", 1, "marge", "first", evidence={"macro_f1": 0.9})
+    (entry,) = registry.history("base")
+    assert (entry.who, entry.why, entry.evidence) == ("marge", "first", {"macro_f1": 0.9})
+
+
+def test_rolling_back_twice_goes_two_champions_back(registry: Registry) -> None:
+    for number in range(1, 4):
+        registry.save("base", PIPELINE, make_card())
+        registry.promote("base", number, "marge", "newer")
+    assert registry.rollback("base", "olek", "complaints") == 2
+    assert registry.rollback("base", "olek", "more complaints") == 1
+    assert [entry.what for entry in registry.history("base")][-2:] == ["rollback", "rollback"]
+    with pytest.raises(errors.RegistryError, match="no earlier champion"):
+        registry.rollback("base", "olek", "even more")
+    assert registry.champion("base") == 1
+
+
+def test_a_promotion_that_failed_is_flagged_once_until_the_next_one(registry: Registry) -> None:
+    save_two(registry)
+    registry.promote("base", 1, "marge", "first")
+    registry.promote("base", 2, "marge", "newer")
+    assert registry.flag("base", 2, "worker a", "its digest differs")
+    assert not registry.flag("base", 2, "worker b", "its digest differs")
+    assert not registry.flag("base", 1, "worker b", "it does not serve")
+    assert registry.flagged("base") == "its digest differs"
+    assert registry.champion("base") == 2
+    registry.rollback("base", "olek", "it does not load")
+    assert registry.flagged("base") is None
+
+
+def test_pruning_keeps_the_newest_the_aliases_and_the_way_back(registry: Registry) -> None:
+    for _ in range(9):
+        registry.save("base", PIPELINE, make_card())
+    for version in (1, 2, 3):
+        registry.promote("base", version, "marge", "newer")
+    registry.nominate("base", 5, "marge", "try")
+    assert registry.prune("base", keep=2) == [1, 4, 6, 7]
+    assert registry.versions("base") == [2, 3, 5, 8, 9]
+    assert registry.rollback("base", "olek", "back") == 2
+    assert registry.save("base", PIPELINE, make_card()).version == 10
+
+
+def test_the_number_of_a_pruned_version_is_not_given_again(registry: Registry) -> None:
+    for _ in range(3):
+        registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "marge", "first")
+    registry.prune("base", keep=1)
+    assert registry.versions("base") == [1, 3]
+    assert registry.save("base", PIPELINE, make_card()).version == 4

@@ -11,7 +11,7 @@ from pointsman_shared import names
 from pointsman_workers import celery_settings, composition, intake, schedule, tasks
 
 app = celery_settings.make_serving_app(composition.settings())
-app.conf.beat_schedule = schedule.entries(composition.settings())
+schedule.configure(app, composition.settings())
 tasks.register_serving(app)
 
 

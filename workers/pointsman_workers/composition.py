@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pointsman_models import tiers
 from pointsman_models.registry import Registry
 from pointsman_shared.settings import Settings
+from pointsman_workers.feeds import Annotations, Feed, Labels
 from pointsman_workers.flag_sources import ConfigSource, FileSource, StoreSource
 from pointsman_workers.flags import ConfigCatFlags, FlagPoller
 from pointsman_workers.ledger import RedisLedger
@@ -21,8 +22,10 @@ from pointsman_workers.library import Library
 from pointsman_workers.open_messages import OpenMessages
 from pointsman_workers.pulse import Pulse
 from pointsman_workers.reconciler import Reconciler
+from pointsman_workers.notices import Notices
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
+from pointsman_workers.training_book import RedisTrainingBook
 from pointsman_workers.upkeep import Upkeep
 
 
@@ -131,13 +134,47 @@ def ledger() -> RedisLedger:
 
 
 def library() -> Library:
-    """Give the registry's reading side."""
-    return Library(Registry(settings().registry_url), declared_tiers())
+    """Give the registry, as seen from the queue."""
+    return Library(Registry(settings().registry_url), declared_tiers(), notices(), feeds())
 
 
 def trainer() -> Retraining:
     """Give the training side."""
-    return Retraining(Registry(settings().registry_url), declared_tiers())
+    return Retraining(
+        Registry(settings().registry_url),
+        declared_tiers(),
+        book=training_book(),
+        notices=notices(),
+        feeds=feeds(),
+    )
+
+
+def training_book() -> RedisTrainingBook:
+    """Give this process its connection to the book of trainings."""
+    return _training_book_of(os.getpid())
+
+
+@functools.cache
+def notices() -> Notices:
+    """Give who tells people."""
+    urls = settings().notice_urls
+    return Notices(urls.get_secret_value().split() if urls else ())
+
+
+def feeds() -> list[Feed]:
+    """Give where labelled rows come from beside the tiers' files."""
+    annotations = settings().annotations
+    fetched = [Annotations(annotations.get_secret_value())] if annotations else []
+    return [Labels(training_book()), *fetched]
+
+
+@functools.cache
+def _training_book_of(_pid: int) -> RedisTrainingBook:
+    return RedisTrainingBook.connect(settings())
+
+
+def _tell_of_refusal(tier: str, version: int, why: str) -> None:
+    notices().tell("swap failed", tier, version, why)
 
 
 @functools.cache
@@ -147,7 +184,12 @@ def _ledger_of(_pid: int) -> RedisLedger:
 
 @functools.lru_cache(maxsize=1)
 def _process_of(pid: int) -> Process:
-    residents = Residents(Registry(settings().registry_url), declared_tiers(), inherited=_inherited)
+    residents = Residents(
+        Registry(settings().registry_url),
+        declared_tiers(),
+        inherited=_inherited,
+        on_refused=_tell_of_refusal,
+    )
     residents.refresh()
     flags = ConfigCatFlags(_config_source())
     upkeep = Upkeep(residents, flags, _ledger_of(pid))

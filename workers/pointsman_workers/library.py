@@ -1,61 +1,187 @@
-"""Answering questions about the registry for those who cannot reach it: producers never load a model."""
+"""Answering questions about the registry, and changing who serves, for those who cannot reach it.
 
-from collections.abc import Collection
-from typing import Any
+Producers never load a model. Changes are done by whichever worker takes the message: the registry sees to it that of
+two changes at once one wins. `verify` needs the training data and a while, and goes to a trainer.
+"""
 
-from pointsman_models.registry import Registry
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pointsman_models import trial
+from pointsman_models.card import Card
+from pointsman_models.registry import KEPT_VERSIONS, Registry
+from pointsman_models.tiers import Tier
 from pointsman_shared import errors, jobs
+from pointsman_workers.feeds import Feed, gather
+
+Lines = list[dict[str, Any]]
+
+
+class Teller(Protocol):
+    """Who tells people; see `Notices`."""
+
+    def tell(self, event: Any, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
+        """Tell everybody of something."""
+        ...
 
 
 class Library:
-    """The registry's reading side.
+    """The registry, as seen from the queue.
 
     Args:
         registry: Where versions are kept.
         tiers: The tiers that are declared.
+        notices: Who tells people of changes.
+        feeds: What a certificate is worked out from beside the tier's files.
     """
 
-    def __init__(self, registry: Registry, tiers: Collection[str]) -> None:
+    def __init__(
+        self, registry: Registry, tiers: Mapping[str, Tier], notices: Teller, feeds: Sequence[Feed] = ()
+    ) -> None:
         self._registry = registry
         self._tiers = tiers
+        self._notices = notices
+        self._feeds = feeds
 
-    def answer(self, query: jobs.ModelsQuery) -> list[dict[str, Any]]:
-        """Answer a query: one entry a version for `list`, one card for `show`.
+    def answer(self, query: jobs.ModelsQuery) -> Lines:
+        """Answer a query: one entry a version for `list`, a change for `history`, one for all else.
 
         Raises:
             UnknownTierError: No such tier is declared.
-            RegistryError: No such version is kept.
+            RegistryError: No such version is kept, or it must not serve.
+            ConflictError: Somebody else changed the same at the same time.
         """
         if query.tier is not None and query.tier not in self._tiers:
             msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
             raise errors.UnknownTierError(msg)
-        if query.action == "show":
-            return [self._show(query.tier, query.version)]
-        wanted = [query.tier] if query.tier else list(self._tiers)
-        return [self._line(tier, version) for tier in wanted for version in self._registry.versions(tier)]
-
-    def _line(self, tier: str, version: int) -> dict[str, Any]:
-        card = self._registry.card(tier, version)
-        aliases = self._registry.aliases(tier)
-        return {
-            "tier": tier,
-            "version": version,
-            "champion": version == aliases.champion,
-            "candidate": version == aliases.candidate,
-            "created_at": card.created_at,
-            "requested_by": card.requested_by,
-            "pipeline": card.pipeline,
-            "metrics": card.metrics,
-        }
-
-    def _show(self, tier: str | None, version: int | None) -> dict[str, Any]:
-        if tier is None:
-            msg = "show needs a tier"
+        if query.action == "list":
+            wanted = [query.tier] if query.tier else list(self._tiers)
+            return [line for tier in wanted for line in self._list(tier)]
+        if query.tier is None:
+            msg = f"{query.action} needs a tier"
             raise errors.InvalidMessageError(msg)
+        answers = {
+            "show": self._show,
+            "history": self._history,
+            "diff": self._diff,
+            "verify": self._verify,
+            "promote": self._promote,
+            "rollback": self._rollback,
+            "prune": self._prune,
+        }
+        return answers[query.action](query.tier, query)
+
+    def _list(self, tier: str) -> Lines:
         aliases = self._registry.aliases(tier)
-        wanted = version or aliases.champion
-        if wanted is None:
+        flag = self._registry.flagged(tier)
+        lines = []
+        for version in self._registry.versions(tier):
+            card = self._registry.card(tier, version)
+            champion = version == aliases.champion
+            line = {
+                "tier": tier,
+                "version": version,
+                "champion": champion,
+                "candidate": version == aliases.candidate,
+                "flagged": flag if champion else None,
+                "created_at": card.created_at,
+                "requested_by": card.requested_by,
+                "pipeline": card.pipeline,
+                "metrics": card.metrics,
+            }
+            lines.append(line)
+        return lines
+
+    def _show(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        aliases = self._registry.aliases(tier)
+        wanted = query.version or self._champion(tier)
+        card = self._registry.card(tier, wanted).model_dump(mode="json")
+        certificate = self._registry.certificate(tier, wanted)
+        shown = {
+            **card,
+            "champion": wanted == aliases.champion,
+            "candidate": wanted == aliases.candidate,
+            "flagged": self._registry.flagged(tier) if wanted == aliases.champion else None,
+            "certificate": certificate.model_dump(mode="json") if certificate else None,
+        }
+        return [shown]
+
+    def _history(self, tier: str, _: jobs.ModelsQuery) -> Lines:
+        return [entry.model_dump(mode="json") for entry in self._registry.history(tier)]
+
+    def _diff(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        first = query.version or self._champion(tier)
+        second = query.other or self._champion(tier)
+        cards = [self._registry.card(tier, version) for version in (first, second)]
+        before, after = map(_facts, cards)
+        return [
+            {"what": name, str(first): before.get(name), str(second): after.get(name)}
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
+
+    def _verify(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        version = query.version or self._champion(tier)
+        more = gather(self._feeds, tier)
+        different = trial.verify(self._tiers[tier], self._registry, version, more)
+        return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
+
+    def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        if query.version is None:
+            msg = "promote needs a version"
+            raise errors.InvalidMessageError(msg)
+        before = self._registry.aliases(tier)
+        evidence = self._evidence(tier, query.version, force=query.force)
+        # What cannot be loaded here would be refused by every worker: better to say so to who asked.
+        self._registry.load_classifier(tier, query.version)
+        why = query.why or "by hand"
+        self._registry.promote(
+            tier, query.version, query.requested_by, why, expected=before, evidence=evidence
+        )
+        self._notices.tell("promoted", tier, query.version, f"by {query.requested_by}: {why}")
+        return [{"tier": tier, "version": query.version, "previous": before.champion}]
+
+    def _rollback(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        before = self._registry.champion(tier)
+        why = query.why or "by hand"
+        version = self._registry.rollback(tier, query.requested_by, why)
+        self._notices.tell("rolled back", tier, version, f"from {before} by {query.requested_by}: {why}")
+        return [{"tier": tier, "version": version, "previous": before}]
+
+    def _prune(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        return [{"tier": tier, "removed": self._registry.prune(tier, query.keep or KEPT_VERSIONS)}]
+
+    def _champion(self, tier: str) -> int:
+        champion = self._registry.champion(tier)
+        if champion is None:
             msg = f"{tier} has no champion yet; train it with: pointsman train {tier}"
             raise errors.RegistryError(msg)
-        card = self._registry.card(tier, wanted).model_dump(mode="json")
-        return {**card, "champion": wanted == aliases.champion, "candidate": wanted == aliases.candidate}
+        return champion
+
+    def _evidence(self, tier: str, version: int, *, force: bool) -> dict[str, Any]:
+        certificate = self._registry.certificate(tier, version)
+        if force:
+            return {"forced": True}
+        if certificate is None:
+            self._registry.card(tier, version)
+            msg = f"{tier} {version} was never judged by the gate; promote it with --force if you know better"
+            raise errors.RegistryError(msg)
+        if certificate.reasons:
+            reasons = "; ".join(certificate.reasons)
+            msg = f"the gate stopped {tier} {version} ({reasons}); promote it with --force if you know better"
+            raise errors.RegistryError(msg)
+        return {"approved_by": certificate.approved_by, "comparison": certificate.figures.get("comparison")}
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    """Give what of two cards is worth comparing, one line a fact."""
+    facts: dict[str, Any] = {
+        "pipeline": card.pipeline,
+        "threshold": round(card.threshold, 4),
+        "temperature": round(card.temperature, 4),
+    }
+    facts |= {f"metrics.{name}": value for name, value in card.metrics.items()}
+    facts |= {f"recall.{intent}": figures.recall for intent, figures in card.per_intent.items()}
+    facts |= {f"examples.{part}": count for part, count in card.examples.items()}
+    facts |= {f"data.{file.name}": f"{file.rows} rows, {file.sha256[:12]}" for file in card.data}
+    return facts | {f"libraries.{name}": version for name, version in card.libraries.items()}

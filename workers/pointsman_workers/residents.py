@@ -5,7 +5,9 @@ cannot be loaded, the old one goes on serving and the problem is remembered for 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from pointsman_models.classifier import Classifier
@@ -13,6 +15,8 @@ from pointsman_shared import errors
 
 logger = logging.getLogger(__name__)
 
+# A version that could not be loaded is tried again after this long: the store may have been away.
+RETRY_S = 30.0
 WARM_UP_TEXTS = ("hello", "what are your opening hours?", "can i pay by card", "ok bye", "thx", "")
 
 
@@ -27,6 +31,10 @@ class Registry(Protocol):
         """Load a version, or raise a RegistryError."""
         ...
 
+    def flag(self, tier: str, version: int, who: str, why: str) -> bool:
+        """Note that a promoted version could not be taken over; say whether that is news."""
+        ...
+
 
 class Residents:
     """One classifier per tier.
@@ -36,15 +44,25 @@ class Residents:
         tiers: The tiers to hold.
         inherited: What the parent process had loaded before the fork. Only its classifiers are taken over: a
             registry may hold connections, which do not cross a fork.
+        on_refused: Told the tier, the version and why, by the first process anywhere that cannot take it over.
+        clock: Gives the seconds of a clock that only goes forward.
     """
 
     def __init__(
-        self, registry: Registry, tiers: Iterable[str], *, inherited: "Residents | None" = None
+        self,
+        registry: Registry,
+        tiers: Iterable[str],
+        *,
+        inherited: "Residents | None" = None,
+        on_refused: Callable[[str, int, str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._tiers = tuple(tiers)
         self._serving: dict[str, Classifier] = dict(inherited._serving) if inherited else {}
-        self._refused: dict[str, int] = {}
+        self._refused: dict[str, tuple[int, float]] = {}
+        self._on_refused = on_refused
+        self._clock = clock
         self._problems: dict[str, str] = {}
 
     def classifier(self, tier: str) -> Classifier:
@@ -86,15 +104,32 @@ class Residents:
         if champion is None or (serving is not None and serving.version == champion):
             self._problems.pop(tier, None)
             return
-        if self._refused.get(tier) == champion:
+        refused, since = self._refused.get(tier, (None, 0.0))
+        if refused == champion and self._clock() - since < RETRY_S:
             return
-        self._refused[tier] = champion
-        classifier = self._registry.load_classifier(tier, champion)
-        classifier.classify(WARM_UP_TEXTS)
+        self._refused[tier] = (champion, self._clock())
+        try:
+            classifier = self._registry.load_classifier(tier, champion)
+            classifier.classify(WARM_UP_TEXTS)
+        except errors.RegistryError as error:
+            self._flag(tier, champion, str(error))
+            raise
         self._serving[tier] = classifier
         self._refused.pop(tier)
         self._problems.pop(tier, None)
         logger.info("tier %s serves version %d", tier, champion)
+
+    def _flag(self, tier: str, version: int, why: str) -> None:
+        """Put it into the history that the promotion came to nothing."""
+        try:
+            is_news = self._registry.flag(tier, version, f"worker on {socket.gethostname()}", why)
+        except Exception as error:  # a registry that workers cannot write to is no reason to stop
+            logger.warning(
+                "tier %s: version %d could not be flagged: %s", tier, version, type(error).__name__
+            )
+            return
+        if is_news and self._on_refused is not None:
+            self._on_refused(tier, version, why)
 
     def _complain(self, tier: str, problem: str) -> None:
         if self._problems.get(tier) != problem:

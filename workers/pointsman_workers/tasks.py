@@ -55,6 +55,12 @@ def register_serving(app: Celery) -> None:
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         return Answer(_answer(composition.process(), str(task.request.id), task.request.reply_to, request))
 
+    _register_models(app)
+
+
+def _register_models(app: Celery) -> None:
+    limits = delivery.limits(composition.settings(), names.MODELS_TASK)
+
     @app.task(
         base=LedgerTask, name=names.MODELS_TASK, soft_time_limit=limits.soft_s, time_limit=limits.hard_s
     )
@@ -72,7 +78,8 @@ def _answer(
 
 
 def register_training(app: Celery) -> None:
-    """Give an application the task of a trainer."""
+    """Give an application the tasks of a trainer, which also answers what needs the training data."""
+    _register_models(app)
     limits = delivery.limits(composition.settings(), names.TRAIN_TASK)
 
     @app.task(
@@ -85,6 +92,8 @@ def register_training(app: Celery) -> None:
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         def report(progress: jobs.TrainProgress) -> None:
             task.update_state(state="PROGRESS", meta=progress.model_dump())
+            # Flower shows the state and the result of the last event.
+            task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
 
         wanted = jobs.TrainRequest.parse(request)
-        return composition.trainer().train(wanted, report).model_dump()
+        return composition.trainer().train(wanted, str(task.request.id), report).model_dump()

@@ -1,4 +1,4 @@
-"""`pointsman models`: what is in the registry, asked through the queue, since only workers need reach it."""
+"""`pointsman models`: the registry, asked and changed through the queue, since only workers need reach it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,15 @@ from pointsman_producer.commands import edge
 from pointsman_producer.commands import train as training
 
 ANSWER_TIMEOUT_S = 30.0
+# A trainer may have to end a training first.
+VERIFY_TIMEOUT_S = 3_600.0
 LISTED_METRICS = ("macro_f1", "accuracy")
 TIME_CHARS = len("2026-03-02T09:14")
 
 
 @click.group()
 def models() -> None:
-    """See what is in the model registry."""
+    """See what is in the model registry, and say which version serves."""
 
 
 @models.command(
@@ -63,6 +65,114 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
         show(card)
 
 
+@models.command(
+    "promote", epilog="\b\nExamples:\n  pointsman models promote pro 4 --why 'the shadow approves'"
+)
+@click.argument("tier")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--why", default="", help="The reason, for the history.")
+@click.option("--force", is_flag=True, help="Also if the gate stopped it, or never judged it.")
+@edge.json_option
+def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: bool) -> None:
+    """Make VERSION of TIER the champion; every worker takes it over within seconds."""
+    (change,) = _ask("promote", tier=tier, version=version, why=why, force=force)
+    _show_change(change, as_json=as_json)
+
+
+@models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
+@click.argument("tier")
+@click.option("--why", default="", help="The reason, for the history.")
+@edge.json_option
+def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
+    """Make the champion before this one champion of TIER again."""
+    (change,) = _ask("rollback", tier=tier, why=why)
+    _show_change(change, as_json=as_json)
+
+
+@models.command("history", epilog="\b\nExamples:\n  pointsman models history pro")
+@click.argument("tier")
+@edge.json_option
+def show_history(*, tier: str, as_json: bool) -> None:
+    """Show who made which version of TIER serve, when and why."""
+    changes = _ask("history", tier=tier)
+    columns = ("at", "what", "version", "previous", "who", "why")
+    _show_table(changes, columns, "Nothing was promoted yet.", as_json=as_json)
+
+
+@models.command("diff", epilog="\b\nExamples:\n  pointsman models diff pro 3 4")
+@click.argument("tier")
+@click.argument("version", type=click.IntRange(min=1))
+@click.argument("other", type=click.IntRange(min=1), required=False)
+@edge.json_option
+def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) -> None:
+    """Show where VERSION of TIER and the OTHER one, or the champion, differ."""
+    facts = _ask("diff", tier=tier, version=version, other=other)
+    columns = tuple(facts[0]) if facts else ()
+    _show_table(facts, columns, "They do not differ.", as_json=as_json)
+
+
+@models.command("prune", epilog="\b\nExamples:\n  pointsman models prune pro --keep 10")
+@click.argument("tier")
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Newest versions to keep."
+)
+@edge.json_option
+def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
+    """Remove old versions of TIER; never the champion, the candidate or the one to roll back to."""
+    (answer,) = _ask("prune", tier=tier, keep=keep)
+    if as_json:
+        edge.emit(answer)
+    else:
+        edge.say(f"removed: {', '.join(map(str, answer['removed'])) or 'nothing'}")
+
+
+@models.command(
+    "verify", epilog="\b\nExit code 3 if it differs.\n\nExamples:\n  pointsman models verify pro 4"
+)
+@click.argument("tier")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@edge.json_option
+def verify_version(*, tier: str, version: int | None, as_json: bool) -> None:
+    """Work the certificate of VERSION of TIER, or of its champion, out again from the data."""
+    (answer,) = _ask("verify", timeout_s=VERIFY_TIMEOUT_S, tier=tier, version=version)
+    if as_json:
+        edge.emit(answer)
+    elif answer["holds"]:
+        edge.say(f"the certificate of {escape(tier)} {answer['version']} holds")
+    else:
+        for line in answer["differences"]:
+            edge.out.print(escape(line))
+    if not answer["holds"]:
+        raise click.exceptions.Exit(edge.BAD_INPUT)
+
+
+def _ask(action: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON values
+    with edge.connected() as client:
+        return client.models(action, requested_by=training.myself(), **fields).result(timeout_s)
+
+
+def _show_change(change: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        edge.emit(change)
+        return
+    before = f", after version {change['previous']}" if change["previous"] else ""
+    edge.say(f"{escape(change['tier'])} serves version {change['version']} now{before}")
+
+
+def _show_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothing: str, *, as_json: bool
+) -> None:
+    if as_json:
+        edge.emit(rows)
+    elif rows:
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
+        edge.out.print(table)
+    else:
+        edge.say(nothing)
+
+
 def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
     """Lay the versions out for a person."""
     table = Table("tier", "version", "alias", "created", "by", "pipeline", box=None, pad_edge=False)
@@ -101,7 +211,7 @@ def show(card: Mapping[str, Any]) -> None:
 
 def alias(facts: Mapping[str, Any]) -> str:
     """Say what a version is used as."""
-    return " ".join(name for name in ("champion", "candidate") if facts.get(name))
+    return " ".join(name for name in ("champion", "candidate", "flagged") if facts.get(name))
 
 
 def _minute(facts: Mapping[str, Any]) -> str:

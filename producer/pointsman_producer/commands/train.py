@@ -5,6 +5,7 @@ import contextlib
 import getpass
 import time
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import click
 from rich.markup import escape
@@ -24,13 +25,26 @@ SHOWN_METRICS = ("macro_f1", "accuracy", "out_of_scope_recall", "ece", "golden",
     epilog="""\b
 Examples:
   pointsman train base
-  pointsman train pro --no-promote --json
+  pointsman train pro --promote never --json
+  pointsman train pro --no-wait
+  pointsman train pro --cancel
 """
 )
 @click.argument("tier")
 @click.option(
-    "--promote/--no-promote", default=True, show_default=True, help="Whether a good version starts serving."
+    "--promote",
+    type=click.Choice(["gate", "never"]),
+    default="gate",
+    show_default=True,
+    help="When the version starts serving: if it passes the gate, or never.",
 )
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Whether to wait for the result.")
+@click.option(
+    "--join",
+    is_flag=True,
+    help="If the tier is being trained already, wait for that run; else that is refused.",
+)
+@click.option("--cancel", is_flag=True, help="Ask the run that waits or goes on to stop.")
 @click.option(
     "--timeout",
     "timeout_s",
@@ -40,17 +54,40 @@ Examples:
     help="Seconds to wait.",
 )
 @edge.json_option
-def train(*, tier: str, promote: bool, timeout_s: float, as_json: bool) -> None:
+def train(
+    *, tier: str, promote: str, wait: bool, join: bool, cancel: bool, timeout_s: float, as_json: bool
+) -> None:
     """Train TIER and wait for the result.
 
-    The run is done by a trainer; interrupting this command does not stop it.
+    The run is done by a trainer; interrupting this command does not stop it. Of each tier, one run goes on at a time.
     """
+    asked = promote == "gate"
+    on_busy: Literal["join", "refuse"] = "join" if join else "refuse"
     with edge.connected() as client, _explained_interrupt():
-        reply = train_and_wait(client, tier, promote=promote, timeout_s=timeout_s)
+        if cancel or not wait:
+            run = client.cancel_training(tier) if cancel else _begin(client, tier, on_busy, promote=asked)
+            _show_run(tier, run, cancelled=cancel, as_json=as_json)
+            return
+        reply = train_and_wait(client, tier, promote=asked, timeout_s=timeout_s, on_busy=on_busy)
     if as_json:
         edge.emit(reply)
     else:
-        show(reply, asked_to_promote=promote)
+        show(reply, asked_to_promote=asked)
+
+
+def _begin(client: Client, tier: str, on_busy: Literal["join", "refuse"], *, promote: bool) -> str:
+    return client.train(tier, requested_by=myself(), promote=promote, on_busy=on_busy).id
+
+
+def _show_run(tier: str, run: str | None, *, cancelled: bool, as_json: bool) -> None:
+    if as_json:
+        edge.emit({"tier": tier, "run": run, "cancelled": cancelled and run is not None})
+    elif run is None:
+        edge.say(f"tier {escape(tier)} is not being trained")
+    elif cancelled:
+        edge.say(f"run {run} of tier {escape(tier)} was asked to stop")
+    else:
+        edge.say(f"run {run} of tier {escape(tier)} is under way; see `pointsman models list`")
 
 
 @contextlib.contextmanager
@@ -63,14 +100,19 @@ def _explained_interrupt() -> Iterator[None]:
 
 
 def train_and_wait(
-    client: Client, tier: str, *, promote: bool = True, timeout_s: float = 3600.0
+    client: Client,
+    tier: str,
+    *,
+    promote: bool = True,
+    timeout_s: float = 3600.0,
+    on_busy: Literal["join", "refuse"] = "refuse",
 ) -> jobs.TrainReply:
     """Train a tier and show its progress on stderr until it is done.
 
     Raises:
         ResultTimeoutError: It is not done in time, or no trainer took it.
     """
-    handle = client.train(tier, requested_by=_myself(), promote=promote)
+    handle = client.train(tier, requested_by=myself(), promote=promote, on_busy=on_busy)
     deadline = time.monotonic() + timeout_s
     columns = (
         TextColumn("{task.description}"),
@@ -98,7 +140,8 @@ def missing_tiers(client: Client) -> list[str]:
     return [tier for tier in (names.BASE_TIER, names.PRO_TIER) if tier not in champions]
 
 
-def _myself() -> str:
+def myself() -> str:
+    """Name whoever runs this command, for the history."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,7 +1,7 @@
 """Commands for people: what chat, classify, train and models print, over a client that answers from memory."""
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import click
 import pytest
@@ -70,7 +70,12 @@ class FakeClient(Client):
         return outcome(text)
 
     def train(
-        self, tier: str, *, requested_by: str = "", promote: bool = True
+        self,
+        tier: str,
+        *,
+        requested_by: str = "",
+        promote: bool = True,
+        on_busy: Literal["refuse", "join"] = "refuse",
     ) -> TaskHandle[jobs.TrainReply]:
         self.trained.append(tier)
         handle: TaskHandle[jobs.TrainReply] = TaskHandle("t1", jobs.TrainReply.model_validate, lambda _: None)

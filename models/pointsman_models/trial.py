@@ -1,0 +1,208 @@
+"""A version's trial: judged by the gate against the champion, written down, promoted or not, verified later."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pointsman_models import certificate as certificates
+from pointsman_models import dataset, golden
+from pointsman_models.card import Card, library_versions
+from pointsman_models.certificate import Certificate
+from pointsman_models.dataset import Dataset
+from pointsman_models.gate import Contender, Gate, Shadow, Verdict
+from pointsman_models.registry import MODEL, Aliases, Registry
+from pointsman_models.tiers import GateOptions, Tier
+from pointsman_shared import errors, utterances
+
+GATE = "gate"
+
+
+def hold(
+    tier: Tier,
+    registry: Registry,
+    card: Card,
+    data: Dataset,
+    wanted: Sequence[utterances.Utterance],
+    *,
+    requested_by: str,
+) -> tuple[Certificate, Aliases]:
+    """Judge a version that was just saved.
+
+    Args:
+        tier: The tier, with the options of its gate.
+        registry: Where the version, the champion and the reference are.
+        card: The version's card.
+        data: The tier's data.
+        wanted: The tier's golden utterances.
+        requested_by: Who asked for the version.
+
+    Returns:
+        The certificate, and the aliases it was judged under: a promotion is good only as long as they hold.
+    """
+    aliases = registry.aliases(tier.name)
+    reference = registry.champion(tier.gate.reference) if tier.gate.reference else None
+    certificate = judge(
+        tier,
+        registry,
+        card,
+        data,
+        wanted,
+        champion=aliases.champion,
+        reference=reference,
+        requested_by=requested_by,
+    )
+    return certificate, aliases
+
+
+def judge(
+    tier: Tier,
+    registry: Registry,
+    card: Card,
+    data: Dataset,
+    wanted: Sequence[utterances.Utterance],
+    *,
+    champion: int | None,
+    reference: int | None,
+    requested_by: str,
+) -> Certificate:
+    """Judge a version against given others; see `hold`."""
+    notes: list[str] = []
+    gate = Gate(tier.gate, data, wanted, seed=card.seed)
+    opponent = _load(registry, tier.name, champion, notes)
+    other = _load(registry, tier.gate.reference or "", reference, notes)
+    new = Contender(
+        classifier=registry.load_classifier(tier.name, card.version), size_bytes=card.files[MODEL].size
+    )
+    verdict = gate.judge(new, opponent, other)
+    if opponent is None and champion is not None:
+        verdict = _compared_with_card(verdict, card, registry.card(tier.name, champion), tier.gate)
+    return Certificate(
+        tier=tier.name,
+        version=card.version,
+        issued_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        approved_by=GATE if verdict.passed else None,
+        requested_by=requested_by,
+        reasons=verdict.reasons,
+        gate=tier.gate.model_dump(mode="json"),
+        champion=champion,
+        reference=reference,
+        figures=verdict.figures,
+        data=data.files,
+        test_sha256=certificates.digest_rows(gate.test),
+        seeds={"training": card.seed, "bootstrap": card.seed},
+        configuration=card.parameters,
+        libraries=library_versions(),
+        model_sha256=card.files[MODEL].sha256,
+        notes=tuple(notes),
+    )
+
+
+def promote(
+    registry: Registry,
+    certificate: Certificate,
+    aliases: Aliases,
+    options: GateOptions,
+    *,
+    shadow: Shadow | None = None,
+) -> list[str]:
+    """Promote a version as its certificate says.
+
+    Returns:
+        Why it was not promoted; nothing if it was.
+
+    Raises:
+        ConflictError: The champion it was compared with serves no longer.
+    """
+    tier, version = certificate.tier, certificate.version
+    if certificate.reasons:
+        return list(certificate.reasons)
+    # Without a champion there is no traffic to watch beside.
+    if options.require_shadow and aliases.champion is not None:
+        refusal = _ask(shadow, tier, version)
+        if refusal is not None:
+            registry.nominate(
+                tier, version, certificate.requested_by, "it passed the gate; the shadow is to judge"
+            )
+            return [refusal]
+    registry.promote(
+        tier,
+        version,
+        certificate.requested_by,
+        _case(certificate),
+        expected=aliases,
+        evidence={
+            "approved_by": certificate.approved_by,
+            "comparison": certificate.figures.get("comparison"),
+        },
+    )
+    return []
+
+
+def verify(tier: Tier, registry: Registry, version: int, more: Sequence[dataset.Source] = ()) -> list[str]:
+    """Work a version's certificate out again from the data and say where it differs.
+
+    Returns:
+        The differences; none if the certificate holds.
+
+    Raises:
+        RegistryError: There is no such version, it has no certificate, or a model cannot be loaded.
+    """
+    issued = registry.certificate(tier.name, version)
+    if issued is None:
+        msg = f"{tier.name} {version} has no certificate: it was never judged"
+        raise errors.RegistryError(msg)
+    found = judge(
+        tier,
+        registry,
+        registry.card(tier.name, version),
+        dataset.assemble(tier, more),
+        golden.read(tier),
+        champion=issued.champion,
+        reference=issued.reference,
+        requested_by=issued.requested_by,
+    )
+    different = certificates.differences(issued, found)
+    if bool(issued.reasons) != bool(found.reasons):
+        verdicts = ["passed" if not one.reasons else "was stopped" for one in (issued, found)]
+        different.append(
+            f"verdict: {verdicts[0]} in the certificate, now {verdicts[1]}: {'; '.join(found.reasons)}"
+        )
+    return different
+
+
+def _load(registry: Registry, tier: str, version: int | None, notes: list[str]) -> Contender | None:
+    if version is None:
+        return None
+    try:
+        return Contender(classifier=registry.load_classifier(tier, version))
+    except errors.RegistryError as error:
+        notes.append(f"{error}; it was not compared with")
+        return None
+
+
+def _compared_with_card(verdict: Verdict, new: Card, champion: Card, options: GateOptions) -> Verdict:
+    """Compare with the figures on the champion's card, where it cannot be loaded any more."""
+    name = "macro_f1_with_out_of_scope" if "macro_f1_with_out_of_scope" in champion.metrics else "macro_f1"
+    before, now = champion.metrics.get(name), new.metrics.get(name)
+    if before is None or now is None or now >= before - options.margin:
+        return verdict
+    reason = (
+        f"{name} is {now:.3f}; the champion, which cannot be loaded, had {before:.3f} when it was trained"
+    )
+    return Verdict(reasons=(*verdict.reasons, reason), figures=verdict.figures)
+
+
+def _ask(shadow: Shadow | None, tier: str, version: int) -> str | None:
+    """Give the reason why the shadow does not let a version through yet, if it does not."""
+    advice = shadow.advise(tier, version) if shadow is not None else None
+    if advice is None:
+        return "it passed the gate and is the candidate now; the shadow's verdict is awaited"
+    return None if advice.approves else f"the shadow advises against it: {advice.reason}"
+
+
+def _case(certificate: Certificate) -> str:
+    golden_utterances = f"{certificate.figures['golden']} golden utterances are right"
+    compared = certificate.figures.get("comparison")
+    if compared is None:
+        return golden_utterances
+    gained = compared["macro_f1"] - compared["champion_macro_f1"]
+    return f"{golden_utterances}; macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}"

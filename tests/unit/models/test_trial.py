@@ -1,0 +1,160 @@
+"""A version's way through the gate: its certificate, its promotion, and working it out again."""
+
+from pathlib import Path
+
+import pytest
+
+from pointsman_models import dataset, gate, tiers, training, trial
+from pointsman_models.registry import Registry
+from pointsman_shared import errors, utterances
+from tests.support import tier_files
+
+LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
+
+
+class Watcher:
+    """A shadow with a verdict, or without one yet."""
+
+    def __init__(self, advice: gate.Advice | None) -> None:
+        self.advice = advice
+
+    def advise(self, tier: str, version: int) -> gate.Advice | None:
+        return self.advice
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(str(tmp_path / "registry"))
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> tiers.Tier:
+    return tier_files.small_tier(tmp_path, search=LENIENT + tier_files.SEARCH)
+
+
+def test_the_certificate_says_on_what_evidence_the_version_serves(
+    tier: tiers.Tier, registry: Registry
+) -> None:
+    training.train(tier, registry, requested_by="schedule")
+    training.train(tier, registry, requested_by="schedule")
+    certificate = registry.certificate("small", 2)
+    assert certificate is not None
+    assert (certificate.approved_by, certificate.requested_by, certificate.champion) == (
+        "gate",
+        "schedule",
+        1,
+    )
+    assert certificate.figures["comparison"]["discordant"] == 0
+    assert certificate.gate["margin"] == 0.6
+    assert certificate.model_sha256 == registry.card("small", 2).files["model.skops"].sha256
+    last = registry.history("small")[-1]
+    assert last.evidence["comparison"] == certificate.figures["comparison"]
+    assert "at least" in last.why
+
+
+def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registry: Registry) -> None:
+    for version in (1, 2):
+        training.train(tier, registry)
+        assert trial.verify(tier, registry, version) == []
+
+
+def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
+    tier: tiers.Tier, registry: Registry
+) -> None:
+    training.train(tier, registry)
+    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
+    tier_files.write_lines(tier.datasets[0], rows[1:])
+    different = trial.verify(tier, registry, 1)
+    assert any(line.startswith("data: ") and "known.jsonl" in line for line in different)
+
+
+def test_a_forged_figure_is_named(tier: tiers.Tier, registry: Registry) -> None:
+    training.train(tier, registry)
+    issued = registry.certificate("small", 1)
+    assert issued is not None
+    registry.certify(issued.model_copy(update={"figures": {**issued.figures, "out_of_scope_recall": 2.0}}))
+    (different,) = trial.verify(tier, registry, 1)
+    assert different.startswith("figures.out_of_scope_recall: 2.0 in the certificate, now ")
+
+
+def test_a_version_without_a_certificate_cannot_be_verified(tier: tiers.Tier, registry: Registry) -> None:
+    training.train(tier, registry)
+    card = registry.card("small", 1)
+    pipeline, _ = registry.load("small", 1)
+    other = registry.save("small", pipeline, card)
+    with pytest.raises(errors.RegistryError, match="has no certificate"):
+        trial.verify(tier, registry, other.version)
+
+
+def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path
+) -> None:
+    training.train(tier, registry)
+    (tmp_path / "registry" / "small" / "1" / "model.skops").write_bytes(b"torn")
+    trained = training.train(tier, registry)
+    assert trained.promoted
+    assert any("was not compared with" in warning for warning in trained.warnings)
+
+
+def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
+    tier: tiers.Tier, registry: Registry
+) -> None:
+    training.train(tier, registry)
+    training.train(tier, registry, promote=False)
+    data, wanted = dataset.assemble(tier), ()
+    certificate, seen = trial.hold(
+        tier, registry, registry.card("small", 2), data, wanted, requested_by="schedule"
+    )
+    registry.promote("small", 1, "marge", "by hand")
+    with pytest.raises(errors.ConflictError, match="by marge"):
+        trial.promote(registry, certificate, seen, tier.gate)
+    assert registry.champion("small") == 1
+
+
+@pytest.mark.parametrize(
+    ("advice", "promoted"),
+    [
+        (None, False),
+        (gate.Advice(approves=False, reason="it loses"), False),
+        (gate.Advice(approves=True, reason="it wins"), True),
+    ],
+)
+def test_a_tier_may_require_the_shadows_verdict(
+    tmp_path: Path, registry: Registry, advice: gate.Advice | None, promoted: bool
+) -> None:
+    table = LENIENT + "require_shadow = true\n" + tier_files.SEARCH
+    tier = tier_files.small_tier(tmp_path, search=table)
+    first = training.train(tier, registry, shadow=Watcher(None))
+    assert first.promoted, "without a champion there is no traffic to watch"
+    trained = training.train(tier, registry, shadow=Watcher(advice))
+    assert trained.promoted == promoted
+    assert registry.aliases("small").champion == (2 if promoted else 1)
+    assert registry.aliases("small").candidate == (None if promoted else 2)
+
+
+def test_rows_from_elsewhere_are_learnt_where_they_agree(tier: tiers.Tier, registry: Registry) -> None:
+    def row(text: str, intent: str) -> utterances.Utterance:
+        return utterances.Utterance(text=text, intent=intent, source="labels", line=1)
+
+    rows = (
+        row("good evening to you", "greeting"),
+        row("hello there", "goodbye"),
+        row("cheerio", "goodbye"),
+        row("Cheerio!", "greeting"),
+        row("can i pay", "payment_methods"),
+    )
+    data = dataset.assemble(tier, [dataset.Source(name="labels", rows=rows)])
+    texts = [example.text for example in data.examples]
+    assert "good evening to you" in texts
+    assert "cheerio" not in texts
+    assert next(example.intent for example in data.examples if example.text == "hello there") == "greeting"
+    assert data.warnings == (
+        "1 rows of labels have an intent that the tier does not declare: left out",
+        "3 rows of labels contradict the files or each other: left out",
+    )
+    assert (data.files[-1].name, data.files[-1].rows) == ("labels", 5)
+
+
+def test_the_rows_of_a_conversation_stay_on_one_side_and_a_copy_goes_to_training() -> None:
+    sides = {dataset.part_of(f"text {number}", "chat 7") for number in range(50)}
+    assert len(sides) == 1

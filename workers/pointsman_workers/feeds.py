@@ -1,0 +1,118 @@
+"""Labelled rows beside the tier's files: what people said of jobs since, and what a team's own tools hold.
+
+Only `RedisLabels`'s book knows Redis.
+"""
+
+import shlex
+import subprocess
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pointsman_models.dataset import Source
+from pointsman_shared import errors, formats, utterances
+
+TIMEOUT_S = 60
+MAX_BYTES = 64 * 1024 * 1024
+FORMATS = frozenset({".jsonl", ".json", ".csv", ".yml", ".yaml"})
+
+
+class LabelBook(Protocol):
+    """Where labels are kept: job id and `{text?, intent, tier, at, by}`."""
+
+    def labels(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give all labels."""
+        ...
+
+
+class Feed(Protocol):
+    """Somewhere labelled rows come from."""
+
+    def rows(self, tier: str) -> Source | None:
+        """Give a tier's rows, or None if there are none."""
+        ...
+
+
+def gather(feeds: Sequence[Feed], tier: str) -> list[Source]:
+    """Ask all feeds for a tier's rows."""
+    return [found for feed in feeds if (found := feed.rows(tier)) is not None]
+
+
+class Labels:
+    """The labels that came in through the product. Those whose text was not kept teach nothing and are skipped."""
+
+    NAME = "labels"
+
+    def __init__(self, book: LabelBook) -> None:
+        self._book = book
+
+    def rows(self, tier: str) -> Source | None:
+        """Give the labels of a tier's jobs, in the order of the jobs' ids."""
+        problems = formats.Problems()
+        found = [
+            checked
+            for job, label in sorted(self._book.labels(), key=lambda pair: pair[0])
+            if label.get("tier") == tier and label.get("text")
+            # A label that cannot be used is somebody's slip of the finger, and no reason not to train.
+            if (checked := utterances.check(formats.Record(line=1, fields=label), f"label {job}", problems))
+        ]
+        return Source(name=self.NAME, rows=tuple(found)) if found else None
+
+
+class Annotations:
+    """Fresh annotations from a URL, or from a command that prints JSON lines.
+
+    Args:
+        place: The URL or the command; `{tier}` in it stands for the tier's name.
+    """
+
+    NAME = "annotations"
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def rows(self, tier: str) -> Source | None:
+        """Fetch a tier's annotations.
+
+        Raises:
+            InvalidDataError: They cannot be fetched or read. The message does not quote the place, which may hold
+                a password.
+        """
+        place = self._place.replace("{tier}", tier)
+        content, ending = self._fetch(place) if "://" in place.split()[0] else self._run(place)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"annotations{ending}")
+            path.write_bytes(content)
+            found = utterances.read(path, shown_as=self.NAME)
+        return Source(name=self.NAME, rows=tuple(found))
+
+    def _fetch(self, url: str) -> tuple[bytes, str]:
+        ending = Path(urllib.parse.urlsplit(url).path).suffix.lower()
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  the operator's own setting
+                content: bytes = answer.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            msg = f"the annotations could not be fetched: {type(error).__name__}"
+            raise errors.InvalidDataError(msg) from error
+        return _checked(content), ending if ending in FORMATS else ".jsonl"
+
+    def _run(self, command: str) -> tuple[bytes, str]:
+        try:
+            # Without a shell: a tier's name is one word, whatever it is.
+            done = subprocess.run(  # noqa: S603  the operator's own setting
+                shlex.split(command), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            msg = f"the command that fetches annotations failed: {type(error).__name__}"
+            raise errors.InvalidDataError(msg) from error
+        return _checked(done.stdout), ".jsonl"
+
+
+def _checked(content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        msg = f"the annotations have more than {MAX_BYTES // 1024 // 1024} MiB"
+        raise errors.InvalidDataError(msg)
+    return content
