@@ -52,10 +52,6 @@ class ConflictError(PermanentError):
     """Somebody else changed the same thing first; look at it again before trying again."""
 
 
-class CancelledError(PermanentError):
-    """Somebody asked for a run to stop."""
-
-
 class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
 
@@ -89,4 +85,4 @@ class TimeLimitError(PermanentError):
 
 
 class CancelledError(PermanentError):
-    """A job was called off before it was done."""
+    """A job was called off before it was done, or a training run was asked to stop."""

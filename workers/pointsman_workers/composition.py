@@ -19,10 +19,10 @@ from pointsman_workers.flag_sources import ConfigSource, FileSource, StoreSource
 from pointsman_workers.flags import ConfigCatFlags, FlagPoller
 from pointsman_workers.ledger import RedisLedger
 from pointsman_workers.library import Library
+from pointsman_workers.notices import Notices
 from pointsman_workers.open_messages import OpenMessages
 from pointsman_workers.pulse import Pulse
 from pointsman_workers.reconciler import Reconciler
-from pointsman_workers.notices import Notices
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
 from pointsman_workers.training_book import RedisTrainingBook
