@@ -1,5 +1,6 @@
 """Sending messages: the only place where a producer puts something on a queue."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,11 @@ from redis.exceptions import RedisError
 from pointsman_shared import broker, errors
 from pointsman_shared.settings import Settings
 
-# Five more tries, 0.2 s to 1 s apart: an outage of about three seconds is ridden out, a longer one is reported.
-RETRY_POLICY = {"max_retries": 5, "interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+# Five more tries: an outage of about three seconds is ridden out. A longer one is reported, also where nothing answers
+# at all and each try takes its time. Kombu's own retry is not used: after a reconnection it publishes on the old channel.
+PAUSES_S = (0.2, 0.4, 0.6, 0.8, 1.0)
+PATIENCE_S = 10.0
+_UNSENT = (KombuError, OperationalError, RedisError, OSError)
 
 
 class Outbox:
@@ -42,27 +46,34 @@ class Outbox:
 
         Raises:
             QueueFullError: Redis has no room.
-            BrokerUnavailableError: The broker did not take it in the time the retry policy gives.
+            BrokerUnavailableError: The broker did not take it within a few seconds.
         """
-        try:
-            self._app.send_task(
-                task,
-                args=(payload,),
-                task_id=message_id,
-                queue=queue,
-                reply_to=self._client_id,
-                argsrepr=f"({summary})",
-                kwargsrepr="{}",
-                ignore_result=not keep_result,
-                retry=True,
-                retry_policy=RETRY_POLICY,
-            )
-        except (KombuError, OperationalError, RedisError, OSError) as error:
-            if "maxmemory" in str(error):
-                msg = "Redis is full (maxmemory): nothing was submitted; try again when work has been done"
-                raise errors.QueueFullError(msg) from error
-            msg = f"the broker did not take the message: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+        begun = time.monotonic()
+        for pause_s in (*PAUSES_S, None):
+            try:
+                self._app.send_task(
+                    task,
+                    args=(payload,),
+                    task_id=message_id,
+                    queue=queue,
+                    reply_to=self._client_id,
+                    argsrepr=f"({summary})",
+                    kwargsrepr="{}",
+                    ignore_result=not keep_result,
+                    retry=False,
+                )
+            except _UNSENT as error:
+                if "maxmemory" in str(error):
+                    msg = (
+                        "Redis is full (maxmemory): nothing was submitted; try again when work has been done"
+                    )
+                    raise errors.QueueFullError(msg) from error
+                if pause_s is None or time.monotonic() - begun > PATIENCE_S:
+                    msg = f"the broker did not take the message: {type(error).__name__}"
+                    raise errors.BrokerUnavailableError(msg) from error
+                time.sleep(pause_s)
+            else:
+                return
 
     def close(self) -> None:
         """Give the connections back."""

@@ -85,12 +85,13 @@ class Pressure:
     def wait_for_room(self, queue: str, sleep: Callable[[float], object] = time.sleep) -> None:
         """Return when a queue takes more work.
 
+        A Redis that does not answer is left to whoever submits, and tries for longer.
+
         Raises:
             QueueFullError: It did not within `queue_patience_s`.
-            BrokerUnavailableError: Redis does not answer.
         """
         pause, waited = FIRST_PAUSE_S, 0.0
-        while (load := self.load(queue)).worst > 1:
+        while (load := self._load_if_known(queue)) is not None and load.worst > 1:
             if waited >= self._settings.queue_patience_s:
                 msg = (
                     f"queue {queue} is full ({load}) and did not empty within {waited:.0f} s: nothing was submitted; "
@@ -99,6 +100,12 @@ class Pressure:
                 raise errors.QueueFullError(msg)
             sleep(pause)
             waited, pause = waited + pause, min(2 * pause, LONGEST_PAUSE_S)
+
+    def _load_if_known(self, queue: str) -> Load | None:
+        try:
+            return self.load(queue)
+        except errors.BrokerUnavailableError:
+            return None
 
     def _look(self, queue: str) -> Load:
         try:

@@ -37,8 +37,8 @@ def test_what_kills_its_worker_is_begun_three_times_and_holds_nobody_up(set_up: 
     taken_s: list[float] = []
     with Client(settings=set_up.settings) as client:
         poisoned, sound = [], []
-        for place in range(200):
-            if place % 40 == 20:
+        for place in range(600):
+            if place % 120 == 60:
                 poisoned.append(client.submit_message(poison))
             message = client.submit_message(checked_request(["hi"], [None]))
             message.future.add_done_callback(stopwatch(taken_s))

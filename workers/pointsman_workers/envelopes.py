@@ -18,6 +18,7 @@ MAX_HEADER_CHARS: Final = 4_096
 _ENCODINGS: Final = {"utf-8", "utf8"}
 _PROTOCOL_PARTS: Final = 3
 _TIME_LIMITS: Final = 2
+_CONTAINERS: Final = frozenset({dict, list, tuple})
 
 
 class MalformedMessageError(errors.InvalidMessageError):
@@ -128,13 +129,12 @@ def is_shallow(value: object, levels: int) -> bool:
 
 
 def _inside(containers: list[Any]) -> list[Any]:
-    """Give the containers that lie directly in others."""
-    return [
-        inner
-        for outer in containers
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-        if isinstance(inner, dict | list)
-    ]
+    """Give the containers that lie directly in others. What JSON is decoded to has exact types, which compare fast."""
+    found: list[Any] = []
+    for outer in containers:
+        inside = outer.values() if type(outer) is dict else outer
+        found += [inner for inner in inside if type(inner) in _CONTAINERS]
+    return found
 
 
 def _need_text(

@@ -5,6 +5,7 @@ Celery logs in full what it does not understand. So there is a gate in front of 
 reads, the consumer for what Celery reads.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -36,6 +37,8 @@ UNREADABLE: Final = (
 )
 # When this process last heard from its queues, be it that they are empty.
 polled_at = 0.0
+# The longest pause between two tries to connect.
+RECONNECT_S: Final = 2.0
 # What is to be buried when Redis is back.
 _unburied: deque[tuple[str, bytes, Exception]] = deque()
 
@@ -138,6 +141,13 @@ class WatchfulConsumer(Consumer):
                 self._refuse(message, error)
 
         return take
+
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  kombu's connection
+        """Connect, trying often: Celery's own pauses grow to half a minute, in which Redis may long be back."""
+        conn.ensure_connection = functools.partial(
+            conn.ensure_connection, interval_start=0.5, interval_step=0.5, interval_max=RECONNECT_S
+        )
+        return super().ensure_connected(conn)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:  # noqa: ANN401  kombu's message
         """Bury what cannot be decoded."""

@@ -90,7 +90,7 @@ end
 if #ARGV > 11 then
   for place = 12, #ARGV, 2 do redis.call('HSET', KEYS[5], ARGV[place], ARGV[place + 1]) end
   if message[1] then redis.call('HSET', KEYS[5], 'payload', message[1], 'queue', message[2], 'submitted_at', message[3]) end
-  if message[4] then redis.call('HSET', KEYS[5], 'starts', message[4]) end
+  if message[4] and redis.call('HGET', KEYS[5], 'starts') == '0' then redis.call('HSET', KEYS[5], 'starts', message[4]) end
   redis.call('EXPIRE', KEYS[5], ARGV[9])
   redis.call('ZADD', KEYS[6], ARGV[8], ARGV[1])
   trim(KEYS[6], ARGV[11], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
