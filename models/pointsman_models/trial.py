@@ -14,6 +14,8 @@ from pointsman_models.tiers import GateOptions, Tier
 from pointsman_shared import errors, utterances
 
 GATE = "gate"
+# More near copies of training rows among the test rows than this are worth a word.
+NOTABLE_SHARE = 0.05
 
 
 def hold(
@@ -73,6 +75,11 @@ def judge(
         classifier=registry.load_classifier(tier.name, card.version), size_bytes=card.files[MODEL].size
     )
     verdict = gate.judge(new, opponent, other)
+    left_out, kept = verdict.figures["near_copies_left_out"], verdict.figures["test_rows"]
+    if left_out > NOTABLE_SHARE * (left_out + kept):
+        notes.append(
+            f"{left_out} of {left_out + kept} test rows have near copies in training and judged nothing"
+        )
     if opponent is None and champion is not None:
         verdict = _compared_with_card(verdict, card, registry.card(tier.name, champion), tier.gate)
     return Certificate(

@@ -1,7 +1,8 @@
-"""One suite over the registry in a folder and in fsspec's memory."""
+"""One suite over the registry in a folder, in fsspec's memory and in an S3 bucket (of moto's server)."""
 
 import json
 import pickle
+import uuid
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,13 +55,40 @@ def make_card(**changes: Any) -> Card:
     return Card(**{**values, **changes})
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 on this machine."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(
+        ip_address="127.0.0.1", port=0, verbose=False
+    )
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A registry in a bucket of its own."""
+    pytest.importorskip("s3fs")
+    settings = {"ACCESS_KEY_ID": "tests", "SECRET_ACCESS_KEY": "tests", "ENDPOINT_URL": s3_server}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    fsspec.filesystem("s3").mkdir(bucket)
+    yield f"s3://{bucket}/registry"
+    fsspec.filesystem("s3").rm(bucket, recursive=True)
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "folder":
         yield str(tmp_path / "not" / "yet" / "there")
-        return
-    yield "memory://registry"
-    fsspec.filesystem("memory").rm("/registry", recursive=True)
+    elif request.param == "s3":
+        yield request.getfixturevalue("s3_url")
+    else:
+        yield "memory://registry"
+        fsspec.filesystem("memory").rm("/registry", recursive=True)
 
 
 @pytest.fixture

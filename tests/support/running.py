@@ -42,7 +42,7 @@ class Running:
 
 @contextlib.contextmanager
 def deployment(
-    folder: Path, *, workers: int = 2, extra: Mapping[str, object] | None = None
+    folder: Path, *, workers: int = 2, beat: bool = False, extra: Mapping[str, object] | None = None
 ) -> Iterator[Running]:
     """Run an embedded Redis, serving workers and a trainer; pro is for the plan `pro`."""
     settings = Settings.model_validate(
@@ -62,7 +62,7 @@ def deployment(
         settings,
         workers=workers,
         redis_port=ports.free_port(),
-        beat=False,
+        beat=beat,
         state_dir=folder / "state",
         say=lambda name, line: log.append(f"{name} {line}"),
     ) as running:
