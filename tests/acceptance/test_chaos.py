@@ -66,6 +66,7 @@ def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stag
         assert message.result(30).intent == ["greeting"]
 
 
+@pytest.mark.slow
 def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is_there(set_up: Stage) -> None:
     with Client(settings=set_up.settings) as client:
         client.classify("hi")
