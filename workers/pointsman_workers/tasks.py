@@ -7,7 +7,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 
 from pointsman_shared import errors, jobs, names
-from pointsman_workers import composition, serving
+from pointsman_workers import composition, serving, shadow_tasks
 from pointsman_workers.ledger import LedgerUnavailableError
 
 
@@ -51,10 +51,10 @@ def register_serving(app: Celery) -> None:
         process = composition.process()
         message_id = str(task.request.id)
         try:
-            return Answer(
-                process.ledger.stored(message_id)
-                or _answer(process, message_id, task.request.reply_to, request)
-            )
+            earlier = process.ledger.stored(message_id)
+            reply = earlier or _answer(process, message_id, task.request.reply_to, request)
+            shadow_tasks.publish(task, request, reply, is_new=earlier is None)
+            return Answer(reply)
         except LedgerUnavailableError as error:
             # Nothing was stored, so nothing happened: somebody does it again when Redis is back.
             raise Reject(error, requeue=True) from error
@@ -62,6 +62,8 @@ def register_serving(app: Celery) -> None:
     @app.task(base=NotifyingTask, name=names.MODELS_TASK)
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         return composition.library().answer(jobs.ModelsQuery.parse(query))
+
+    shadow_tasks.register(app, NotifyingTask, composition.settings())
 
 
 def _answer(
