@@ -19,6 +19,7 @@ from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.inbox import Inbox
 from pointsman_producer.outbox import Outbox
 from pointsman_producer.runs import Runs
+from pointsman_producer.shadowing import ShadowClient
 from pointsman_producer.stream import Stream, TurnOutcome
 from pointsman_producer.users import UserLike, as_user, distinct_users
 from pointsman_shared import broker, errors, jobs, names
@@ -62,6 +63,7 @@ class Client:
         # With another broker, its own limits hold.
         self._pressure = Pressure(self._redis, settings) if settings.broker_url is None else None
         self._runs = Runs(self._redis)
+        self.shadow = ShadowClient(self._ask, self._redis, has_queues_here=settings.broker_url is None)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
             self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
@@ -333,6 +335,12 @@ class Client:
         """Make a coalescer of single jobs over this client."""
         return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
 
+    def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
+        handle: TaskHandle[Any] = TaskHandle(new_id(), _as_is, self._inbox.fetch)
+        self._expect(handle.id, handle.future)
+        self._send(task, payload, handle.id, queue=queue, summary=summary, keep=True)
+        return handle
+
     def _send_draft(self, draft: Draft) -> None:
         self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
 
@@ -370,6 +378,10 @@ class Client:
         except errors.BrokerUnavailableError:
             self._inbox.forget(message_id)
             raise
+
+
+def _as_is(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    return value
 
 
 def new_id() -> str:

@@ -16,7 +16,7 @@ from pointsman_shared import broker, errors, names
 from pointsman_shared.settings import Settings
 
 PROCESS_KEYS = names.process_key("*", 0).removesuffix("0") + "*"
-QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
+QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE, names.SHADOW_QUEUE)
 # Where kombu's Redis transport keeps what was taken from a queue and is not acknowledged yet.
 UNACKNOWLEDGED_KEYS = ("unacked", f"unacked:{names.TRAIN_QUEUE}")
 ANSWER_TIMEOUT_S = 2.0

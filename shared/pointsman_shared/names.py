@@ -6,13 +6,19 @@ CLASSIFY_TASK: Final = "pointsman.classify"
 TRAIN_TASK: Final = "pointsman.train"
 MODELS_TASK: Final = "pointsman.models"
 
+SHADOW_TASK: Final = "pointsman.shadow"
+SHADOW_QUERY_TASK: Final = "pointsman.shadow_report"
+SHADOW_COMPARE_TASK: Final = "pointsman.shadow_compare"
+
 INTERACTIVE_QUEUE: Final = "interactive"
 BULK_QUEUE: Final = "bulk"
 TRAIN_QUEUE: Final = "train"
+SHADOW_QUEUE: Final = "shadow"
 # In the order in which a worker looks at them: somebody waits for an interactive job.
 SERVING_QUEUES: Final = (INTERACTIVE_QUEUE, BULK_QUEUE)
 
 TIER_FLAG: Final = "proModel"
+SHADOW_FLAG: Final = "shadowSampleRate"
 BASE_TIER: Final = "base"
 PRO_TIER: Final = "pro"
 OUT_OF_SCOPE: Final = "out_of_scope"
@@ -31,6 +37,9 @@ STATS_KEY: Final = "pointsman:stats"
 # Where kombu's Redis transport books what was taken from a queue and is not acknowledged yet.
 UNACKED_KEY: Final = "unacked"
 TRAIN_UNACKED_KEY: Final = f"{UNACKED_KEY}:{TRAIN_QUEUE}"
+
+SHADOW_PAIRS_KEY: Final = "pointsman:shadow:pairs"
+LABELS_COUNT_KEY: Final = "pointsman:labels:count"
 
 
 def result_key(message_id: str) -> str:
@@ -104,3 +113,43 @@ def parse_job_id(job: str) -> tuple[str, int]:
         msg = f"{job!r} is not a job id: expected MESSAGE_ID:PLACE"
         raise ValueError(msg)
     return message_id, int(place)
+
+
+def shadow_done_key(message_id: str, comparison: str) -> str:
+    """Name the guard that makes one comparison of a message's texts count once."""
+    return f"pointsman:shadow:done:{message_id}:{comparison}"
+
+
+def shadow_attempts_key(message_id: str) -> str:
+    """Name the counter of how often a shadow message was begun."""
+    return f"pointsman:shadow:attempts:{message_id}"
+
+
+def shadow_counts_key(pair: str) -> str:
+    """Name the hash of what is counted of a pair of versions."""
+    return f"pointsman:shadow:counts:{pair}"
+
+
+def shadow_sample_key(pair: str, kind: str) -> str:
+    """Name the sorted set of a pair's sampled disagreements or agreements."""
+    return f"pointsman:shadow:sample:{pair}:{kind}"
+
+
+def shadow_rows_key(pair: str) -> str:
+    """Name the hash of what is known of a pair's sampled and labelled texts, by job."""
+    return f"pointsman:shadow:rows:{pair}"
+
+
+def shadow_drawn_key(pair: str) -> str:
+    """Name the set of a pair's jobs that the label queue handed out."""
+    return f"pointsman:shadow:drawn:{pair}"
+
+
+def version_name(tier: str, version: int) -> str:
+    """Name a version, as `pro@7`."""
+    return f"{tier}@{version}"
+
+
+def pair_name(served: str, candidate: str) -> str:
+    """Name a pair of versions, as `pro@7 vs base@4`."""
+    return f"{served} vs {candidate}"

@@ -55,6 +55,31 @@ class Settings(BaseModel):
     """Who is told of trainings, promotions and failures: URLs of webhooks or chats, separated by spaces."""
     texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)
     """How many texts bulk work puts into one message."""
+    shadow_in_serving: bool = True
+    """Whether serving workers do shadow work when nothing else waits; without it, workers of its own do."""
+    shadow_attributes: tuple[str, ...] = ("plan",)
+    """The user attributes by which comparisons are counted, separated by commas."""
+    shadow_max_queue: int = Field(default=1_000, ge=0)
+    """When so many shadow messages wait, further ones are shed."""
+    shadow_max_memory: float = Field(default=0.8, gt=0, le=1)
+    """When Redis uses this share of its memory, shadow messages are shed."""
+    shadow_max_age_s: int = Field(default=3_600, ge=1)
+    """Shadow messages that waited longer are shed."""
+    shadow_time_limit_s: int = Field(default=10, ge=1)
+    """A shadow message that takes the candidate longer counts as failed."""
+    shadow_samples: int = Field(default=1_000, ge=1, le=20_000)
+    """How many disagreements are kept of each pair, and a quarter as many agreements."""
+    shadow_redactor: str = "pointsman_workers.redaction:mask"
+    """What masks a sampled text: `module:function`, or `off` to keep none."""
+    shadow_retention_s: int = Field(default=2_592_000, ge=60)
+    """How long a comparison is kept after its last text."""
+
+    @field_validator("shadow_attributes", mode="before")
+    @classmethod
+    def _split_attributes(cls, value: object) -> object:
+        return (
+            [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        )
 
     max_starts: int = Field(default=3, ge=1)
     """How often a message is begun before it counts as poison and becomes a dead letter."""
@@ -124,4 +149,6 @@ def _shown(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, dict):
         return "; ".join(f"{name}: {entry}" for name, entry in value.items())
-    return str(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

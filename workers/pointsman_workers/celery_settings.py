@@ -36,7 +36,9 @@ def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:
 def make_serving_app(settings: Settings) -> Celery:
     """Build the application of a serving worker."""
     app = broker.make_app(settings)
-    app.conf.update(worker_configuration(names.SERVING_QUEUES))
+    # Looked at last: shadow work is for when nobody waits.
+    spare = (names.SHADOW_QUEUE,) if settings.shadow_in_serving else ()
+    app.conf.update(worker_configuration((*names.SERVING_QUEUES, *spare)))
     app.conf.broker_transport = intake.for_url(app.conf.broker_url)
     _quieten()
     return app

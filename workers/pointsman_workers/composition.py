@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pointsman_models import tiers
 from pointsman_models.registry import Registry
 from pointsman_shared.settings import Settings
+from pointsman_workers import redaction
+from pointsman_workers.candidates import Candidates
+from pointsman_workers.comparisons import Comparisons
 from pointsman_workers.feeds import Annotations, Feed, Labels
 from pointsman_workers.flag_sources import ConfigSource, FileSource, StoreSource
 from pointsman_workers.flags import ConfigCatFlags, FlagPoller
@@ -23,8 +26,10 @@ from pointsman_workers.notices import Notices
 from pointsman_workers.open_messages import OpenMessages
 from pointsman_workers.pulse import Pulse
 from pointsman_workers.reconciler import Reconciler
+from pointsman_workers.reports import Reports
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
+from pointsman_workers.shadowing import Shadowing
 from pointsman_workers.training_book import RedisTrainingBook
 from pointsman_workers.upkeep import Upkeep
 
@@ -37,6 +42,9 @@ class Process:
     flags: ConfigCatFlags
     residents: Residents
     upkeep: Upkeep
+    comparisons: Comparisons
+    shadowing: Shadowing
+    reports: Reports
 
     def close(self) -> None:
         """Stop the thread, say goodbye."""
@@ -192,9 +200,20 @@ def _process_of(pid: int) -> Process:
     )
     residents.refresh()
     flags = ConfigCatFlags(_config_source())
-    upkeep = Upkeep(residents, flags, _ledger_of(pid))
+    candidates = Candidates(Registry(settings().registry_url), residents)
+    comparisons = Comparisons.connect(settings())
+    redactor = redaction.load(settings().shadow_redactor)
+    upkeep = Upkeep(residents, flags, _ledger_of(pid), also=candidates)
     upkeep.start()
-    return Process(ledger=_ledger_of(pid), flags=flags, residents=residents, upkeep=upkeep)
+    return Process(
+        ledger=_ledger_of(pid),
+        flags=flags,
+        residents=residents,
+        upkeep=upkeep,
+        comparisons=comparisons,
+        shadowing=Shadowing(candidates, comparisons, redactor, settings()),
+        reports=Reports(comparisons, candidates),
+    )
 
 
 def _config_source() -> ConfigSource:

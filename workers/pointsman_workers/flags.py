@@ -5,6 +5,7 @@ processes holds the one client that talks to ConfigCat (`FlagPoller`), and each 
 its own that starts no thread and makes no request (`ConfigCatFlags`).
 """
 
+import json
 import logging
 import secrets
 import threading
@@ -59,6 +60,21 @@ class ConfigCatFlags:
         # Holds configuration and evaluation together, so that the etag is that of the decision.
         self._lock = threading.Lock()
         self._complained: set[tuple[str, str]] = set()
+        self._targeted: tuple[str, dict[str, bool]] = ("", {})
+
+    def is_targeted(self, key: str) -> bool | None:
+        """Say whether a flag's value can depend on the user; None if there is no such flag. Never raises."""
+        with self._lock:
+            entry = self._memo.refresh()
+        if entry is None:
+            return None
+        if self._targeted[0] != entry.etag:
+            flags = json.loads(entry.document)["f"]
+            self._targeted = (
+                entry.etag,
+                {name: bool(flag.get("r") or flag.get("p")) for name, flag in flags.items()},
+            )
+        return self._targeted[1].get(key)
 
     def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
         """Evaluate a flag; always gives a decision, never raises.

@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery, Task
 
 from pointsman_shared import jobs, names
-from pointsman_workers import composition, delivery, serving
+from pointsman_workers import composition, delivery, serving, shadow_tasks
 from pointsman_workers.delivery import LedgerTask
 
 
@@ -53,9 +53,13 @@ def register_serving(app: Celery) -> None:
         time_limit=limits.hard_s,
     )
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
-        return Answer(_answer(composition.process(), str(task.request.id), task.request.reply_to, request))
+        process = composition.process()
+        reply = _answer(process, str(task.request.id), task.request.reply_to, request)
+        shadow_tasks.publish(task.app, request, reply)
+        return Answer(reply)
 
     _register_models(app)
+    shadow_tasks.register(app, composition.settings())
 
 
 def _register_models(app: Celery) -> None:

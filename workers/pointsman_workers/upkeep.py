@@ -51,10 +51,21 @@ class ProcessBook(Protocol):
         ...
 
 
+class Troubled(Protocol):
+    """Somebody else in the process who may have problems."""
+
+    def problems(self) -> list[str]:
+        """Say which."""
+        ...
+
+
 class Upkeep:
     """A daemon thread of one worker process."""
 
-    def __init__(self, residents: Residents, flags: StatefulFlags, book: ProcessBook) -> None:
+    def __init__(
+        self, residents: Residents, flags: StatefulFlags, book: ProcessBook, *, also: Troubled | None = None
+    ) -> None:
+        self._also = also
         self._residents = residents
         self._flags = flags
         self._book = book
@@ -85,6 +96,9 @@ class Upkeep:
         except errors.RetryableError as error:
             logger.warning("this process could not say what it serves: %s", type(error).__name__)
 
+    def _problems(self) -> list[str]:
+        return [*self._residents.problems(), *(self._also.problems() if self._also else [])]
+
     def _fields(self) -> dict[str, str]:
         state = self._flags.state()
         flags = {
@@ -99,7 +113,7 @@ class Upkeep:
             "updated_at": str(time.time()),
             "tiers": orjson.dumps(self._residents.versions()).decode(),
             "flags": orjson.dumps(flags).decode(),
-            "problems": orjson.dumps(self._residents.problems()).decode(),
+            "problems": orjson.dumps(self._problems()).decode(),
             "versions": orjson.dumps(versions()).decode(),
         }
 

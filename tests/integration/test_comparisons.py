@@ -1,0 +1,116 @@
+"""The store of comparisons in a real Redis."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from pointsman_models import comparison
+from pointsman_shared import names
+from pointsman_shared.settings import Settings
+from pointsman_workers.comparisons import Comparisons, Row
+from pointsman_workers.shadowing import text_score
+from tests.support import redis_server
+
+PAIR = "pro@7 vs base@4"
+INTENTS = [f"intent_{number}" for number in range(22)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[redis_server.RedisServer]:
+    with redis_server.RedisServer.start() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: redis_server.RedisServer) -> Iterator[Redis]:
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+        client.url = server.url
+        yield client
+
+
+def store(redis: Redis, **settings: object) -> Comparisons:
+    return Comparisons.connect(Settings.model_validate({"redis_url": redis.url, **settings}))  # type: ignore[attr-defined]
+
+
+def row(number: int) -> Row:
+    return {"text": f"text {number}", "served": "greeting", "candidate": "goodbye"}
+
+
+def test_a_comparison_counts_once(redis: Redis) -> None:
+    kept = store(redis)
+    assert kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
+    assert not kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
+    assert kept.add("m", "pro@7:candidate", "pro@7 vs pro@8", {'["texts","day","d"]': 3})
+    assert kept.fields(PAIR) == kept.fields("pro@7 vs pro@8") == {'["texts","day","d"]': 3}
+    assert set(kept.pairs()) == {PAIR, "pro@7 vs pro@8"}
+
+
+def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
+    kept = store(redis, shadow_samples=20)
+    jobs = [f"m:{number}" for number in range(300)]
+    random.shuffle(jobs)
+    for start in range(0, 300, 50):
+        chunk = [
+            ("disagreements", text_score(job), job, row(start))
+            for job in jobs[start : start + 50]
+            if text_score(job) < kept.thresholds(PAIR)["disagreements"]
+        ]
+        kept.add(f"m{start}", "x", PAIR, {}, chunk)  # type: ignore[arg-type]
+    sampled = kept.sample(PAIR, "disagreements")
+    assert [job for job, _ in sampled] == sorted(jobs, key=text_score)[:20]
+    assert kept.rows(PAIR).keys() == {job for job, _ in sampled}
+
+
+def test_rows_that_were_drawn_for_labelling_stay(redis: Redis) -> None:
+    kept = store(redis, shadow_samples=1)
+    kept.add("a", "x", PAIR, {}, [("disagreements", 0.5, "a:0", row(0))])
+    kept.hand_out(PAIR, ["a:0"])
+    kept.add("b", "x", PAIR, {}, [("disagreements", 0.1, "b:0", row(1))])
+    assert kept.sample(PAIR, "disagreements") == [("b:0", 0.1)]
+    assert kept.rows(PAIR).keys() == {"a:0", "b:0"}
+
+
+def test_a_corrected_label_keeps_its_place(redis: Redis) -> None:
+    kept = store(redis)
+    for job, intent in (("a:0", "greeting"), ("b:0", "goodbye"), ("a:0", "hours")):
+        kept.label(job, {"intent": intent, "text": None})
+    assert [(job, label["intent"], label["text"]) for job, label in kept.labels().items()] == [
+        ("a:0", "hours", None),
+        ("b:0", "goodbye", None),
+    ]
+
+
+def test_work_is_shed_while_its_queue_is_long(redis: Redis) -> None:
+    redis.rpush(names.SHADOW_QUEUE, "one", "two")
+    assert store(redis, shadow_max_queue=2).pressure() == "queue_length"
+    assert store(redis, shadow_max_queue=3).pressure() is None
+    assert store(redis, shadow_max_memory=1e-9).pressure() == "redis_memory"
+
+
+def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:
+    kept, chance = store(redis), random.Random(7)
+    for message in range(400):
+        served, candidate = ([chance.choice(INTENTS) for _ in range(500)] for _ in range(2))
+        sure = [chance.random() for _ in range(500)]
+        found = comparison.observe(
+            comparison.Answered(intent=served, confidence=sure, inference_ms=9.0),
+            comparison.Answered(intent=candidate, confidence=sure, inference_ms=9.0),
+            day=f"2026-11-{1 + message % 28:02}",
+            attributes={"plan": [chance.choice(["free", "pro", None]) for _ in range(500)]},
+        )
+        limits = kept.thresholds(PAIR)
+        chosen = []
+        for place in range(500):
+            job = names.job_id(f"00000000-0000-4000-8000-{message:012}", place)
+            kind = "agreements" if served[place] == candidate[place] else "disagreements"
+            if (score := text_score(job)) < limits[kind]:  # type: ignore[index]
+                chosen.append((kind, score, job, {**row(place), "text": "x" * 100}))
+        kept.add(f"m{message}", "x", PAIR, found.fields(), chosen)  # type: ignore[arg-type]
+    total = comparison.Comparison.from_fields(kept.fields(PAIR))
+    size = sum(redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter("*"))
+    assert total.texts == 200_000
+    assert len(kept.sample(PAIR, "disagreements")) == 1_000
+    assert size < 2_000_000

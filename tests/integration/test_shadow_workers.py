@@ -1,0 +1,174 @@
+"""Shadowing by real workers: everything counted once, and nothing that goes wrong reaches a user."""
+
+import random
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from redis import Redis
+
+from pointsman_producer.client import Client, checked_request, new_id
+from pointsman_producer.health import Probe
+from pointsman_shared import errors, jobs, names
+from tests.support import flag_config, running, tiny
+from tests.support.deadlines import eventually
+from tests.support.running import Running
+
+TIMEOUT_S = 60
+FREE = jobs.User(id="free", custom={"plan": "free"})
+PRO = jobs.User(id="pro", custom={"plan": "pro"})
+TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
+
+
+def shadow_flags(rate: float) -> dict[str, object]:
+    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document["f"][names.SHADOW_FLAG] = flag_config.flag(rate)
+    return document
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("shadow")
+    with running.deployment(folder, extra={"visibility_timeout_s": 10}) as deployment:
+        deployment.set_flags(shadow_flags(1.0))
+        time.sleep(2.5)
+        yield deployment
+
+
+@pytest.fixture
+def client(deployed: Running) -> Iterator[Client]:
+    """Give a client of a deployment that has compared nothing yet."""
+    with Client(settings=deployed.settings) as client, Redis.from_url(redis_url(deployed)) as redis:
+        assert client.shadow.wait_drained(TIMEOUT_S)
+        for key in redis.scan_iter("pointsman:shadow:*"):
+            redis.delete(key)
+        yield client
+
+
+def redis_url(deployed: Running) -> str:
+    return deployed.settings.redis_url.get_secret_value()
+
+
+def counted(client: Client) -> dict[str, tuple[int, int]]:
+    return {
+        names.pair_name(row["served"], row["candidate"]): (row["texts"], row["missed"])
+        for row in client.shadow.pairs()
+    }
+
+
+def test_each_text_is_compared_once_however_often_it_is_delivered(client: Client, deployed: Running) -> None:
+    message_id = new_id()
+    request = checked_request(TEXTS, [PRO, *[FREE] * (len(TEXTS) - 1)])
+    for _ in range(3):
+        client.submit_message(request, message_id=message_id).result(TIMEOUT_S)
+    assert client.shadow.wait_drained(TIMEOUT_S)
+    expected = {"pro@1 vs base@1": (1, 0), "base@1 vs pro@1": (len(TEXTS) - 1, 0)}
+    assert counted(client) == expected
+
+    def shadowed_again(payload: dict[str, object]) -> None:
+        client._ask(names.SHADOW_TASK, payload, names.SHADOW_QUEUE, "again")
+
+    with Redis.from_url(redis_url(deployed)) as redis:
+        reply = client.submit_message(request, message_id=message_id).result(TIMEOUT_S)
+        shadowed_again(
+            {
+                "message_id": message_id,
+                "published_at": time.time(),
+                "texts": TEXTS,
+                "intent": reply.intent,
+                "confidence": reply.confidence,
+                "route_of": reply.route_of,
+                "routes": [
+                    {"tier": route.tier, "version": route.model_version, "ms_per_text": 1.0}
+                    for route in reply.routes
+                ],
+            }
+        )
+        assert client.shadow.wait_drained(TIMEOUT_S)
+        assert not redis.llen(names.SHADOW_QUEUE)
+    assert counted(client) == expected
+
+
+def test_drawn_labels_decide_and_chosen_ones_are_set_aside(client: Client) -> None:
+    handles = client.submit_many(TEXTS * 20, users=FREE)
+    for handle in handles:
+        handle.result(TIMEOUT_S)
+    assert client.shadow.wait_drained(TIMEOUT_S)
+    report = client.shadow.report("base@1", "pro@1")
+    assert report.disagreements
+    assert report.attributes[0].value == "free"
+    chosen = report.disagreements[-1]
+    client.shadow.label(chosen.job_id, chosen.candidate, "a customer")
+    drawn = client.shadow.label_queue("base@1", "pro@1", limit=30)
+    assert [row["agreed"] for row in drawn] == [False] * 30
+    client.shadow.label_many([{"job_id": row["job_id"], "label": row["candidate"]} for row in drawn])
+    report = client.shadow.report("base@1", "pro@1")
+    assert report.verdict is not None
+    assert (report.verdict.wins, report.verdict.decision) == (30, "better")
+    assert report.accuracy is not None
+    assert report.accuracy.set_aside == 1
+    rows = client.shadow.labels("base@1", "pro@1")
+    assert [(row["by"], row["drawn"]) for row in rows[:2]] == [("a customer", False), ("anonymous", True)]
+    with pytest.raises(errors.InvalidMessageError, match="job id"):
+        client.shadow.label("nonsense", "greeting")
+
+
+def test_a_file_is_compared_by_workers_and_nothing_of_it_is_kept(client: Client) -> None:
+    texts = TEXTS * 30
+    report = client.shadow.compare("base@1", "pro@1", texts, ["greeting"] * len(texts))
+    assert report.agreement is not None
+    assert report.agreement.texts == len(texts)
+    assert {flow.candidate for flow in report.flows} == {"payment_methods"}
+    assert client.shadow.pairs() == []
+    with pytest.raises(errors.InvalidDataError, match="nothing was compared"):
+        client.shadow.report("base@1", "pro@1")
+
+
+def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, deployed: Running) -> None:
+    registry = deployed.registry
+    broken = running.keep(registry, names.BASE_TIER, tiny.BASE_INTENTS)
+    registry.nominate(names.BASE_TIER, broken, "tests", "to see it fail")
+    folder = deployed.settings.registry_url
+    with open(f"{folder}/{names.BASE_TIER}/{broken}/model.skops", "wb") as file:
+        file.write(b"no model")
+    time.sleep(1.2)
+    outcomes = [handle.result(TIMEOUT_S) for handle in client.submit_many(TEXTS, users=FREE)]
+    assert {outcome.model_version for outcome in outcomes} == {1}
+    assert client.shadow.wait_drained(TIMEOUT_S)
+    assert counted(client) == {
+        "base@1 vs pro@1": (len(TEXTS), 0),
+        f"base@1 vs base@{broken}": (0, len(TEXTS)),
+    }
+    report = client.shadow.report("base@1", f"base@{broken}")
+    assert report.missed.failed == {"not_loaded": len(TEXTS)}
+    probe = Probe(deployed.settings)
+    eventually(
+        lambda: any(f"base@{broken}" in problem for one in probe.processes() for problem in one.problems),
+        "a process says so to the doctor",
+        20,
+    )
+    probe.close()
+    registry.nominate(names.BASE_TIER, 1, "tests", "to have it over")
+    time.sleep(1.2)
+
+
+@pytest.mark.parametrize("texts", [3_900, pytest.param(20_020, marks=pytest.mark.slow)])
+def test_totals_match_to_the_text_while_workers_are_killed(
+    client: Client, deployed: Running, texts: int
+) -> None:
+    chance = random.Random(11)
+    parent = psutil.Process(deployed.deployment.pids()["serving"])
+    some = TEXTS * (texts // len(TEXTS))
+    handles = client.submit_many(some, users=FREE)
+    killed = 0
+    while killed < 3 or (killed < 12 and not (handles[-1].done() and client.shadow.drained())):
+        children = parent.children(recursive=True)
+        if children:
+            chance.choice(children).kill()
+            killed += 1
+        time.sleep(chance.uniform(0.3, 0.9))
+    assert len([handle.result(TIMEOUT_S) for handle in handles]) == texts
+    eventually(client.shadow.drained, "the shadow queue is empty", TIMEOUT_S)
+    assert client.shadow.wait_drained(TIMEOUT_S)
+    assert sum(sum(found) for found in counted(client).values()) == texts

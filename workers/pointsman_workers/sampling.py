@@ -1,0 +1,105 @@
+"""Which texts of a served message are shadowed, and what of them goes on the shadow queue.
+
+One draw is made per message, from its id: a message delivered again decides the same, and a message whose users all
+have the same rate is shadowed whole or not at all.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pointsman_shared import jobs, names
+
+ANY_VALUE_CHARS = 40
+
+
+class Flags(Protocol):
+    """Where rates come from."""
+
+    def is_targeted(self, key: str) -> bool | None:
+        """Say whether a flag's value can depend on the user; None if there is no such flag."""
+        ...
+
+    def decide(self, key: str, default: float, user: jobs.User | None = None) -> jobs.FlagDecision:
+        """Evaluate a flag for a user."""
+        ...
+
+
+def draw(message_id: str) -> float:
+    """Give a number in [0, 1) that depends on nothing but the id."""
+    digest = hashlib.blake2b(message_id.encode(), digest_size=8, person=b"shadow-message").digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def sample(request: jobs.ClassifyRequest, message_id: str, flags: Flags) -> Sequence[int]:
+    """Give the places of the texts to shadow."""
+    everything = range(len(request.texts))
+    targeted = flags.is_targeted(names.SHADOW_FLAG)
+    if targeted is None:
+        return ()
+    drawn = draw(message_id)
+    if not targeted:
+        return everything if drawn < _rate(flags, None) else ()
+    user_of = request.user_places()
+    wanted = [drawn < _rate(flags, user) for user in request.users]
+    # The last place is where -1, nobody, looks.
+    wanted.append(jobs.ANONYMOUS in user_of and drawn < _rate(flags, None))
+    if all(wanted[user] for user in set(user_of)):
+        return everything
+    return [place for place, user in enumerate(user_of) if wanted[user]]
+
+
+def shadow_message(
+    request: jobs.ClassifyRequest, reply: dict[str, Any], places: Sequence[int], attributes: Sequence[str]
+) -> dict[str, Any]:
+    """Make a `shadow_messages.Shadowed` as a dict; what is in it was validated when it came."""
+    whole = len(places) == len(request.texts)
+    count = [0] * len(reply["routes"])
+    for route in reply["route_of"]:
+        count[route] += 1
+    of_tier: dict[str, int] = {}
+    for route, texts in zip(reply["routes"], count, strict=True):
+        of_tier[route["tier"]] = of_tier.get(route["tier"], 0) + texts
+    return {
+        "message_id": reply["message_id"],
+        "published_at": time.time(),
+        "places": None if whole else list(places),
+        "texts": request.texts if whole else [request.texts[place] for place in places],
+        **{
+            name: reply[name] if whole else [reply[name][place] for place in places]
+            for name in ("intent", "confidence", "route_of")
+        },
+        "routes": [
+            {
+                "tier": route["tier"],
+                "version": route["model_version"],
+                # A route's time is that of its whole tier.
+                "ms_per_text": route["inference_ms"] / max(1, of_tier[route["tier"]]),
+            }
+            for route in reply["routes"]
+        ],
+        "attributes": _columns(request, places, attributes),
+    }
+
+
+def _rate(flags: Flags, user: jobs.User | None) -> float:
+    value = flags.decide(names.SHADOW_FLAG, 0.0, user).value
+    return float(value) if isinstance(value, float | int) else 0.0
+
+
+def _columns(
+    request: jobs.ClassifyRequest, places: Sequence[int], attributes: Sequence[str]
+) -> dict[str, list[str | None]]:
+    user_of = request.user_places()
+    columns = {}
+    for attribute in attributes:
+        of_user = [*(_value(user, attribute) for user in request.users), None]
+        if any(value is not None for value in of_user):
+            columns[attribute] = [of_user[user_of[place]] for place in places]
+    return columns
+
+
+def _value(user: jobs.User, attribute: str) -> str | None:
+    value = user.country if attribute == "country" else user.custom.get(attribute)
+    return None if value is None else str(value)[:ANY_VALUE_CHARS]
