@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from pointsman_shared import shadow
 WIDTH_IN = 8.6
 SERVED, CANDIDATE, INK, MUTED, LINE = "#010101", "#020202", "#030303", "#040404", "#050505"
 VARIABLES = {SERVED: "served", CANDIDATE: "candidate", INK: "ink", MUTED: "muted", LINE: "line"}
-STYLE: Mapping[str, object] = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
@@ -50,8 +51,8 @@ LATENCY_TICKS_MS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 # Evidence far beyond what is needed would flatten the rest of the curve.
 SHOWN_LOG10_E = (-4.0, 8.0)
 
-SERVED_BAR = {"facecolor": SERVED, "alpha": 0.45, "edgecolor": "none"}
-CANDIDATE_STEP = {"color": CANDIDATE, "linewidth": 2.0}
+SERVED_BAR: dict[str, Any] = {"facecolor": SERVED, "alpha": 0.45, "edgecolor": "none"}
+CANDIDATE_STEP: dict[str, Any] = {"color": CANDIDATE, "linewidth": 2.0}
 
 
 def flows(report: shadow.ShadowReport) -> str | None:
