@@ -7,12 +7,13 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import corpus, deployment, latency, memory, promotion, throughput
+from benchmarks import corpus, deployment, latency, memory, promotion, shadow, throughput
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "shadow": shadow.run,
     "promotion": promotion.run,
 }
 

@@ -18,11 +18,11 @@ from pointsman_shared.settings import Settings
 
 
 @contextlib.contextmanager
-def running(*, workers: int, trained: Path) -> Iterator[Deployment]:
+def running(
+    *, workers: int, trained: Path, flags_file: Path = ROOT / "data" / "flags.json"
+) -> Iterator[Deployment]:
     """Run a whole deployment, with versions that were trained before."""
-    settings = Settings(
-        registry_url=str(trained), data_dir=ROOT / "data", flags_file=ROOT / "data" / "flags.json"
-    )
+    settings = Settings(registry_url=str(trained), data_dir=ROOT / "data", flags_file=flags_file)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder,
         Deployment(

@@ -63,7 +63,7 @@ class Client:
         # With another broker, its own limits hold.
         self._pressure = Pressure(self._redis, settings) if settings.broker_url is None else None
         self._runs = Runs(self._redis)
-        self.shadow = ShadowClient(self._ask, self._redis, has_queues_here=settings.broker_url is None)
+        self.shadow = ShadowClient(self._ask, self._redis)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
             self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)

@@ -27,14 +27,12 @@ class ShadowClient:
 
     Args:
         ask: Sends a task with its payload to a queue, with a summary for logs.
-        redis: Where the queues are.
-        has_queues_here: Whether they are, and not with another broker.
+        redis: Where the served texts wait.
     """
 
-    def __init__(self, ask: Ask, redis: Redis, *, has_queues_here: bool) -> None:
+    def __init__(self, ask: Ask, redis: Redis) -> None:
         self._ask = ask
         self._redis = redis
-        self._has_queues_here = has_queues_here
 
     def pairs(self, *, timeout_s: float = TIMEOUT_S) -> list[Row]:
         """List the compared pairs, the latest first: `served`, `candidate`, `texts`, `agreed`, `missed`, `last_at`."""
@@ -180,36 +178,23 @@ class ShadowClient:
         return self._of_parts([part], served, candidate, alpha=alpha, margin=margin, timeout_s=timeout_s)
 
     def drained(self) -> bool:
-        """Say whether no shadow message waits or is being worked on.
+        """Say whether all texts that were served and are to be shadowed are counted.
 
         Raises:
-            BrokerUnavailableError: The queues are not in Redis, or it cannot be reached.
+            BrokerUnavailableError: Redis cannot be reached.
         """
-        if not self._has_queues_here:
-            msg = "the queues are with another broker, which is not asked how long they are"
-            raise errors.BrokerUnavailableError(msg)
         try:
-            waiting = self._redis.llen(names.SHADOW_QUEUE)
-            taken: Sequence[Any] = self._redis.hvals("unacked")
+            return not self._redis.zcard(names.SHADOW_WAITING_KEY)
         except RedisError as error:
             msg = f"Redis cannot be reached: {error}"
             raise errors.BrokerUnavailableError(msg) from error
-        ending = f'"{names.SHADOW_QUEUE}"]'.encode()
-        return not waiting and not any(raw.endswith(ending) for raw in taken)
 
     def wait_drained(self, timeout_s: float = 60.0) -> bool:
-        """Wait until the shadow queue is empty, and say whether it became so in time.
-
-        A served message is put on it a moment after its outcome is there; so it has to be empty twice in a row.
-        """
+        """Wait until all served texts that are to be shadowed are counted, and say whether they were in time."""
         deadline = time.monotonic() + timeout_s
-        empty = 0
-        while time.monotonic() < deadline:
-            empty = empty + 1 if self.drained() else 0
-            if empty >= 3:  # noqa: PLR2004  looks in a row
-                return True
+        while not (drained := self.drained()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
-        return False
+        return drained
 
     def _of_parts(
         self,

@@ -39,6 +39,11 @@ UNACKED_KEY: Final = "unacked"
 TRAIN_UNACKED_KEY: Final = f"{UNACKED_KEY}:{TRAIN_QUEUE}"
 
 SHADOW_PAIRS_KEY: Final = "pointsman:shadow:pairs"
+# Sorted set: served message id -> when its shadow work may begin; and the memory its texts take, in bytes.
+SHADOW_WAITING_KEY: Final = "pointsman:shadow:waiting"
+SHADOW_BYTES_KEY: Final = "pointsman:shadow:bytes"
+# Hash: version -> what is wrong with it as a candidate.
+SHADOW_TROUBLE_KEY: Final = "pointsman:shadow:trouble"
 LABELS_COUNT_KEY: Final = "pointsman:labels:count"
 
 
@@ -115,14 +120,9 @@ def parse_job_id(job: str) -> tuple[str, int]:
     return message_id, int(place)
 
 
-def shadow_done_key(message_id: str, comparison: str) -> str:
-    """Name the guard that makes one comparison of a message's texts count once."""
-    return f"pointsman:shadow:done:{message_id}:{comparison}"
-
-
-def shadow_attempts_key(message_id: str) -> str:
-    """Name the counter of how often a shadow message was begun."""
-    return f"pointsman:shadow:attempts:{message_id}"
+def shadow_kept_key(message_id: str) -> str:
+    """Name the hash of a served message that waits to be shadowed: the request, and how far shadowing has come."""
+    return f"pointsman:shadow:kept:{message_id}"
 
 
 def shadow_counts_key(pair: str) -> str:

@@ -59,14 +59,14 @@ class Settings(BaseModel):
     """Whether serving workers do shadow work when nothing else waits; without it, workers of its own do."""
     shadow_attributes: tuple[str, ...] = ("plan",)
     """The user attributes by which comparisons are counted, separated by commas."""
-    shadow_max_queue: int = Field(default=1_000, ge=0)
-    """When so many shadow messages wait, further ones are shed."""
+    shadow_max_mib: int = Field(default=64, ge=0)
+    """When the texts that wait to be shadowed take so much of Redis's memory, further ones are shed."""
     shadow_max_memory: float = Field(default=0.8, gt=0, le=1)
-    """When Redis uses this share of its memory, shadow messages are shed."""
+    """When Redis uses this share of its memory, shadow work is shed."""
     shadow_max_age_s: int = Field(default=3_600, ge=1)
-    """Shadow messages that waited longer are shed."""
-    shadow_time_limit_s: int = Field(default=10, ge=1)
-    """A shadow message that takes the candidate longer counts as failed."""
+    """Texts that waited longer to be shadowed are shed."""
+    shadow_time_limit_s: int = Field(default=5, ge=1)
+    """Texts that keep the candidate busy for longer count as failed."""
     shadow_samples: int = Field(default=1_000, ge=1, le=20_000)
     """How many disagreements are kept of each pair, and a quarter as many agreements."""
     shadow_redactor: str = "pointsman_workers.redaction:mask"

@@ -1,4 +1,7 @@
-"""What shadowing puts on the wire: texts that were served, questions about a comparison, files to compare."""
+"""What shadowing puts on the wire: questions about a comparison, labels, files to compare.
+
+The texts to shadow are not among it: they wait where they were served, and `pointsman.shadow` only calls for the work.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -23,30 +26,6 @@ class _Message(BaseModel):
             return cls.model_validate(payload)
         except ValidationError as error:
             raise errors.InvalidMessageError(jobs.describe(error)) from None
-
-
-class ServedRoute(_Message):
-    """What served some of the texts."""
-
-    tier: str
-    version: int
-    ms_per_text: float
-
-
-class Shadowed(_Message):
-    """One message of `pointsman.shadow`: texts that were served, in columns."""
-
-    message_id: str
-    """The served message's."""
-    published_at: float
-    places: list[int] | None = None
-    """Each text's place in the served message; None: all of them, in order."""
-    texts: list[str]
-    intent: list[str]
-    confidence: list[float]
-    route_of: list[int]
-    routes: list[ServedRoute]
-    attributes: dict[str, list[str | None]] = Field(default_factory=dict)
 
 
 class Label(_Message):

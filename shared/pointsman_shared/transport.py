@@ -70,7 +70,8 @@ def ledgered_id(message: dict[str, Any]) -> str | None:
     """Give the id of a message that the ledger is to keep open; None for any other."""
     headers = message.get("headers") or {}
     task, message_id = headers.get("task"), headers.get("id")
-    is_ours = isinstance(task, str) and task.startswith(names.TASK_PREFIX)
+    # A call to do shadow work carries none: what it is about waits in the ledger's Redis, and is called for again.
+    is_ours = isinstance(task, str) and task.startswith(names.TASK_PREFIX) and task != names.SHADOW_TASK
     return message_id if is_ours and isinstance(message_id, str) else None
 
 

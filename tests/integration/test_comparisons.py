@@ -1,7 +1,7 @@
 """The store of comparisons in a real Redis."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from redis import Redis
@@ -9,7 +9,7 @@ from redis import Redis
 from pointsman_models import comparison
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_workers.comparisons import Comparisons, Row
+from pointsman_workers.comparisons import Addition, Comparisons, Kind, Row
 from pointsman_workers.shadowing import text_score
 from tests.support import redis_server
 
@@ -39,13 +39,27 @@ def row(number: int) -> Row:
     return {"text": f"text {number}", "served": "greeting", "candidate": "goodbye"}
 
 
-def test_a_comparison_counts_once(redis: Redis) -> None:
+def add(
+    kept: Comparisons, fields: Mapping[str, int], sampled: Sequence[tuple[Kind, float, str, Row]] = ()
+) -> bool:
+    return kept.add("token", {}, {PAIR: Addition(fields=fields, sampled=sampled)})
+
+
+def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
     kept = store(redis)
-    assert kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
-    assert not kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
-    assert kept.add("m", "pro@7:candidate", "pro@7 vs pro@8", {'["texts","day","d"]': 3})
+    found = Addition(fields={'["texts","day","d"]': 3})
+    assert kept.add("token", {}, {PAIR: found, "pro@7 vs pro@8": found})
     assert kept.fields(PAIR) == kept.fields("pro@7 vs pro@8") == {'["texts","day","d"]': 3}
     assert set(kept.pairs()) == {PAIR, "pro@7 vs pro@8"}
+    assert all(redis.ttl(key) > 0 for key in redis.scan_iter("*"))
+
+
+def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) -> None:
+    kept = store(redis)
+    redis.hset(names.shadow_kept_key("m"), "holder", "another")
+    assert not kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 3})})
+    assert kept.fields(PAIR) == {}
+    assert redis.exists(names.shadow_kept_key("m"))
 
 
 def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
@@ -58,7 +72,7 @@ def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> Non
             for job in jobs[start : start + 50]
             if text_score(job) < kept.thresholds(PAIR)["disagreements"]
         ]
-        kept.add(f"m{start}", "x", PAIR, {}, chunk)  # type: ignore[arg-type]
+        add(kept, {}, chunk)  # type: ignore[arg-type]
     sampled = kept.sample(PAIR, "disagreements")
     assert [job for job, _ in sampled] == sorted(jobs, key=text_score)[:20]
     assert kept.rows(PAIR).keys() == {job for job, _ in sampled}
@@ -66,9 +80,9 @@ def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> Non
 
 def test_rows_that_were_drawn_for_labelling_stay(redis: Redis) -> None:
     kept = store(redis, shadow_samples=1)
-    kept.add("a", "x", PAIR, {}, [("disagreements", 0.5, "a:0", row(0))])
+    add(kept, {}, [("disagreements", 0.5, "a:0", row(0))])
     kept.hand_out(PAIR, ["a:0"])
-    kept.add("b", "x", PAIR, {}, [("disagreements", 0.1, "b:0", row(1))])
+    add(kept, {}, [("disagreements", 0.1, "b:0", row(1))])
     assert kept.sample(PAIR, "disagreements") == [("b:0", 0.1)]
     assert kept.rows(PAIR).keys() == {"a:0", "b:0"}
 
@@ -83,10 +97,8 @@ def test_a_corrected_label_keeps_its_place(redis: Redis) -> None:
     ]
 
 
-def test_work_is_shed_while_its_queue_is_long(redis: Redis) -> None:
-    redis.rpush(names.SHADOW_QUEUE, "one", "two")
-    assert store(redis, shadow_max_queue=2).pressure() == "queue_length"
-    assert store(redis, shadow_max_queue=3).pressure() is None
+def test_work_is_shed_while_redis_is_full(redis: Redis) -> None:
+    assert store(redis).pressure() is None
     assert store(redis, shadow_max_memory=1e-9).pressure() == "redis_memory"
 
 
@@ -108,7 +120,7 @@ def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:
             kind = "agreements" if served[place] == candidate[place] else "disagreements"
             if (score := text_score(job)) < limits[kind]:  # type: ignore[index]
                 chosen.append((kind, score, job, {**row(place), "text": "x" * 100}))
-        kept.add(f"m{message}", "x", PAIR, found.fields(), chosen)  # type: ignore[arg-type]
+        add(kept, found.fields(), chosen)  # type: ignore[arg-type]
     total = comparison.Comparison.from_fields(kept.fields(PAIR))
     size = sum(redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter("*"))
     assert total.texts == 200_000

@@ -63,31 +63,10 @@ def test_each_text_is_compared_once_however_often_it_is_delivered(client: Client
     for _ in range(3):
         client.submit_message(request, message_id=message_id).result(TIMEOUT_S)
     assert client.shadow.wait_drained(TIMEOUT_S)
-    expected = {"pro@1 vs base@1": (1, 0), "base@1 vs pro@1": (len(TEXTS) - 1, 0)}
-    assert counted(client) == expected
-
-    def shadowed_again(payload: dict[str, object]) -> None:
-        client._ask(names.SHADOW_TASK, payload, names.SHADOW_QUEUE, "again")
-
+    assert counted(client) == {"pro@1 vs base@1": (1, 0), "base@1 vs pro@1": (len(TEXTS) - 1, 0)}
     with Redis.from_url(redis_url(deployed)) as redis:
-        reply = client.submit_message(request, message_id=message_id).result(TIMEOUT_S)
-        shadowed_again(
-            {
-                "message_id": message_id,
-                "published_at": time.time(),
-                "texts": TEXTS,
-                "intent": reply.intent,
-                "confidence": reply.confidence,
-                "route_of": reply.route_of,
-                "routes": [
-                    {"tier": route.tier, "version": route.model_version, "ms_per_text": 1.0}
-                    for route in reply.routes
-                ],
-            }
-        )
-        assert client.shadow.wait_drained(TIMEOUT_S)
-        assert not redis.llen(names.SHADOW_QUEUE)
-    assert counted(client) == expected
+        left = list(redis.scan_iter("pointsman:shadow:kept:*"))
+        assert (left, redis.get(names.SHADOW_BYTES_KEY)) == ([], None)
 
 
 def test_drawn_labels_decide_and_chosen_ones_are_set_aside(client: Client) -> None:

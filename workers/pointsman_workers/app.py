@@ -8,7 +8,7 @@ from typing import Any
 from celery import signals
 
 from pointsman_shared import names
-from pointsman_workers import celery_settings, composition, intake, schedule, tasks
+from pointsman_workers import celery_settings, composition, intake, schedule, shadow_tasks, tasks
 
 app = celery_settings.make_serving_app(composition.settings())
 schedule.configure(app, composition.settings())
@@ -25,6 +25,24 @@ def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carr
 def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal carries
     composition.start_reconciler()
     composition.start_pulse(sender.hostname, intake.hearing(names.CLASSIFY_TASK))
+    _begin_shadow(sender.controller.concurrency)
+
+
+def _call_for_shadow(brief: bool) -> None:
+    shadow_tasks.call(app, brief)
+
+
+def _begin_shadow(processes: int) -> None:
+    if not shadow_tasks.shadows(app):
+        return
+    yields = shadow_tasks.serves(app)
+    composition.start_shadow(
+        _call_for_shadow,
+        intake.activity,
+        yields=yields,
+        # Where users are served, one process is left to them if there are several.
+        most=max(1, processes - 1) if yields else processes,
+    )
 
 
 @signals.worker_process_init.connect

@@ -17,7 +17,8 @@ from pointsman_shared import errors, names
 logger = logging.getLogger(__name__)
 
 ALIASES_S = 1.0
-RETRY_S = 30.0
+# Shorter than the first pause of whoever fails: what is tried again after it is loaded again.
+RETRY_S = 20.0
 LOADED = 4
 TIERS = (names.BASE_TIER, names.PRO_TIER)
 
@@ -105,16 +106,8 @@ class Candidates:
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def suspend(self, tier: str, version: int, why: str) -> None:
-        """Remember that a version did not do its work, for `doctor`."""
-        self._problems[tier, version] = why
-
-    def clear(self, tier: str, version: int) -> None:
-        """Remember that it did."""
-        self._problems.pop((tier, version), None)
-
     def problems(self) -> list[str]:
-        """Say which versions could not be loaded or did not answer."""
+        """Say which versions could not be loaded."""
         return [
             f"shadow candidate {names.version_name(*key)}: {problem}"
             for key, problem in list(self._problems.items())

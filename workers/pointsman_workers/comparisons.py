@@ -6,50 +6,66 @@ fair, does not depend on the order in which texts come, and every text is in it 
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import broker, errors, names
+from pointsman_shared import broker, names
 from pointsman_shared.settings import Settings
+from pointsman_workers import waiting
+from pointsman_workers.waiting import StoreUnavailableError
 
 Kind = Literal["disagreements", "agreements"]
 Row = dict[str, Any]
 
-# KEYS: guard, counts, pairs, rows, two samples. ARGV: guard's ttl, retention, pair, time, the number of fields, fields
-# and additions, two sizes, then kind, score, job and row of each text that may be sampled.
-_ADD = """
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
-local fields = tonumber(ARGV[5])
-local room = tonumber(ARGV[6]) - redis.call('HLEN', KEYS[2])
-local place = 7
-for _ = 1, fields do
-  local field = ARGV[place]
-  if room > 0 or string.find(field, '"attribute"', 1, true) == nil or redis.call('HEXISTS', KEYS[2], field) == 1 then
-    redis.call('HINCRBY', KEYS[2], field, ARGV[place + 1])
-  end
+# KEYS: waiting, its bytes, pairs; then of each pair counts, rows, two samples, the drawn. ARGV: holder, prefix, the number
+# of settled messages, those with how far each is done; then retention, time, most fields, two sizes; then of each pair
+# its name, the number of fields, fields and additions, the number of rows, kind, score, job and row of each.
+_ADD = (
+    waiting.SETTLE
+    + """
+local place = 4 + 2 * tonumber(ARGV[3])
+if not settle(KEYS[1], KEYS[2], ARGV[2], ARGV[1], 4, place - 1) then return 0 end
+local retention, now, most = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
+local size = { tonumber(ARGV[place + 3]), tonumber(ARGV[place + 4]) }
+place = place + 5
+for key = 4, #KEYS, 5 do
+  local counts, rows, drawn = KEYS[key], KEYS[key + 1], KEYS[key + 4]
+  redis.call('HSET', KEYS[3], ARGV[place], now)
+  local room = most - redis.call('HLEN', counts)
+  local fields = tonumber(ARGV[place + 1])
   place = place + 2
-end
-local size = { tonumber(ARGV[place]), tonumber(ARGV[place + 1]) }
-for at = place + 2, #ARGV, 4 do
-  local kind = tonumber(ARGV[at])
-  local sample = KEYS[4 + kind]
-  redis.call('ZADD', sample, ARGV[at + 1], ARGV[at + 2])
-  redis.call('HSETNX', KEYS[4], ARGV[at + 2], ARGV[at + 3])
-end
-for kind = 1, 2 do
-  while redis.call('ZCARD', KEYS[4 + kind]) > size[kind] do
-    local job = redis.call('ZPOPMAX', KEYS[4 + kind])[1]
-    if redis.call('SISMEMBER', KEYS[7], job) == 0 then redis.call('HDEL', KEYS[4], job) end
+  for _ = 1, fields do
+    local field = ARGV[place]
+    if room > 0 or string.find(field, '"attribute"', 1, true) == nil or redis.call('HEXISTS', counts, field) == 1 then
+      redis.call('HINCRBY', counts, field, ARGV[place + 1])
+    end
+    place = place + 2
   end
+  local sampled = tonumber(ARGV[place])
+  place = place + 1
+  for _ = 1, sampled do
+    redis.call('ZADD', KEYS[key + 1 + tonumber(ARGV[place])], ARGV[place + 1], ARGV[place + 2])
+    redis.call('HSETNX', rows, ARGV[place + 2], ARGV[place + 3])
+    place = place + 4
+  end
+  for kind = 1, 2 do
+    local sample = KEYS[key + 1 + kind]
+    while redis.call('ZCARD', sample) > size[kind] do
+      local job = redis.call('ZPOPMAX', sample)[1]
+      if redis.call('SISMEMBER', drawn, job) == 0 then redis.call('HDEL', rows, job) end
+    end
+  end
+  for at = key, key + 4 do redis.call('EXPIRE', KEYS[at], retention) end
 end
-redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
-for at = 2, 7 do redis.call('EXPIRE', KEYS[at], ARGV[2]) end
+redis.call('EXPIRE', KEYS[3], retention)
 return 1
 """
+)
 # A label that is corrected keeps its place.
 _LABEL = """
 local row = cjson.decode(ARGV[2])
@@ -60,12 +76,32 @@ return 1
 """
 KINDS: tuple[Kind, Kind] = ("disagreements", "agreements")
 MAX_FIELDS = 5_000
-GUARD_TTL_S = 3_600
 PRESSURE_S = 1.0
+# A candidate that nobody has asked for so long has no trouble any more.
+TROUBLE_TTL_S = 86_400
 
 
-class StoreUnavailableError(errors.RetryableError):
-    """Redis cannot be reached, so that nothing could be counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """What is to be counted of one pair of versions.
+
+    Attributes:
+        fields: What to add.
+        sampled: Kind, score, job and row of the texts that may be sampled.
+    """
+
+    fields: Mapping[str, int]
+    sampled: Sequence[tuple[Kind, float, str, Row]] = ()
+
+    def arguments(self) -> list[Any]:
+        """Give the script's arguments."""
+        fields = [part for item in sorted(self.fields.items(), reverse=True) for part in item]
+        rows = [
+            part
+            for kind, score, job, row in self.sampled
+            for part in (KINDS.index(kind) + 1, repr(score), job, orjson.dumps(row))
+        ]
+        return [len(self.fields), *fields, len(self.sampled), *rows]
 
 
 class Comparisons:
@@ -82,8 +118,6 @@ class Comparisons:
         self._add = redis.register_script(_ADD)
         self._label = redis.register_script(_LABEL)
         self._sizes = {KINDS[0]: settings.shadow_samples, KINDS[1]: max(1, settings.shadow_samples // 4)}
-        # A message that is shed for its age is never counted as anything else: no guard need live longer.
-        self._guard_ttl_s = max(GUARD_TTL_S, 2 * settings.shadow_max_age_s)
         self._pressure: tuple[float, str | None] = (0.0, None)
 
     @classmethod
@@ -103,22 +137,24 @@ class Comparisons:
             self._pressure = (time.monotonic(), reason)
         return reason
 
-    def begin(self, message_id: str) -> int:
-        """Count how often a shadow message was begun, this time included."""
-        key = names.shadow_attempts_key(message_id)
+    def troubles(self) -> dict[str, Row]:
+        """Give by version what is wrong with it as a candidate."""
         try:
-            pipeline = self._redis.pipeline()
-            pipeline.incr(key)
-            pipeline.expire(key, self._guard_ttl_s)
-            begun = pipeline.execute()[0]
+            stored: Mapping[bytes, bytes] = self._redis.hgetall(names.SHADOW_TROUBLE_KEY)  # type: ignore[assignment]
         except RedisError as error:
             raise _unavailable(error) from error
-        return int(begun)
+        return {name.decode(): orjson.loads(state) for name, state in stored.items()}
 
-    def end(self, message_id: str) -> None:
-        """Forget how often it was begun: all that it has to say is counted."""
+    def trouble(self, version: str, state: Row | None) -> None:
+        """Write down what is wrong with a version, or that nothing is any more."""
         try:
-            self._redis.delete(names.shadow_attempts_key(message_id))
+            if state is None:
+                self._redis.hdel(names.SHADOW_TROUBLE_KEY, version)
+                return
+            pipeline = self._redis.pipeline()
+            pipeline.hset(names.SHADOW_TROUBLE_KEY, version, orjson.dumps(state))
+            pipeline.expire(names.SHADOW_TROUBLE_KEY, TROUBLE_TTL_S)
+            pipeline.execute()
         except RedisError as error:
             raise _unavailable(error) from error
 
@@ -138,57 +174,37 @@ class Comparisons:
             for at, kind in enumerate(KINDS)
         }
 
-    def add(
-        self,
-        message_id: str,
-        comparison: str,
-        pair: str,
-        fields: Mapping[str, int],
-        sampled: Iterable[tuple[Kind, float, str, Row]] = (),
-    ) -> bool:
-        """Count one comparison of one message's texts, unless that was done before.
+    def add(self, holder: str, settled: Mapping[str, int | None], additions: Mapping[str, Addition]) -> bool:
+        """Count what was found out of some messages, and let them go, in one step.
 
         Args:
-            message_id: The served message's id.
-            comparison: Which of its comparisons; a message's texts count once for each.
-            pair: The pair of versions.
-            fields: What to add.
-            sampled: Kind, score, job and row of the texts that may be sampled.
+            holder: Who holds them.
+            settled: By message how many of its texts are done now; None for all.
+            additions: By pair of versions what to count.
 
         Returns:
-            Whether it was counted now.
+            Whether it was counted. It was not if one of the messages was no longer held.
 
         Raises:
             StoreUnavailableError: Redis cannot be reached or refuses to write.
         """
-        additions = [part for item in sorted(fields.items(), reverse=True) for part in item]
-        rows = [
-            part
-            for kind, score, job, row in sampled
-            for part in (KINDS.index(kind) + 1, repr(score), job, orjson.dumps(row))
-        ]
-        keys = [
-            names.shadow_done_key(message_id, comparison),
-            names.shadow_counts_key(pair),
-            names.SHADOW_PAIRS_KEY,
-            names.shadow_rows_key(pair),
-            *(names.shadow_sample_key(pair, kind) for kind in KINDS),
-            names.shadow_drawn_key(pair),
-        ]
-        head: list[Any] = [
-            self._guard_ttl_s,
-            self._settings.shadow_retention_s,
-            pair,
-            repr(time.time()),
-            len(fields),
-        ]
+        keys = [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY, names.SHADOW_PAIRS_KEY]
+        args: list[Any] = [holder, names.shadow_kept_key(""), len(settled)]
+        for message_id, done in settled.items():
+            args += [message_id, "" if done is None else done]
+        args += [self._settings.shadow_retention_s, repr(time.time()), MAX_FIELDS, *self._sizes.values()]
+        for pair, addition in additions.items():
+            keys += [
+                names.shadow_counts_key(pair),
+                names.shadow_rows_key(pair),
+                *(names.shadow_sample_key(pair, kind) for kind in KINDS),
+                names.shadow_drawn_key(pair),
+            ]
+            args += [pair, *addition.arguments()]
         try:
-            counted = self._add(
-                keys=keys, args=[*head, MAX_FIELDS, *additions, *(self._sizes[kind] for kind in KINDS), *rows]
-            )
+            return bool(self._add(keys=keys, args=args))
         except RedisError as error:
             raise _unavailable(error) from error
-        return bool(counted)
 
     def pairs(self) -> dict[str, float]:
         """Give the pairs and when each last had texts, the latest first; those that are over are forgotten."""
@@ -271,12 +287,10 @@ class Comparisons:
 
     def _look(self) -> str | None:
         try:
-            here = self._settings.broker_url is None
-            if here and int(self._redis.llen(names.SHADOW_QUEUE)) >= self._settings.shadow_max_queue:
-                return "queue_length"
             memory: Mapping[str, Any] = self._redis.info("memory")
         except RedisError:
-            return "redis_unavailable"
+            # Then there is no outcome to be stored either.
+            return None
         limit = int(memory.get("maxmemory") or memory.get("total_system_memory") or 0)
         full = limit and int(memory["used_memory"]) > self._settings.shadow_max_memory * limit
         return "redis_memory" if full else None

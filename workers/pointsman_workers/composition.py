@@ -30,8 +30,10 @@ from pointsman_workers.reports import Reports
 from pointsman_workers.residents import Residents
 from pointsman_workers.retraining import Retraining
 from pointsman_workers.shadowing import Shadowing
+from pointsman_workers.spare import Activity, Caller
 from pointsman_workers.training_book import RedisTrainingBook
 from pointsman_workers.upkeep import Upkeep
+from pointsman_workers.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,14 @@ def start_pulse(node: str, heard_at: Callable[[], float]) -> None:
         pulse(node, heard_at).start()
 
 
+@functools.cache
+def start_shadow(
+    call: Callable[[bool], object], activity: Callable[[], Activity], *, yields: bool, most: int
+) -> None:
+    """Call for shadow work when there is some and this worker has time for it. Begins once, however often it is asked."""
+    Caller(Waiting.connect(settings()), call, activity, yields=yields, most=most).start()
+
+
 def process() -> Process:
     """Give this process its parts, building them at the first call after a fork."""
     return _process_of(os.getpid())
@@ -211,7 +221,7 @@ def _process_of(pid: int) -> Process:
         residents=residents,
         upkeep=upkeep,
         comparisons=comparisons,
-        shadowing=Shadowing(candidates, comparisons, redactor, settings()),
+        shadowing=Shadowing(Waiting.connect(settings()), candidates, comparisons, redactor, settings()),
         reports=Reports(comparisons, candidates),
     )
 

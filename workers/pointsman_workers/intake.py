@@ -22,7 +22,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from pointsman_shared import dead_letters, errors, names, transport
-from pointsman_workers import composition, delivery, envelopes, upkeep
+from pointsman_workers import composition, delivery, envelopes, spare, upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,17 @@ def hearing(task: str) -> Callable[[], float]:
     busy_s = delivery.limits(composition.settings(), task).hard_s
     begun_at = time.time()
     return lambda: max(polled_at, begun_at) + (busy_s if state.reserved_requests else 0)
+
+
+def activity() -> spare.Activity:
+    """Say what this worker has in hand."""
+    try:
+        held = [request.name for request in list(state.reserved_requests)]
+    except RuntimeError:  # the consumer's thread took a message meanwhile
+        return spare.Activity(serving=1, served=-1, shadowing=0)
+    shadowing = held.count(names.SHADOW_TASK)
+    served = sum(state.total_count.values()) - state.total_count[names.SHADOW_TASK]
+    return spare.Activity(serving=len(held) - shadowing, served=served, shadowing=shadowing)
 
 
 class Gate:

@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from pointsman_shared import broker, dead_letters, errors, names
 from pointsman_shared.settings import Settings
+from pointsman_workers import waiting
 
 # In each script the first write only removes: a Redis that is full refuses a script that begins by adding, and these
 # are the ones that make room.
@@ -46,8 +47,10 @@ return {starts, false}
 
 # Storing an outcome: the guard decides, and only the first one of a message has effects. It goes under Celery's own
 # key and channel, in Celery's own format, so that `AsyncResult` reads it like any other result.
-_RECORD = """
-redis.call('DEL', KEYS[4], KEYS[6])
+_RECORD = (
+    waiting.KEEP
+    + """
+redis.call('DEL', KEYS[6])
 redis.call('ZREM', KEYS[5], ARGV[4])
 redis.call('ZREM', KEYS[7], ARGV[4])
 local first = redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[2])
@@ -55,16 +58,23 @@ local stored = false
 if first then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
   redis.call('PUBLISH', KEYS[1], ARGV[1])
-  if #ARGV > 4 then
-    for place = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], ARGV[place], ARGV[place + 1]) end
+  if #ARGV > 10 then
+    for place = 11, #ARGV, 2 do redis.call('HINCRBY', KEYS[3], ARGV[place], ARGV[place + 1]) end
     redis.call('EXPIRE', KEYS[3], ARGV[2])
+  end
+  if ARGV[5] ~= '0' then
+    local want = { texts = ARGV[5], places = ARGV[6], shed = ARGV[7], limit = tonumber(ARGV[8]), now = ARGV[9], request = ARGV[10] }
+    try_to_keep(KEYS[4], KEYS[8], KEYS[9], KEYS[10], KEYS[11], ARGV[2], ARGV[4], want)
   end
 else
   stored = redis.call('GET', KEYS[1])
 end
+redis.call('DEL', KEYS[4])
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return stored
 """
+)
+_NOTHING_TO_SHADOW = (0, "", "", 0, 0, "")
 
 # Giving a message up: the failed outcome, the dead letter and the closing are one step. A failure that may pass
 # leaves no guard behind, so that submitting the same message again tries again. Without an entry in the ledger
@@ -268,6 +278,7 @@ class RedisLedger:
         batch: str | None = None,
         counters: Mapping[str, int] | None = None,
         client_id: str | None = None,
+        shadow: waiting.Wish | None = None,
     ) -> dict[str, Any]:
         """Store a message's outcome and count it, once; tell the client that waits.
 
@@ -276,6 +287,7 @@ class RedisLedger:
             batch: The batch to count towards.
             counters: What to add to the batch's counters.
             client_id: Who waits.
+            shadow: What of it is to be shadowed. Nothing that goes wrong with that touches the outcome.
 
         Returns:
             The outcome that counts: this one, or the one of an earlier delivery.
@@ -284,7 +296,7 @@ class RedisLedger:
             LedgerUnavailableError: Redis cannot be reached or refuses to write; nothing was stored.
         """
         outcome: dict[str, Any] = self.finish(
-            reply["message_id"], reply, batch=batch, counters=counters, client_id=client_id
+            reply["message_id"], reply, batch=batch, counters=counters, client_id=client_id, shadow=shadow
         )
         return outcome
 
@@ -296,9 +308,11 @@ class RedisLedger:
         batch: str | None = None,
         counters: Mapping[str, int] | None = None,
         client_id: str | None = None,
+        shadow: waiting.Wish | None = None,
     ) -> Any:  # noqa: ANN401  any JSON value
         """Store the outcome of a message of any task, once, and close it; see `record`."""
         additions = [part for pair in (counters or {}).items() for part in pair] if batch else []
+        wish = shadow.arguments() if shadow else _NOTHING_TO_SHADOW
         channel = names.reply_channel(client_id) if client_id else ""
         try:
             earlier = self._record(
@@ -310,8 +324,12 @@ class RedisLedger:
                     names.OPEN_INDEX_KEY,
                     names.dead_key(message_id),
                     names.DEAD_INDEX_KEY,
+                    names.shadow_kept_key(message_id),
+                    names.SHADOW_WAITING_KEY,
+                    names.SHADOW_BYTES_KEY,
+                    names.STATS_KEY,
                 ],
-                args=[_as_result(message_id, reply), self._ttl_s, channel, message_id, *additions],
+                args=[_as_result(message_id, reply), self._ttl_s, channel, message_id, *wish, *additions],
             )
         except RedisError as error:
             raise _unavailable(error) from error

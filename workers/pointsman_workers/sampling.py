@@ -1,12 +1,11 @@
-"""Which texts of a served message are shadowed, and what of them goes on the shadow queue.
+"""Which texts of a served message are shadowed, and what of them is compared.
 
 One draw is made per message, from its id: a message delivered again decides the same, and a message whose users all
 have the same rate is shadowed whole or not at all.
 """
 
 import hashlib
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pointsman_shared import jobs, names
@@ -50,26 +49,37 @@ def sample(request: jobs.ClassifyRequest, message_id: str, flags: Flags) -> Sequ
     return [place for place, user in enumerate(user_of) if wanted[user]]
 
 
-def shadow_message(
-    request: jobs.ClassifyRequest, reply: dict[str, Any], places: Sequence[int], attributes: Sequence[str]
+def columns(
+    request: jobs.ClassifyRequest | None,
+    reply: Mapping[str, Any],
+    places: Sequence[int] | None,
+    attributes: Sequence[str],
 ) -> dict[str, Any]:
-    """Make a `shadow_messages.Shadowed` as a dict; what is in it was validated when it came."""
-    whole = len(places) == len(request.texts)
+    """Give what is to be compared of a served message, one entry a text.
+
+    Args:
+        request: The request; None if it is not kept, then there are no texts and no attributes.
+        reply: What was served: a `jobs.ClassifyReply` as a dict.
+        places: The places of the texts to shadow; None for all.
+        attributes: The users' attributes to count by.
+
+    Returns:
+        The columns `texts`, `intent`, `confidence`, `route_of`; `attributes` by name; and `routes`, each with `tier`,
+        `version` and `ms_per_text`.
+    """
     count = [0] * len(reply["routes"])
     for route in reply["route_of"]:
         count[route] += 1
     of_tier: dict[str, int] = {}
     for route, texts in zip(reply["routes"], count, strict=True):
         of_tier[route["tier"]] = of_tier.get(route["tier"], 0) + texts
+
+    def pick(column: Sequence[Any]) -> Sequence[Any]:
+        return column if places is None else [column[place] for place in places]
+
     return {
-        "message_id": reply["message_id"],
-        "published_at": time.time(),
-        "places": None if whole else list(places),
-        "texts": request.texts if whole else [request.texts[place] for place in places],
-        **{
-            name: reply[name] if whole else [reply[name][place] for place in places]
-            for name in ("intent", "confidence", "route_of")
-        },
+        "texts": pick(request.texts) if request else (),
+        **{name: pick(reply[name]) for name in ("intent", "confidence", "route_of")},
         "routes": [
             {
                 "tier": route["tier"],
@@ -79,7 +89,9 @@ def shadow_message(
             }
             for route in reply["routes"]
         ],
-        "attributes": _columns(request, places, attributes),
+        "attributes": {
+            name: pick(column) for name, column in (_columns(request, attributes) if request else {}).items()
+        },
     }
 
 
@@ -88,16 +100,15 @@ def _rate(flags: Flags, user: jobs.User | None) -> float:
     return float(value) if isinstance(value, float | int) else 0.0
 
 
-def _columns(
-    request: jobs.ClassifyRequest, places: Sequence[int], attributes: Sequence[str]
-) -> dict[str, list[str | None]]:
+def _columns(request: jobs.ClassifyRequest, attributes: Sequence[str]) -> dict[str, list[str | None]]:
     user_of = request.user_places()
-    columns = {}
+    found = {}
     for attribute in attributes:
+        # The last place is where -1, nobody, looks.
         of_user = [*(_value(user, attribute) for user in request.users), None]
         if any(value is not None for value in of_user):
-            columns[attribute] = [of_user[user_of[place]] for place in places]
-    return columns
+            found[attribute] = [of_user[user] for user in user_of]
+    return found
 
 
 def _value(user: jobs.User, attribute: str) -> str | None:

@@ -1,98 +1,74 @@
-"""The tasks of shadowing, and how a served message comes onto the shadow queue."""
+"""The tasks of shadowing, and what of a served message is to be shadowed."""
 
 import logging
 from typing import Any
 
+import orjson
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pointsman_shared import errors, jobs, names, shadow_messages
+from pointsman_shared import jobs, names, shadow_messages
 from pointsman_shared.settings import Settings
-from pointsman_workers import composition, sampling, shadowing
-from pointsman_workers.comparisons import StoreUnavailableError
+from pointsman_workers import composition, sampling
 from pointsman_workers.delivery import LedgerTask
-from pointsman_workers.ledger import LedgerUnavailableError
+from pointsman_workers.waiting import MIB, StoreUnavailableError, Wish
 
 logger = logging.getLogger(__name__)
 
-# A hung candidate is ended with its process, and counted as failed when the message has come back often enough.
+# A hung candidate is ended with its process.
 HARD_LIMIT_FACTOR = 3
+# A call that nobody takes so long is made again.
+CALL_EXPIRES_S = 10
 
 
-def publish(app: Celery, payload: Any, reply: dict[str, Any]) -> None:  # noqa: ANN401  off the wire
-    """Put a served message's sampled texts on the shadow queue. Never raises: the outcome is stored already.
-
-    Args:
-        app: The application.
-        payload: The request.
-        reply: What was served.
-    """
+def wish(process: composition.Process, request: jobs.ClassifyRequest, message_id: str) -> Wish | None:
+    """Say what of a message is to be shadowed. Never raises: users want their outcome, whatever this is about."""
     try:
-        _publish(app, payload, reply)
+        places = sampling.sample(request, message_id, process.flags)
+        if not places:
+            return None
+        settings = composition.settings()
+        return Wish(
+            texts=len(places),
+            places=None if len(places) == len(request.texts) else places,
+            shed=process.comparisons.pressure(),
+            # With another broker, the ledger has no messages.
+            request=orjson.dumps(request.model_dump()) if settings.broker_url else b"",
+            limit_bytes=settings.shadow_max_mib * MIB,
+        )
     except SoftTimeLimitExceeded:
         raise
-    except Exception as error:  # whatever it is, users have their outcome
-        logger.warning("a served message could not be shadowed: %s", type(error).__name__)
+    except Exception as error:
+        logger.warning("a served message is not shadowed: %s", type(error).__name__)
+        return None
 
 
-def _publish(app: Celery, payload: Any, reply: dict[str, Any]) -> None:  # noqa: ANN401  off the wire
-    process = composition.process()
-    request = jobs.ClassifyRequest.parse(payload)
-    places = sampling.sample(request, reply["message_id"], process.flags)
-    if not places:
-        return
-    message = sampling.shadow_message(request, reply, places, composition.settings().shadow_attributes)
-    if (reason := process.comparisons.pressure()) is None:
-        try:
-            _send(app, message)
-        except Exception as error:  # the client behind the broker's URL may raise anything
-            logger.warning("the shadow queue takes nothing: %s", type(error).__name__)
-            reason = "not_published"
-    if reason is not None:
-        process.shadowing.miss(shadow_messages.Shadowed.parse(message), kind="shed", reason=reason)
-
-
-def _send(app: Celery, message: dict[str, Any]) -> None:
+def call(app: Celery, brief: bool) -> None:
+    """Call for shadow work, for one part of it if `brief`. A call that gets lost is made again: nothing is kept of it."""
     app.send_task(
         names.SHADOW_TASK,
-        args=(message,),
-        task_id=f"shadow-{message['message_id']}",
+        args=(brief,),
         queue=names.SHADOW_QUEUE,
-        argsrepr=f"({len(message['texts'])} texts)",
-        kwargsrepr="{}",
+        expires=CALL_EXPIRES_S,
         ignore_result=True,
         retry=False,
     )
-
-
-class ShadowTask(LedgerTask):
-    """A shadow message. However often it ends its process, it is counted as failed, and is nobody's dead letter."""
-
-    abstract = True
-
-    def _check_starts(self, starts: int) -> None:
-        """Leave it to `Shadowing`, which counts the texts that get lost this way."""
-
-    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: object) -> None:  # noqa: ANN401  Celery's hook
-        """Give nothing up: past its hard time limit, the message comes back until `Shadowing` counts it as failed."""
 
 
 def register(app: Celery, settings: Settings) -> None:
     """Give an application the tasks of shadowing."""
 
     @app.task(
-        base=ShadowTask,
         name=names.SHADOW_TASK,
         soft_time_limit=settings.shadow_time_limit_s,
         time_limit=HARD_LIMIT_FACTOR * settings.shadow_time_limit_s,
-        acks_on_failure_or_timeout=False,
+        acks_late=False,
+        ignore_result=True,
+        store_errors_even_if_ignored=False,
+        throws=(StoreUnavailableError,),
     )
-    def shadow(payload: Any) -> None:  # noqa: ANN401  off the wire
-        work = composition.process().shadowing
-        try:
-            _compare(work, payload)
-        except StoreUnavailableError as error:
-            raise LedgerUnavailableError(str(error)) from error
+    def shadow(brief: bool = False) -> int:
+        return composition.process().shadowing.work(yields=serves(app), brief=brief is True)
 
     @app.task(base=LedgerTask, name=names.SHADOW_QUERY_TASK)
     def report(query: Any) -> Any:  # noqa: ANN401  off the wire
@@ -103,19 +79,11 @@ def register(app: Celery, settings: Settings) -> None:
         return composition.process().reports.classify(shadow_messages.CompareRequest.parse(request))
 
 
-def _compare(work: shadowing.Shadowing, payload: Any) -> None:  # noqa: ANN401  off the wire
-    try:
-        shadowed = shadow_messages.Shadowed.parse(payload)
-    except errors.InvalidMessageError as error:
-        # Not one of ours: there is nothing in it to count.
-        logger.warning("a shadow message cannot be read: %s", error)
-        return
-    try:
-        work.compare(shadowed)
-    except SoftTimeLimitExceeded:
-        work.miss(shadowed, kind="failed", reason=shadowing.TOO_SLOW)
-    except StoreUnavailableError:
-        raise
-    except Exception as error:
-        logger.exception("a shadow message failed")
-        work.miss(shadowed, kind="failed", reason=type(error).__name__)
+def serves(app: Celery) -> bool:
+    """Say whether the worker that runs this serves users, too."""
+    return any(queue in app.amqp.queues.consume_from for queue in names.SERVING_QUEUES)
+
+
+def shadows(app: Celery) -> bool:
+    """Say whether the worker that runs this does shadow work."""
+    return names.SHADOW_QUEUE in app.amqp.queues.consume_from

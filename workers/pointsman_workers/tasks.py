@@ -38,10 +38,6 @@ class ClassifyTask(LedgerTask):
 
     def present(self, outcome: Any) -> Answer:  # noqa: ANN401  any JSON value
         """Keep a stored outcome out of logs and events, as a new one is."""
-        if (self.request.delivery_info or {}).get("redelivered"):
-            # The delivery that served it may have ended before it was shadowed; shadowing counts each text once.
-            payload = delivery.payload_of(tuple(self.request.args or ()), dict(self.request.kwargs or {}))
-            shadow_tasks.publish(self.app, payload, outcome)
         return Answer(outcome)
 
 
@@ -58,9 +54,7 @@ def register_serving(app: Celery) -> None:
     )
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         process = composition.process()
-        reply = _answer(process, str(task.request.id), task.request.reply_to, request)
-        shadow_tasks.publish(task.app, request, reply)
-        return Answer(reply)
+        return Answer(_answer(process, str(task.request.id), task.request.reply_to, request))
 
     _register_models(app)
     shadow_tasks.register(app, composition.settings())
@@ -82,7 +76,13 @@ def _answer(
     request = jobs.ClassifyRequest.parse(payload)
     reply = serving.classify(request, message_id, flags=process.flags, models=process.residents)
     counters = serving.counters(reply) if request.batch else None
-    return process.ledger.record(reply, batch=request.batch, counters=counters, client_id=client_id)
+    return process.ledger.record(
+        reply,
+        batch=request.batch,
+        counters=counters,
+        client_id=client_id,
+        shadow=shadow_tasks.wish(process, request, message_id),
+    )
 
 
 def register_training(app: Celery) -> None:

@@ -57,25 +57,32 @@ def test_without_a_flag_or_at_rate_zero_nothing_is_shadowed(rates: Rates) -> Non
     assert len(rates.asked) <= 1
 
 
-def test_the_message_has_the_chosen_texts_with_what_served_them() -> None:
-    reply = {
-        "message_id": "m",
-        "intent": ["greeting", "goodbye", "payment_methods"],
-        "confidence": [0.9, 0.8, 0.7],
-        "route_of": [0, 1, 2],
-        "routes": [
-            {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
-            {"tier": "base", "model_version": 4, "inference_ms": 3.0},
-            {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
-        ],
-    }
-    made = sampling.shadow_message(
-        request([FREE, PRO], [1, 0, -1]), reply, [0, 2], ("plan", "country", "nope")
+REPLY = {
+    "message_id": "m",
+    "intent": ["greeting", "goodbye", "payment_methods"],
+    "confidence": [0.9, 0.8, 0.7],
+    "route_of": [0, 1, 2],
+    "routes": [
+        {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
+        {"tier": "base", "model_version": 4, "inference_ms": 3.0},
+        {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
+    ],
+}
+
+
+def test_the_chosen_texts_come_with_what_served_them() -> None:
+    read = sampling.columns(
+        request([FREE, PRO], [1, 0, -1]), REPLY, [0, 2], ("plan", "country", "language", "nope")
     )
-    assert (made["texts"], made["intent"], made["places"]) == (
+    assert (read["texts"], read["intent"], read["route_of"]) == (
         ["hi", "card?"],
         ["greeting", "payment_methods"],
         [0, 2],
     )
-    assert made["attributes"] == {"plan": ["pro", None], "country": ["GB", None]}
-    assert [route["ms_per_text"] for route in made["routes"]] == [2.0, 3.0, 2.0]
+    assert read["attributes"] == {"plan": ["pro", None], "country": ["GB", None]}
+    assert [route["ms_per_text"] for route in read["routes"]] == [2.0, 3.0, 2.0]
+
+
+def test_of_what_is_only_counted_the_answers_are_enough() -> None:
+    read = sampling.columns(None, REPLY, None, ("plan",))
+    assert (len(read["texts"]), read["intent"], read["attributes"]) == (0, REPLY["intent"], {})

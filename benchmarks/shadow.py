@@ -1,0 +1,171 @@
+"""What shadowing every text costs users: throughput and single jobs, with shadowing and without, in turn.
+
+Whether a text is shadowed depends on its user here, so that turns can be short and no process has to notice a change.
+Processor time is measured as well: other work on the machine changes how long things take, and that much less.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks import corpus, deployment, figures
+from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
+from pointsman_producer.client import Client, checked_request
+from pointsman_producer.launcher import Deployment
+from pointsman_shared import jobs, names
+
+BULK_TEXTS = 20_000
+JOBS = 200
+# Long enough for the work that waits to be done in between.
+BEHIND_JOBS = 1_000
+ROUNDS = 12
+TIMEOUT_S = 120
+NONE, EVERY, BEHIND = "nothing shadowed", "every text shadowed", "the same, bulk work waits to be shadowed"
+USERS = {
+    shadowed: [
+        jobs.User(
+            id=f"{shadowed}-{number}", custom={"plan": ["free", "pro"][number % 2], "shadowed": shadowed}
+        )
+        for number in range(60)
+    ]
+    for shadowed in ("no", "yes")
+}
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured of one way to run."""
+
+    rates: list[float] = field(default_factory=list)
+    bulk_cpu_s: list[float] = field(default_factory=list)
+    jobs_ms: list[float] = field(default_factory=list)
+    jobs_cpu_s: list[float] = field(default_factory=list)
+
+
+def run(trained: Path) -> None:
+    """Print the tables."""
+    measured = {name: Measured() for name in (NONE, EVERY, BEHIND)}
+    left_s: list[float] = []
+    texts = corpus.texts(BULK_TEXTS)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        deployment.running(workers=2, trained=trained, flags_file=_flags(Path(folder))) as ours,
+        Client(settings=ours.settings) as client,
+    ):
+        processes = _processes(ours)
+        for number in range(-1, ROUNDS):
+            # The first round warms everything up.
+            into = measured if number >= 0 else {name: Measured() for name in measured}
+            for name, users in ((NONE, "no"), (EVERY, "yes"))[:: 1 if number % 2 else -1]:
+                one = into[name]
+                took, cpu_s = _timed(processes, lambda: _bulk(client, texts, users))  # noqa: B023  called at once
+                one.rates.append(len(texts) / took)
+                one.bulk_cpu_s.append(cpu_s)
+                took, _ = _timed(processes, lambda: _settle(client))
+                if number >= 0 and name == EVERY:
+                    left_s.append(took)
+                _, cpu_s = _timed(processes, lambda: one.jobs_ms.extend(_jobs(client, texts, users)))  # noqa: B023
+                one.jobs_cpu_s.append(cpu_s / JOBS)
+                _settle(client)
+            _bulk(client, texts, "yes")
+            into[BEHIND].jobs_ms += _jobs(client, texts, "yes", count=BEHIND_JOBS)
+            _settle(client)
+        pairs = client.shadow.pairs()
+    _show(measured, left_s)
+    print(
+        f"  compared {sum(pair['texts'] for pair in pairs):,} texts, "
+        f"missed {sum(pair['missed'] for pair in pairs):,}"
+    )
+
+
+def _show(measured: dict[str, Measured], left_s: list[float]) -> None:
+    print(
+        f"\nShadowing ({BULK_TEXTS:,} texts in bulk, {JOBS} single jobs; 2 worker processes, {ROUNDS} rounds in turn)"
+    )
+    for name in (NONE, EVERY):
+        one = measured[name]
+        cpu_us = statistics.median(one.bulk_cpu_s) / BULK_TEXTS * 1e6
+        print(
+            f"  bulk, {name:<42}{statistics.median(one.rates):>10,.0f} texts/s {cpu_us:8.1f} us of CPU a text"
+        )
+    pairs = zip(measured[NONE].rates, measured[EVERY].rates, strict=True)
+    print(
+        f"  {'ratio, median of the rounds':<48}{statistics.median(one / none for none, one in pairs):>10.3f}"
+    )
+    print(f"  {'shadow work that is left then':<48}{statistics.median(left_s):>10.2f} s")
+    for name, one in measured.items():
+        shares = "".join(f"   p{at} {figures.percentile(one.jobs_ms, at):6.2f} ms" for at in (50, 95, 99))
+        cpu = f"   {statistics.median(one.jobs_cpu_s) * 1000:.2f} ms of CPU a job" if one.jobs_cpu_s else ""
+        print(f"  single job, {name:<41}{shares}{cpu}")
+
+
+def _flags(folder: Path) -> Path:
+    """Write the shipped flags, but shadow only the texts of users that say so."""
+    shipped = json.loads((corpus.ROOT / "data" / "flags.json").read_text(encoding="utf-8"))
+    shipped["f"][names.SHADOW_FLAG] = {
+        "t": 3,
+        "r": [
+            {"c": [{"u": {"a": "shadowed", "c": 0, "l": ["yes"]}}], "s": {"v": {"d": 1.0}, "i": "shadowed"}}
+        ],
+        "v": {"d": 0.0},
+        "i": "others",
+    }
+    path = folder / "flags.json"
+    path.write_text(json.dumps(shipped), encoding="utf-8")
+    return path
+
+
+def _processes(ours: Deployment) -> list[psutil.Process]:
+    """Give those that serve: Redis, the worker's parent and its children."""
+    pids = ours.pids()
+    parent = psutil.Process(pids["serving"])
+    return [psutil.Process(pids["redis"]), parent, *parent.children()]
+
+
+def _timed(processes: list[psutil.Process], action: Callable[[], object]) -> tuple[float, float]:
+    """Give the seconds an action took, and the processor seconds the processes spent meanwhile."""
+    before, begun = _cpu_s(processes), time.perf_counter()
+    action()
+    return time.perf_counter() - begun, _cpu_s(processes) - before
+
+
+def _cpu_s(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def _bulk(client: Client, texts: list[str], shadowed: str) -> None:
+    """Submit, and read all outcomes."""
+    users = USERS[shadowed]
+    handles = [
+        client.submit_message(
+            checked_request(
+                texts[start : start + MESSAGE],
+                [users[place // TURNS_OF_A_USER % len(users)] for place in range(start, start + MESSAGE)],
+            )
+        )
+        for start in range(0, len(texts), MESSAGE)
+    ]
+    for handle in handles:
+        handle.result(TIMEOUT_S)
+
+
+def _jobs(client: Client, texts: list[str], shadowed: str, *, count: int = JOBS) -> list[float]:
+    """Give the milliseconds each of some jobs took, one after the other."""
+    taken = []
+    for place in range(count):
+        begun = time.perf_counter()
+        client.classify(texts[place], user=USERS[shadowed][place % 2], timeout_s=TIMEOUT_S)
+        taken.append((time.perf_counter() - begun) * 1000)
+    return taken
+
+
+def _settle(client: Client) -> None:
+    if not client.shadow.wait_drained(TIMEOUT_S):
+        msg = f"shadow work was left after {TIMEOUT_S} s"
+        raise TimeoutError(msg)

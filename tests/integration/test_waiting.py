@@ -1,0 +1,197 @@
+"""The queue of shadow work in a real Redis: filled by the transaction that stores an outcome, emptied exactly once."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from redis import Redis
+
+from pointsman_shared import names
+from pointsman_shared.settings import Settings
+from pointsman_workers import waiting
+from pointsman_workers.comparisons import Addition, Comparisons
+from pointsman_workers.ledger import RedisLedger
+from pointsman_workers.waiting import Taken, Waiting, Wish
+from tests.support import redis_server
+
+PAIR = "pro@7 vs base@4"
+FOUND = {PAIR: Addition(fields={'["texts","day","d"]': 1})}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[redis_server.RedisServer]:
+    with redis_server.RedisServer.start() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(server: redis_server.RedisServer) -> Settings:
+    with Redis.from_url(server.url) as redis:
+        redis.config_set("maxmemory", 0)
+        redis.flushall()
+    return Settings.model_validate({"redis_url": server.url})
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    with Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        yield client
+
+
+def wish(texts: int = 3, **changes: Any) -> Wish:
+    values = {
+        "texts": texts,
+        "places": None,
+        "shed": None,
+        "request": b"",
+        "limit_bytes": waiting.MIB,
+        **changes,
+    }
+    return Wish(**values)
+
+
+def serve(
+    redis: Redis, settings: Settings, message_id: str, wanted: Wish, message: str = "the message"
+) -> Any:
+    redis.hset(names.open_key(message_id), mapping={"message": message, "queue": "bulk"})
+    reply = {"message_id": message_id, "intent": ["greeting"]}
+    return RedisLedger.connect(settings).record(reply, shadow=wanted)
+
+
+def take(settings: Settings, holder: str = "me", *, hold_s: float = 30, **options: Any) -> list[Taken]:
+    options = {"most_texts": 100, "yields": True, **options}
+    return Waiting.connect(settings).take(holder, hold_s=hold_s, **options)
+
+
+def test_what_was_served_waits_with_its_request_and_its_outcome(redis: Redis, settings: Settings) -> None:
+    serve(redis, settings, "m", wish(2, places=[0, 2]))
+    assert not redis.exists(names.open_key("m"))
+    [taken] = take(settings)
+    assert (taken.message_id, taken.places, taken.message, taken.shed) == ("m", [0, 2], b"the message", None)
+    assert orjson.loads(taken.outcome or b"")["result"]["intent"] == ["greeting"]
+    assert (taken.done, taken.attempts, taken.doing) == (0, 1, None)
+
+
+def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> None:
+    for _ in range(2):
+        serve(redis, settings, "m", wish())
+    assert redis.zcard(names.SHADOW_WAITING_KEY) == 1
+    assert not redis.exists(names.open_key("m"))
+
+
+def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
+    redis: Redis, settings: Settings
+) -> None:
+    serve(redis, settings, "m", wish())
+    assert take(settings, "one", hold_s=0.2)
+    Waiting.connect(settings).note("m", "base@4")
+    assert not take(settings, "two")
+    time.sleep(0.25)
+    [again] = take(settings, "two")
+    assert (again.attempts, again.doing) == (2, "base@4")
+    store = Comparisons.connect(settings)
+    assert not store.add("one", {"m": None}, FOUND)
+    assert store.add("two", {"m": None}, FOUND)
+    assert not store.add("two", {"m": None}, FOUND)
+    assert store.fields(PAIR) == {'["texts","day","d"]': 1}
+    assert {key.decode() for key in redis.scan_iter("pointsman:shadow:*")} == {
+        names.SHADOW_PAIRS_KEY,
+        names.shadow_counts_key(PAIR),
+    }
+
+
+def test_a_long_message_is_done_in_parts_each_once(redis: Redis, settings: Settings) -> None:
+    serve(redis, settings, "m", wish(3))
+    store = Comparisons.connect(settings)
+    take(settings, "one")
+    assert store.add("one", {"m": 2}, FOUND)
+    assert not store.add("one", {"m": 2}, FOUND)
+    [rest] = take(settings, "one")
+    assert (rest.done, rest.attempts) == (2, 1)
+
+
+def test_short_messages_are_taken_together(redis: Redis, settings: Settings) -> None:
+    for number in range(5):
+        serve(redis, settings, f"m{number}", wish(40))
+    assert [one.message_id for one in take(settings)] == ["m0", "m1"]
+    assert [one.message_id for one in take(settings, most_texts=1)] == ["m2"]
+
+
+def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> None:
+    serve(redis, settings, "m", wish())
+    redis.hset(names.UNACKED_KEY, "tag", "being served")
+    assert not take(settings, alone=True)
+    redis.lpush(names.BULK_QUEUE, "a message")
+    assert not take(settings)
+    assert Waiting.connect(settings).look() == waiting.Look(ready=1, calls=0, users=1)
+    # Workers that only do shadow work need not care.
+    assert take(settings, yields=False)
+
+
+def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
+    redis: Redis, settings: Settings
+) -> None:
+    serve(redis, settings, "a", wish(limit_bytes=1_000), "x" * 900)
+    serve(redis, settings, "b", wish(limit_bytes=1_000), "y" * 900)
+    serve(redis, settings, "c", wish(shed="redis_memory"), "z" * 900)
+    assert [(one.shed, one.message) for one in take(settings)] == [
+        (None, b"x" * 900),
+        ("queue_full", None),
+        ("redis_memory", None),
+    ]
+    redis.set(names.SHADOW_BYTES_KEY, 10 * waiting.MIB)
+    serve(redis, settings, "d", wish(limit_bytes=1_000))
+    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+
+
+@pytest.mark.parametrize("broken", [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY])
+def test_an_outcome_is_stored_though_shadowing_is_refused(
+    redis: Redis, settings: Settings, broken: str
+) -> None:
+    redis.lpush(broken, "not what it should be")
+    assert serve(redis, settings, "m", wish())["intent"] == ["greeting"]
+    assert RedisLedger.connect(settings).stored("m") is not None
+    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+    assert not redis.exists(names.open_key("m"), names.shadow_kept_key("m"))
+
+
+def test_a_full_redis_lets_outcomes_through(redis: Redis, settings: Settings) -> None:
+    redis.hset(names.open_key("m"), mapping={"message": "x", "queue": "bulk"})
+    redis.config_set("maxmemory", 1)
+    RedisLedger.connect(settings).record({"message_id": "m", "intent": []}, shadow=wish())
+    assert RedisLedger.connect(settings).stored("m") is not None
+
+
+def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings) -> None:
+    serve(redis, settings, "m", wish())
+    assert redis.ttl(names.shadow_kept_key("m")) > 0
+    redis.delete(names.shadow_kept_key("m"))
+    assert not take(settings)
+    assert not redis.exists(names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY)
+    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+
+
+def test_with_another_broker_the_request_itself_is_kept(redis: Redis, settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"broker_url": "amqp://nowhere"})
+    RedisLedger.connect(elsewhere).record({"message_id": "m"}, shadow=wish(request=b'{"texts": ["hi"]}'))
+    [taken] = take(elsewhere)
+    assert (taken.request, taken.message) == (b'{"texts": ["hi"]}', None)
+
+
+@pytest.mark.parametrize(("texts", "messages"), [(500, 20), (1, 1_000)])
+def test_nothing_is_left_of_what_was_counted(
+    redis: Redis, settings: Settings, texts: int, messages: int
+) -> None:
+    for number in range(messages):
+        serve(redis, settings, f"m{number}", wish(texts))
+    redis.delete(*(names.result_key(f"m{number}") for number in range(messages)))
+    redis.delete(*(names.done_key(f"m{number}") for number in range(messages)))
+    store = Comparisons.connect(settings)
+    while taken := take(settings, most_texts=500):
+        assert store.add("me", dict.fromkeys(one.message_id for one in taken), FOUND)
+    assert {key.decode() for key in redis.scan_iter()} == {
+        names.SHADOW_PAIRS_KEY,
+        names.shadow_counts_key(PAIR),
+    }
