@@ -67,6 +67,7 @@ class Breaker:
             reason: What kind, in a word.
             weight: How many failures it stands for; `TRIP` pauses it at once.
         """
+        self._look()
         before = self._states.get(version, {"failures": 0})["failures"]
         # After a pause one failure is enough for the next one.
         failures = before + 1 if before >= TRIP else min(before + weight, TRIP)

@@ -106,11 +106,14 @@ class Shadowing:
     def _part(self, taken: Sequence[Taken], holder: str, most: int) -> int:
         begun = time.monotonic()
         found = _Found(first=taken[0].message_id)
+        for doing in [one.doing for one in taken if one.doing is not None]:
+            # Two such ends pause it, before the messages are given up for all their comparisons.
+            self._breaker.failed(doing, PROCESS_LOST, TRIP - 1)
         for one in taken:
-            if one.doing is not None:
-                # Two such ends pause it, before the message is given up for all its comparisons.
-                self._breaker.failed(one.doing, PROCESS_LOST, TRIP - 1)
             self._message(one, most, found)
+            if self._time_is_up:
+                # The rest of them is taken again when it is held no longer.
+                break
         self._store.add(holder, found.settled, found.additions())
         if found.lost:
             self._waiting.drop(found.lost)
@@ -150,9 +153,6 @@ class Shadowing:
         return "queue_age" if time.time() - taken.served_at > self._max_age_s else None
 
     def _compare(self, part: "_Part", rival: Rival, found: "_Found") -> None:
-        if self._time_is_up:
-            found.miss(part, rival, kind="failed", reason=TOO_SLOW)
-            return
         if (refusal := self._breaker.refusal(rival.name)) is not None:
             found.miss(part, rival, kind="shed", reason=refusal)
             return

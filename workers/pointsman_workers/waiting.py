@@ -104,7 +104,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT
     texts = texts + left
     redis.call('HSET', kept, 'holder', ARGV[3])
     redis.call('HINCRBY', kept, 'attempts', 1)
-    redis.call('ZADD', KEYS[1], ARGV[2], id)
+    -- In the same order for whoever has to take them again.
+    redis.call('ZADD', KEYS[1], tonumber(ARGV[2]) + #found / 1000, id)
     table.insert(known, 1, id)
     table.insert(known, redis.call('GET', ARGV[7] .. id))
     table.insert(found, known)

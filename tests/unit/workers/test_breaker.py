@@ -50,6 +50,12 @@ def test_after_three_failures_in_a_row_a_version_is_paused_for_everybody(book: B
     assert one.refusal("pro@9") is None
 
 
+def test_failures_of_processes_that_end_over_them_add_up(book: Book, clock: Clock) -> None:
+    for _ in range(2):
+        Breaker(book, clock=clock).failed("pro@8", "process_lost", 2)
+    assert Breaker(book, clock=clock).refusal("pro@8") == "paused_process_lost"
+
+
 def test_a_success_between_failures_keeps_it_going(book: Book, clock: Clock) -> None:
     one = Breaker(book, clock=clock)
     for _ in range(5):

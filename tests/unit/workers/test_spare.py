@@ -72,7 +72,7 @@ def test_where_users_never_leave_it_alone_one_part_is_done_now_and_then() -> Non
     for number in range(200):
         worker.activity = Activity(serving=1, served=number + 1, shadowing=0)
         briefs += worker.step(0.05)
-    assert briefs == [True] * 5 or briefs == [True] * 4
+    assert briefs in ([True] * 4, [True] * 5)
 
 
 def test_nothing_is_called_for_while_users_wait_in_a_queue_however_long() -> None:
