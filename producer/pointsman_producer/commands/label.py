@@ -17,8 +17,8 @@ from pointsman_producer.commands import shadow as shadowing
 from pointsman_shared import names
 
 SHOWN_REFUSALS = 20
-# What one message takes.
-LABELS_PER_MESSAGE = 5_000
+# So that a message is short work.
+LABELS_PER_MESSAGE = 1_000
 ONE = "job"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
