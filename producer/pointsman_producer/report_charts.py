@@ -245,7 +245,7 @@ def _draw_histograms(
     axes.set_ylabel("share of the texts")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(axis="y")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper center")
 
 
 def _shares(counts: Sequence[int]) -> list[float]:
@@ -302,7 +302,9 @@ def _svg(name: str, draw: Callable[[Axes], None], *, size: tuple[float, float]) 
         draw(figure.add_subplot())
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata=NO_METADATA)
-    return _themed(written.getvalue())
+    # All charts at one scale, so that their letters are of one size.
+    share = f'<svg style="max-width: {size[0] / WIDTH_IN:.1%}"'
+    return _themed(written.getvalue()).replace("<svg", share, 1)
 
 
 def _themed(svg: str) -> str:

@@ -44,16 +44,13 @@ def write(report: shadow.ShadowReport, path: Path) -> None:
     """
     require_packages()
     page = render(report)
-    new = writers.staged(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(page, encoding="utf-8")
-        writers.publish(new, path)
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror}"
         raise errors.InvalidDataError(msg) from error
-    finally:
-        new.unlink(missing_ok=True)
+    with writers.whole(path) as new:
+        new.write_text(page, encoding="utf-8")
 
 
 def render(report: shadow.ShadowReport, *, made_at: datetime | None = None) -> str:

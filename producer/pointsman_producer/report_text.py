@@ -16,14 +16,15 @@ SHOWN_INTENTS = 25
 SHOWN_DISAGREEMENTS = 8
 # Longer texts are in the page and in the JSON.
 SHOWN_TEXT_CHARS = 100
-BAR_CELLS = 20
+BAR_CELLS = 10
 STYLES = {"good": "bold green", "bad": "bold red", "open": "bold yellow"}
 
 
 def show(console: Console, report: shadow.ShadowReport) -> None:
     """Print a report."""
     for part in _parts(report):
-        console.print(part)
+        # Some consoles leave wrapping to the terminal, which does not keep the margin and cuts what is padded.
+        console.print(part, soft_wrap=False)
 
 
 def _parts(report: shadow.ShadowReport) -> Iterable[RenderableType]:

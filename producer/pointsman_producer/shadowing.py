@@ -135,7 +135,9 @@ class ShadowClient:
             chunk = slice(start, start + TEXTS_PER_MESSAGE)
             answers: Row = handle.result(max(0.0, deadline - time.monotonic()))
             part_labels = list(labels[chunk]) if labels is not None else None
-            parts.append({**answers, "labels": part_labels, "texts": list(texts[chunk])})
+            parts.append(
+                {**answers, "labels": part_labels, "texts": _where_they_differ(answers, texts[chunk])}
+            )
 
         for start in starts:
             chunk = list(texts[start : start + TEXTS_PER_MESSAGE])
@@ -224,6 +226,12 @@ class ShadowClient:
 
 def _listed(column: Sequence[Any] | None) -> list[Any] | None:
     return None if column is None else list(column)
+
+
+def _where_they_differ(answers: Row, texts: Sequence[str]) -> list[str | None]:
+    """Leave out the texts that no report shows."""
+    both = zip(answers["served"]["intent"], answers["candidate"]["intent"], texts, strict=True)
+    return [None if one == other else text for one, other, text in both]
 
 
 def _check_length(column: Sequence[Any] | None, texts: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from pointsman_producer.writers import Row
 PARQUET_ROWS = 10_000
 SEPARATOR = " > "
 
-Kind = Literal["text", "integer", "number", "texts", "ranking"]
+Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
 """What a column holds."""
 
 
@@ -87,6 +87,7 @@ class ParquetTable:
             "text": pa.string(),
             "integer": pa.int64(),
             "number": pa.float64(),
+            "flag": pa.bool_(),
             "texts": pa.list_(pa.string()),
             "ranking": pa.list_(pa.struct({"intent": pa.string(), "confidence": pa.float64()})),
         }

@@ -12,11 +12,13 @@ from pointsman_producer import transcripts
 from pointsman_producer.client import Client
 from pointsman_producer.health import ProcessReport
 from pointsman_shared import errors, jobs, names
+from pointsman_shared.shadow import ShadowReport
 
 TIERS = (names.BASE_TIER, names.PRO_TIER)
 POLL_S = 0.1
 SEEN_TIMEOUT_S = 15.0
 SERVED_TIMEOUT_S = 30.0
+SHADOW_TIMEOUT_S = 60.0
 NO_PLAN = "unknown"
 
 
@@ -89,6 +91,23 @@ def seconds_until(client: Client, text: str, *, user: jobs.User, tier: str) -> f
             raise errors.ResultTimeoutError(msg)
         time.sleep(POLL_S)
     return time.monotonic() - started
+
+
+def shadow_report(client: Client) -> ShadowReport:
+    """Wait until the shadow queue is empty, and report on the pair with the most texts.
+
+    Raises:
+        InvalidDataError: Nothing was compared, as the flag for it is off.
+        ResultTimeoutError: Shadow work was not done in time.
+    """
+    if not client.shadow.wait_drained(SHADOW_TIMEOUT_S):
+        msg = f"after {SHADOW_TIMEOUT_S:.0f} s shadow messages still wait"
+        raise errors.ResultTimeoutError(msg)
+    found = max(client.shadow.pairs(), key=lambda pair: pair["texts"], default=None)
+    if found is None:
+        msg = f"nothing was compared: set the flag {names.SHADOW_FLAG} to a share above 0"
+        raise errors.InvalidDataError(msg)
+    return client.shadow.report(found["served"], found["candidate"])
 
 
 def plans_of(source: Path) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Writing files: the format by the ending, JSON lines, and each file in its place only when it is whole."""
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +59,35 @@ def publish(finished: Path, path: Path) -> None:
     _sync(finished)
     finished.replace(path)
     _sync(path.parent)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give the file to write instead of `path`, and put it in its place when it is whole.
+
+    Raises:
+        InvalidDataError: It cannot be written there.
+    """
+    new = staged(path)
+    try:
+        yield new
+        publish(new, path)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise errors.InvalidDataError(msg) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def require_free(path: Path, *, force: bool) -> None:
+    """Check that nothing would be overwritten that nobody said may be.
+
+    Raises:
+        InvalidDataError: There is such a file.
+    """
+    if path.exists() and not force:
+        msg = f"{path} exists: --force replaces it"
+        raise errors.InvalidDataError(msg)
 
 
 def _sync(path: Path) -> None:

@@ -7,7 +7,7 @@ line numbers and without quoting it: it may hold customers' words.
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from pointsman_shared import errors
 
 MAX_PROBLEMS_SHOWN = 20
+LABELLED = ("text", "intent")
 # Rasa's annotations: [Berlin](city), [Berlin](city:capital), [Berlin]{"entity": "city"}, [Berlin][{...}, {...}].
 _ENTITY = re.compile(r"\[([^\[\]]+)\](?:\([^()]*\)|\{[^{}]*\}|\[\{[^\[\]]*\}\])")
 _RASA_JSON_LIST = re.compile(r'"common_examples"\s*:\s*(?=\[)')
@@ -61,13 +62,22 @@ class _File:
     text: str
     name: str
     problems: Problems
+    columns: Collection[str]
 
     def object_to(self, line: int, what: str) -> None:
         self.problems.add(f"{self.name}:{line}", what)
 
 
-def read(path: Path, problems: Problems, *, shown_as: str | None = None) -> list[Record]:
+def read(
+    path: Path, problems: Problems, *, shown_as: str | None = None, columns: Collection[str] = LABELLED
+) -> list[Record]:
     """Read a file's rows without checking their fields; rows that cannot be parsed go into `problems`.
+
+    Args:
+        path: The file.
+        problems: Where to note what is wrong with it.
+        shown_as: How messages name it, if not by its path.
+        columns: Those that the header of a CSV file has to name.
 
     Raises:
         InvalidDataError: The file cannot be read at all.
@@ -77,7 +87,7 @@ def read(path: Path, problems: Problems, *, shown_as: str | None = None) -> list
     if reader is None:
         msg = f"{name}: cannot tell its format from its ending; use one of {', '.join(_READERS)}"
         raise errors.InvalidDataError(msg)
-    return list(reader(_File(_read_text(path, name), name, problems)))
+    return list(reader(_File(_read_text(path, name), name, problems, columns)))
 
 
 def _read_text(path: Path, name: str) -> str:
@@ -157,8 +167,8 @@ def _read_csv(file: _File) -> Iterator[Record]:
         for row in rows:
             if header is None:
                 header = [column.strip().lower() for column in row]
-                if not {"text", "intent"} <= set(header):
-                    file.object_to(1, "the header must name the columns text,intent")
+                if not set(file.columns) <= set(header):
+                    file.object_to(1, f"the header must name the columns {','.join(file.columns)}")
                     return
             elif len(row) > len(header):
                 file.object_to(
@@ -242,3 +252,4 @@ _READERS: Mapping[str, Callable[[_File], Iterator[Record]]] = {
     ".yml": _read_rasa_yaml,
     ".yaml": _read_rasa_yaml,
 }
+ENDINGS = frozenset(_READERS)

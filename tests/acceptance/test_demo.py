@@ -13,6 +13,7 @@ from tests.support.running import DATA
 
 POINTSMAN = Path(sys.executable).with_name("pointsman")
 DEADLINE_S = 300
+PAGE = Path(".pointsman/demo/shadow.html")
 
 
 def tour(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -37,6 +38,8 @@ def test_the_demo_works_twice_in_a_row(tmp_path: Path) -> None:
         done = tour(tmp_path)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+        assert "base@1 vs pro@1" in done.stderr
+        assert str(PAGE) in done.stderr
     outcomes = [
         json.loads(line) for line in (tmp_path / ".pointsman/demo/outcomes.jsonl").read_text().splitlines()
     ]
@@ -46,6 +49,9 @@ def test_the_demo_works_twice_in_a_row(tmp_path: Path) -> None:
         for turn in json.loads(line)["turns"]
     )
     assert len(outcomes) == turns
+    of_base = sum(outcome["tier"] == "base" for outcome in outcomes)
+    page = (tmp_path / PAGE).read_text()
+    assert f"Of {of_base} texts" in page, "the report is about the conversations that were just classified"
     assert {outcome["tier"] for outcome in outcomes} == {"base", "pro"}
     versions = {outcome["model_version"] for outcome in outcomes}
     assert versions == {1}, "the second tour uses the tiers that the first one trained"

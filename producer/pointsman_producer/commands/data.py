@@ -85,23 +85,13 @@ def _check(file: Path, out: Path, *, force: bool) -> None:
     if out.exists() and file.exists() and out.samefile(file):
         msg = f"{out} would be overwritten: name another file with -o"
         raise errors.InvalidDataError(msg)
-    if out.exists() and not force:
-        msg = f"{out} exists: --force replaces it"
-        raise errors.InvalidDataError(msg)
+    writers.require_free(out, force=force)
 
 
 def _write(read: Sequence[utterances.Utterance], out: Path) -> None:
-    new = writers.staged(out)
-    try:
-        with closing(writers.JsonLinesTable(new)) as table:
-            for utterance in read:
-                table.write({"text": utterance.text, "intent": utterance.intent})
-        writers.publish(new, out)
-    except OSError as error:
-        msg = f"{out} cannot be written: {error.strerror}"
-        raise errors.InvalidDataError(msg) from error
-    finally:
-        new.unlink(missing_ok=True)
+    with writers.whole(out) as new, closing(writers.JsonLinesTable(new)) as table:
+        for utterance in read:
+            table.write({"text": utterance.text, "intent": utterance.intent})
 
 
 def _facts(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> dict[str, object]:

@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import batch, health, launcher, local, ports, tour
+from pointsman_producer import (
+    batch,
+    health,
+    launcher,
+    local,
+    ports,
+    report_html,
+    report_text,
+    tour,
+)
 from pointsman_producer.client import Client
 from pointsman_producer.commands import classify as classifying
 from pointsman_producer.commands import edge
@@ -22,11 +31,13 @@ from pointsman_producer.launcher import Deployment
 from pointsman_producer.tidy_log import TidyLog
 from pointsman_shared import errors, jobs, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.shadow import ShadowReport
 
 WORKERS = 2
 STATE_DIR = local.STATE_DIR / "demo"
 LOG = STATE_DIR / "demo.log"
 OUTCOMES = STATE_DIR / "outcomes.jsonl"
+PAGE = STATE_DIR / "shadow.html"
 SAMPLES = (
     "Can I pay you with my Google Pay wallet?",
     "what time do you shut on Thursdays?",
@@ -44,11 +55,13 @@ class Summary:
         outcomes: How many turns were classified.
         conversations: For each plan, how many conversations each tier served.
         flip_seen_after_s: How long after the flag was turned the other tier answered.
+        shadow: On how many of how many texts the two tiers agreed, and the page that says more.
     """
 
     outcomes: int
     conversations: Mapping[str, Counter[str]]
     flip_seen_after_s: float
+    shadow: Mapping[str, object]
 
 
 @click.command(
@@ -63,7 +76,7 @@ Examples:
 )
 @edge.json_option
 def demo(*, as_json: bool) -> None:
-    """Take a guided tour: train, classify real conversations, turn a flag. About two minutes."""
+    """Take a guided tour: train, classify conversations, turn a flag, compare the tiers. About two minutes."""
     theirs = Settings.from_env()
     settings = demo_settings(theirs)
     launcher.require_data(settings)
@@ -128,9 +141,21 @@ def walk(client: Client, deployment: Deployment) -> Summary:
     """Go through the steps."""
     train_what_is_missing(client, deployment)
     outcomes, conversations = classify_transcripts(client)
+    compared = tour.shadow_report(client)
     compare_tiers(client)
     flip_seen_after_s = turn_the_flag(client)
-    return Summary(outcomes=outcomes, conversations=conversations, flip_seen_after_s=flip_seen_after_s)
+    show_shadow(compared)
+    return Summary(
+        outcomes=outcomes,
+        conversations=conversations,
+        flip_seen_after_s=flip_seen_after_s,
+        shadow={
+            "pair": compared.pair,
+            "texts": compared.agreement.texts if compared.agreement else 0,
+            "agreed": compared.agreement.agreed if compared.agreement else 0,
+            "page": PAGE,
+        },
+    )
 
 
 def step(what: str, command: str) -> None:
@@ -228,10 +253,25 @@ def turn_the_flag(client: Client) -> float:
     return took_s
 
 
+def show_shadow(found: ShadowReport) -> None:
+    """Show how the tier that did not serve would have answered the conversations."""
+    command = shlex.join(["pointsman", "shadow", "report", found.pair, "--html", str(PAGE)])
+    step(
+        "See how the other tier would have answered those conversations",
+        command,
+    )
+    report_text.show(edge.err, found)
+    report_html.write(found, PAGE)
+    edge.say(f"\n  With charts, as a page for your browser: [bold]{PAGE}[/]")
+
+
 def tell_what_next() -> None:
     """Say what to try next."""
     edge.say("\n[bold]That was it.[/] Try next:")
     edge.say("  pointsman up                   [dim]the whole deployment, with Flower, until Ctrl-C[/]")
+    edge.say(
+        "  pointsman label queue          [dim]what to label, so that a report can say which tier is better[/]"
+    )
     edge.say("  pointsman chat                 [dim]type texts yourself, in another terminal[/]")
     edge.say("  pointsman doctor               [dim]how the deployment is[/]")
     edge.say(f"  head -3 {OUTCOMES}    [dim]what a batch writes[/]")

@@ -1,26 +1,212 @@
 """`pointsman label`: say what was right. Labels decide which model is better, and training learns from them."""
 
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
 import click
 from rich.markup import escape
+from rich.table import Table
 
+from pointsman_producer import label_files, report_text, tables, writers
+from pointsman_producer.client import Client
 from pointsman_producer.commands import edge
+from pointsman_producer.commands import models as registry
+from pointsman_producer.commands import shadow as shadowing
+from pointsman_shared import names
+
+SHOWN_REFUSALS = 20
+# So that a message is short work.
+LABELS_PER_MESSAGE = 1_000
+ONE = "job"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-@click.command(
+class LabelGroup(click.Group):
+    """A group whose own arguments are a job and its intent: `label JOB INTENT` is short for `label job JOB INTENT`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or take what is no command for a job."""
+        if args and args[0] not in self.commands:
+            args = [ONE, *args]
+        return super().resolve_command(ctx, args)
+
+
+def out_options(function: _Function) -> _Function:
+    """Add the options of commands that write rows."""
+    for option in (
+        edge.json_option,
+        click.option("--force", is_flag=True, help="Replace the file if it is there."),
+        click.option(
+            "-o",
+            "--out",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Where they go: .jsonl, .csv or .parquet. [default: shown here]",
+        ),
+        click.argument("pair", required=False),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(cls=LabelGroup, subcommand_metavar="JOB INTENT | COMMAND [ARGS]...")
+def label() -> None:
+    """Say what the right answer to a job was: `pointsman label JOB INTENT`.
+
+    Labels decide whether a candidate is better than what serves, and training learns from them.
+    """
+
+
+@label.command(
+    ONE,
     epilog="""\b
 Examples:
   pointsman label 0b6e…:3 payment_methods --by ana
+  pointsman label 0b6e…:4 out_of_scope
 """,
 )
 @click.argument("job")
 @click.argument("intent")
 @click.option("--by", default="anonymous", show_default=True, help="Who says so.")
 @edge.json_option
-def label(*, job: str, intent: str, by: str, as_json: bool) -> None:
+def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
     """Say that INTENT is the right answer to JOB; a second label corrects the first."""
     with edge.connected() as client:
         client.shadow.label(job, intent, by)
+        _warn_of_unknown(client, {intent})
     if as_json:
         edge.emit({"job_id": job, "label": intent, "by": by})
     else:
         edge.say(f"{escape(job)} is {escape(intent)}")
+
+
+@label.command(
+    epilog="""\b
+PAIR is as `pointsman shadow pairs` shows it. [default: the latest]
+Disagreements come first, in a random order: they decide. Some agreements follow, for an estimate of the accuracy.
+
+\b
+Examples:
+  pointsman label queue
+  pointsman label queue "pro@7 vs base@4" --limit 200 -o todo.csv
+  pointsman label import todo.csv --by ana
+""",
+)
+@out_options
+@click.option(
+    "--limit", type=click.IntRange(1, 20_000), default=50, show_default=True, help="At most so many."
+)
+def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
+    """Draw the texts to label first; fill the column `label`, and bring them back with `label import`."""
+    _check_out(out, force=force)
+    with edge.connected() as client:
+        served, candidate = shadowing.choose(client, pair)
+        rows = client.shadow.label_queue(served, candidate, limit=limit)
+    shown = {"job_id": "job", "text": "text", "served": served, "candidate": candidate}
+    _give(rows, out, label_files.QUEUE_COLUMNS, shown, as_json=as_json)
+
+
+@label.command(
+    epilog="""\b
+With a PAIR, only labels of texts it was compared on, with both answers.
+
+\b
+Examples:
+  pointsman label export -o labels.csv
+  pointsman label export "pro@7 vs base@4" --json
+""",
+)
+@out_options
+def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
+    """Give the labels that came in, the earliest first."""
+    _check_out(out, force=force)
+    with edge.connected() as client:
+        chosen = shadowing.choose(client, pair) if pair else (None, None)
+        rows = client.shadow.labels(*chosen)
+    columns = label_files.PAIR_COLUMNS if pair else label_files.LABEL_COLUMNS
+    shown = {"job_id": "job", "label": "label", "by": "by", "text": "text"}
+    _give(rows, out, columns, shown, as_json=as_json)
+
+
+@label.command(
+    "import",
+    epilog="""\b
+Rows without a label are left out, so that a file can be filled bit by bit.
+
+\b
+Examples:
+  pointsman label import todo.csv --by ana
+  pointsman label import labels.jsonl --json
+""",
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--by", help="Who says so, where a row does not. [default: anonymous]")
+@edge.json_option
+def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
+    """Take labels from FILE: JSON lines, JSON or CSV with job_id, label and perhaps by."""
+    labels, empty = label_files.read(file, by=by)
+    accepted, rejected = 0, []
+    with edge.connected() as client:
+        for start in range(0, len(labels), LABELS_PER_MESSAGE):
+            done = client.shadow.label_many(labels[start : start + LABELS_PER_MESSAGE])
+            accepted += done["accepted"]
+            rejected += done["rejected"]
+        _warn_of_unknown(client, {row["label"] for row in labels})
+    if as_json:
+        edge.emit({"accepted": accepted, "rejected": rejected, "without_label": empty})
+        return
+    edge.say(f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused")
+    for refused in rejected[:SHOWN_REFUSALS]:
+        edge.say(f"[yellow]refused[/] {escape(refused['job_id'])}: {escape(refused['reason'])}")
+
+
+def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
+    """Name the labels that no model in use can give: new intents, or slips of the pen."""
+    known = {names.OUT_OF_SCOPE}
+    for version in client.models("list").result(registry.ANSWER_TIMEOUT_S):
+        if version["champion"] or version["candidate"]:
+            query = client.models("show", tier=version["tier"], version=version["version"])
+            known.update(query.result(registry.ANSWER_TIMEOUT_S)[0]["intents"])
+    for label_name in sorted(set(labels) - known):
+        close = difflib.get_close_matches(label_name, known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        edge.say(f"[yellow]note[/] no model in use knows the intent {escape(label_name + meant)}")
+
+
+def _check_out(out: Path | None, *, force: bool) -> None:
+    if out is not None:
+        writers.format_of(out)
+        writers.require_free(out, force=force)
+
+
+def _give(
+    rows: Sequence[Mapping[str, Any]],
+    out: Path | None,
+    columns: Mapping[str, tables.Kind],
+    shown: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> None:
+    if out is not None:
+        label_files.write(out, rows, columns)
+        edge.say(f"{len(rows)} rows are in {escape(str(out))}")
+    if as_json:
+        edge.emit(rows)
+    elif out is None and rows:
+        edge.out.print(_table(rows, shown))
+    elif out is None:
+        edge.say("There are none.")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name, title in shown.items():
+        # An id that is cut is of no use.
+        table.add_column(escape(title), no_wrap=name == "job_id", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(report_text.plain(str(row[name] or ""))) for name in shown))
+    return table

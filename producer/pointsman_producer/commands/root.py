@@ -27,7 +27,7 @@ COMMANDS = {
     "dead": Entry("dead:dead", "Look at dead letters, send them again, forget them."),
     "models": Entry("models:models", "See what is in the model registry; promote, roll back, verify."),
     "shadow": Entry("shadow:shadow", "Compare the model that did not serve with the one that did."),
-    "label": Entry("label:label", "Say what the right answer to a job was."),
+    "label": Entry("label:label", "Say what the right answer to a job was; draw what to label."),
     "data": Entry("data:data", "Look at training data and transcripts."),
     "chat": Entry("chat:chat", "Type texts and see what becomes of them."),
     "doctor": Entry("doctor:doctor", "Check the deployment and say what to do."),
