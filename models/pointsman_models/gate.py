@@ -25,17 +25,22 @@ BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """The shadow's verdict on a version."""
+    """What the shadow says of a version."""
 
-    approves: bool
+    approves: bool = False
     reason: str
+    """The verdict in words, or why there is none yet and how much is missing."""
+    watching: bool = False
+    """Whether labels have come in that do not suffice yet: to change the candidate now would waste them."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """The verdict in figures, for the certificate and the history."""
 
 
 class Shadow(Protocol):
     """Whoever watched the version answer real traffic beside the champion."""
 
-    def advise(self, tier: str, version: int) -> Advice | None:
-        """Give the verdict, or None as long as there is none."""
+    def advise(self, tier: str, version: int, *, champion: int, options: GateOptions) -> Advice:
+        """Give the verdict on a version against the champion, as far as there is one."""
         ...
 
 

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from pointsman_models import calibration, dataset, evaluation, gate, golden, pipelines, search, tiers, trial
 from pointsman_models.card import Card, SelfTest, library_versions
-from pointsman_models.certificate import Certificate
 from pointsman_models.classifier import Classifier
 from pointsman_models.registry import Registry
 from pointsman_shared import errors, names, utterances
@@ -38,6 +37,8 @@ class TrainedVersion:
     promoted: bool
     reasons: tuple[str, ...]
     """Why it was not promoted; empty when it was, or when nobody asked."""
+    candidate: bool = False
+    """Whether it passed the gate and waits for the shadow's verdict."""
     metrics: dict[str, float]
     pipeline: str
     threshold: float
@@ -114,7 +115,18 @@ def train(
     registry.certify(certificate)
     reasons = trial.promote(registry, certificate, aliases, tier.gate, shadow=shadow) if promote else []
     progress("done", 1.0)
-    return _summarise(saved, promoted=promote and not reasons, reasons=reasons, certificate=certificate)
+    return TrainedVersion(
+        tier=saved.tier,
+        version=saved.version,
+        promoted=promote and not reasons,
+        reasons=tuple(reasons),
+        candidate=bool(reasons) and registry.aliases(tier.name).candidate == saved.version,
+        metrics=saved.metrics,
+        pipeline=saved.pipeline,
+        threshold=saved.threshold,
+        duration_s=saved.duration_s,
+        warnings=(*saved.warnings, *certificate.notes),
+    )
 
 
 def fit(
@@ -243,20 +255,4 @@ def _ask_self_test(classifier: Classifier, wanted: Sequence[utterances.Utterance
     return tuple(
         SelfTest(text=text, intent=intent, confidence=confidence)
         for text, intent, confidence in zip(texts, found.intent, found.confidence, strict=True)
-    )
-
-
-def _summarise(
-    card: Card, *, promoted: bool, reasons: Sequence[str], certificate: Certificate
-) -> TrainedVersion:
-    return TrainedVersion(
-        tier=card.tier,
-        version=card.version,
-        promoted=promoted,
-        reasons=tuple(reasons),
-        metrics=card.metrics,
-        pipeline=card.pipeline,
-        threshold=card.threshold,
-        duration_s=card.duration_s,
-        warnings=(*card.warnings, *certificate.notes),
     )

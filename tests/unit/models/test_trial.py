@@ -13,13 +13,15 @@ LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
 
 
 class Watcher:
-    """A shadow with a verdict, or without one yet."""
+    """A shadow that says of a version what it was told to, and of all others that it has not seen them."""
 
-    def __init__(self, advice: gate.Advice | None) -> None:
+    def __init__(self, **advice: gate.Advice) -> None:
         self.advice = advice
+        self.asked: list[tuple[int, int]] = []
 
-    def advise(self, tier: str, version: int) -> gate.Advice | None:
-        return self.advice
+    def advise(self, tier: str, version: int, *, champion: int, options: tiers.GateOptions) -> gate.Advice:
+        self.asked.append((version, champion))
+        return self.advice.get(f"v{version}", gate.Advice(reason="not compared yet"))
 
 
 @pytest.fixture
@@ -111,25 +113,54 @@ def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     assert registry.champion("small") == 1
 
 
-@pytest.mark.parametrize(
-    ("advice", "promoted"),
-    [
-        (None, False),
-        (gate.Advice(approves=False, reason="it loses"), False),
-        (gate.Advice(approves=True, reason="it wins"), True),
-    ],
-)
-def test_a_tier_may_require_the_shadows_verdict(
-    tmp_path: Path, registry: Registry, advice: gate.Advice | None, promoted: bool
-) -> None:
-    table = LENIENT + "require_shadow = true\n" + tier_files.SEARCH
+LOOKING = gate.Advice(reason="about 40 more labels", watching=True, evidence={"decision": "keep looking"})
+APPROVAL = gate.Advice(approves=True, reason="no worse", evidence={"decision": "no worse", "wins": 9})
+
+
+@pytest.fixture
+def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
+    """A tier that requires the shadow's verdict, with a champion and a candidate."""
+    table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.SEARCH
     tier = tier_files.small_tier(tmp_path, search=table)
-    first = training.train(tier, registry, shadow=Watcher(None))
+    first = training.train(tier, registry, shadow=Watcher())
     assert first.promoted, "without a champion there is no traffic to watch"
-    trained = training.train(tier, registry, shadow=Watcher(advice))
-    assert trained.promoted == promoted
-    assert registry.aliases("small").champion == (2 if promoted else 1)
-    assert registry.aliases("small").candidate == (None if promoted else 2)
+    second = training.train(tier, registry, shadow=Watcher())
+    assert (second.promoted, second.candidate) == (False, True)
+    assert second.reasons == ("it passed the gate and is the candidate now; the shadow's verdict is awaited",)
+    assert registry.aliases("small").candidate == 2
+    return tier
+
+
+def test_the_candidate_is_promoted_when_the_verdict_came_in_and_the_verdict_is_kept(
+    watched: tiers.Tier, registry: Registry
+) -> None:
+    assert trial.promote_candidate(watched, registry, Watcher(), who="schedule") is None
+    shadow = Watcher(v2=APPROVAL)
+    assert trial.promote_candidate(watched, registry, shadow, who="schedule") == (2, "no worse")
+    assert shadow.asked == [(2, 1)]
+    assert (registry.aliases("small").champion, registry.aliases("small").candidate) == (2, None)
+    entry, certificate = registry.history("small")[-1], registry.certificate("small", 2)
+    assert (entry.who, entry.evidence["shadow"]) == ("schedule", APPROVAL.evidence)
+    assert entry.why.endswith("; no worse")
+    assert certificate is not None
+    assert certificate.shadow == APPROVAL.evidence
+    assert trial.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
+
+
+def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier, registry: Registry) -> None:
+    trained = training.train(watched, registry, shadow=Watcher(v2=LOOKING))
+    assert trained.reasons == ("it passed the gate, but version 2 stays the candidate: about 40 more labels",)
+    assert (trained.candidate, registry.aliases("small").candidate) == (False, 2)
+    assert training.train(watched, registry, shadow=Watcher()).candidate, "one that nobody labels is replaced"
+    assert registry.aliases("small").candidate == 4
+
+
+def test_a_candidate_that_was_judged_against_another_champion_is_not_promoted(
+    watched: tiers.Tier, registry: Registry
+) -> None:
+    training.train(watched, registry, promote=False)
+    registry.promote("small", 3, "marge", "by hand")
+    assert trial.promote_candidate(watched, registry, Watcher(v2=APPROVAL), who="schedule") is None
 
 
 def test_rows_from_elsewhere_are_learnt_where_they_agree(tier: tiers.Tier, registry: Registry) -> None:
