@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pointsman_models import certificate as certificates
-from pointsman_models import dataset, golden
+from pointsman_models import dataset, golden, leakage
 from pointsman_models.card import Card, library_versions
 from pointsman_models.certificate import Certificate
 from pointsman_models.dataset import Dataset
@@ -16,8 +16,6 @@ from pointsman_models.tiers import GateOptions, Tier
 from pointsman_shared import errors, utterances
 
 GATE = "gate"
-# More near copies of training rows among the test rows than this are worth a word.
-NOTABLE_SHARE = 0.05
 
 
 def hold(
@@ -28,6 +26,7 @@ def hold(
     wanted: Sequence[utterances.Utterance],
     *,
     requested_by: str,
+    leaks: leakage.Leaks | None = None,
 ) -> tuple[Certificate, Aliases]:
     """Judge a version that was just saved.
 
@@ -38,6 +37,7 @@ def hold(
         data: The tier's data.
         wanted: The tier's golden utterances.
         requested_by: Who asked for the version.
+        leaks: Which test rows have near copies in training, where that is known already.
 
     Returns:
         The certificate, and the aliases it was judged under: a promotion is good only as long as they hold.
@@ -53,6 +53,7 @@ def hold(
         champion=aliases.champion,
         reference=reference,
         requested_by=requested_by,
+        leaks=leaks,
     )
     return certificate, aliases
 
@@ -67,21 +68,17 @@ def judge(
     champion: int | None,
     reference: int | None,
     requested_by: str,
+    leaks: leakage.Leaks | None = None,
 ) -> Certificate:
     """Judge a version against given others; see `hold`."""
     notes: list[str] = []
-    gate = Gate(tier.gate, data, wanted, seed=card.seed)
+    gate = Gate(tier.gate, data, wanted, seed=card.seed, leaks=leaks)
     opponent = _load(registry, tier.name, champion, notes)
     other = _load(registry, tier.gate.reference or "", reference, notes)
     new = Contender(
         classifier=registry.load_classifier(tier.name, card.version), size_bytes=card.files[MODEL].size
     )
     verdict = gate.judge(new, opponent, other)
-    left_out, kept = verdict.figures["near_copies_left_out"], verdict.figures["test_rows"]
-    if left_out > NOTABLE_SHARE * (left_out + kept):
-        notes.append(
-            f"{left_out} of {left_out + kept} test rows have near copies in training and judged nothing"
-        )
     if opponent is None and champion is not None:
         verdict = _compared_with_card(verdict, card, registry.card(tier.name, champion), tier.gate)
     return Certificate(

@@ -1,5 +1,7 @@
 """A version's way through the gate: its certificate, its promotion, and working it out again."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,55 @@ def test_rows_from_elsewhere_are_learnt_where_they_agree(tier: tiers.Tier, regis
     assert (data.files[-1].name, data.files[-1].rows) == ("labels", 5)
 
 
-def test_the_rows_of_a_conversation_stay_on_one_side_and_a_copy_goes_to_training() -> None:
-    sides = {dataset.part_of(f"text {number}", "chat 7") for number in range(50)}
-    assert len(sides) == 1
+def drop(path: Path, intent: str, keep: int) -> None:
+    rows = [(row.text, row.intent) for row in utterances.read(path)]
+    kept = [row for row in rows if row[1] == intent][:keep]
+    tier_files.write_lines(path, [row for row in rows if row[1] != intent] + kept)
+
+
+def test_what_vanished_or_shrank_since_the_champion_is_on_the_card(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path
+) -> None:
+    training.train(tier, registry)
+    drop(tmp_path / "known.jsonl", "goodbye", 0)
+    drop(tmp_path / "known.jsonl", "greeting", 11)
+    fewer = dataclasses.replace(tier, intents=("greeting", "business_hours"))
+    trained = training.train(fewer, registry)
+    warnings = registry.card("small", trained.version).warnings
+    assert "intent 'goodbye', which version 1 answers, has vanished, so the gate will stop it" in warnings
+    tested = registry.card("small", 1).per_intent["greeting"].support
+    assert any(
+        one.startswith("intent 'greeting' has ") and one.endswith(f"version 1 was measured by {tested}")
+        for one in warnings
+    )
+    assert not trained.promoted
+    assert any("'goodbye', which the champion answers, is gone" in reason for reason in trained.reasons)
+
+
+def test_the_rows_of_a_conversation_stay_on_one_side(tier: tiers.Tier, tmp_path: Path) -> None:
+    rows = [
+        {"text": f"hello number {number}", "intent": "greeting", "conversation_id": number // 5}
+        for number in range(60)
+    ]
+    with (tmp_path / "known.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    data = dataset.assemble(tier)
+    sides: dict[str, set[str]] = {}
+    for part in ("train", "validation", "test"):
+        for conversation in data.part(part).conversations or ():
+            if conversation is not None:
+                sides.setdefault(conversation, set()).add(part)
+    assert set(sides) == {str(number) for number in range(12)}
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert {part for parts in sides.values() for part in parts} == {"train", "validation", "test"}
+
+
+def test_a_text_said_in_conversations_on_both_sides_is_no_test(tier: tiers.Tier, tmp_path: Path) -> None:
+    where = {dataset.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
+    with (tmp_path / "known.jsonl").open("a") as file:
+        for part in ("test", "train"):
+            row = {"text": "how do you do", "intent": "greeting", "conversation_id": where[part]}
+            file.write(json.dumps(row) + "\n")
+    data = dataset.assemble(tier)
+    assert "how do you do" in data.part("train").texts
+    assert "how do you do" not in data.part("test").texts
