@@ -180,7 +180,8 @@ def notices() -> Notices:
 def feeds() -> list[Feed]:
     """Give where labelled rows come from beside the tiers' files."""
     annotations = settings().annotations
-    fetched = [Annotations(annotations.get_secret_value())] if annotations else []
+    place = annotations.get_secret_value().strip() if annotations else ""
+    fetched = [Annotations(place)] if place else []
     return [Labels(training_book()), *fetched]
 
 
