@@ -42,6 +42,8 @@ class Certificate(BaseModel):
     """How the model was made."""
     libraries: dict[str, str]
     model_sha256: str
+    shadow: dict[str, Any] | None = None
+    """The shadow's verdict, where one was required, as it was when the version was promoted."""
     notes: tuple[str, ...] = ()
     """What could not be looked at, and why."""
 
@@ -64,7 +66,7 @@ def differences(issued: Certificate, found: Certificate) -> list[str]:
 
 def _comparable(certificate: Certificate) -> dict[str, Any]:
     whole = certificate.model_dump(
-        mode="json", exclude={"issued_at", "approved_by", "requested_by", "reasons", "notes"}
+        mode="json", exclude={"issued_at", "approved_by", "requested_by", "reasons", "shadow", "notes"}
     )
     facts = {"data": [f"{file['name']} {file['sha256']}" for file in whole.pop("data")]}
     for name, value in whole.items():

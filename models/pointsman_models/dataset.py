@@ -63,6 +63,10 @@ class Dataset:
         """Say whether any example is out of scope."""
         return any(example.intent == names.OUT_OF_SCOPE for example in self.examples)
 
+    def with_warnings(self, *found: str) -> "Dataset":
+        """Give the same with further warnings."""
+        return dataclasses.replace(self, warnings=(*self.warnings, *found))
+
     def part(self, *wanted: PartName) -> Part:
         """Give the examples of one or more parts, in the order of the files."""
         chosen = [row for row in self.examples if part_of(row.text, row.conversation) in wanted]
@@ -115,7 +119,7 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
             *(_facts(tier, path, len(found)) for path, found in (*labelled, *background)),
             *(_source_facts(source) for source in more),
         ),
-        warnings=(*warnings, *left_out),
+        warnings=(*warnings, *left_out, *_untested(tier, examples)),
     )
 
 
@@ -190,11 +194,14 @@ def _trained_on(kept: utterances.Utterance, copy: utterances.Utterance) -> utter
 
 
 def _warn_of(copies: Sequence[str]) -> list[str]:
-    if not copies:
-        return []
-    shown = ", ".join(copies[:MAX_PLACES_SHOWN])
-    more = f" and {len(copies) - MAX_PLACES_SHOWN} more" if len(copies) > MAX_PLACES_SHOWN else ""
-    return [f"{len(copies)} duplicate rows were left out: {shown}{more}"]
+    return [f"{len(copies)} duplicate rows were left out: {listed(copies)}"] if copies else []
+
+
+def listed(places: Sequence[str]) -> str:
+    """Name the first of many places, and how many more there are."""
+    shown = ", ".join(places[:MAX_PLACES_SHOWN])
+    more = len(places) - MAX_PLACES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _check_counts(
@@ -218,6 +225,16 @@ def _check_counts(
         problems.add(
             place, "has one intent only; it needs a second one, or out_of_scope files to tell it from"
         )
+
+
+def _untested(tier: tiers.Tier, examples: Iterable[utterances.Utterance]) -> list[str]:
+    """Name the intents that nothing can judge, since the split left them no test row."""
+    tested = {row.intent for row in examples if part_of(row.text, row.conversation) == "test"}
+    return [
+        f"intent {intent!r} has no test row, so nothing says how well it is recognised; add some examples"
+        for intent in tier.intents
+        if intent not in tested
+    ]
 
 
 def _fitting(

@@ -25,17 +25,22 @@ BYTES_PER_MB = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """The shadow's verdict on a version."""
+    """What the shadow says of a version."""
 
-    approves: bool
+    approves: bool = False
     reason: str
+    """The verdict in words, or why there is none yet and how much is missing."""
+    watching: bool = False
+    """Whether labels have come in that do not suffice yet: to change the candidate now would waste them."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """The verdict in figures, for the certificate and the history."""
 
 
 class Shadow(Protocol):
     """Whoever watched the version answer real traffic beside the champion."""
 
-    def advise(self, tier: str, version: int) -> Advice | None:
-        """Give the verdict, or None as long as there is none."""
+    def advise(self, tier: str, version: int, *, champion: int, options: GateOptions) -> Advice:
+        """Give the verdict on a version against the champion, as far as there is one."""
         ...
 
 
@@ -88,16 +93,24 @@ class Gate:
         data: The tier's data; only its test rows are looked at, without those that have near copies in training.
         golden: The golden utterances.
         seed: Fixes the bootstrap.
+        leaks: Which rows have near copies, where somebody has looked already; it takes a while.
     """
 
     def __init__(
-        self, options: GateOptions, data: Dataset, golden: Sequence[utterances.Utterance], *, seed: int
+        self,
+        options: GateOptions,
+        data: Dataset,
+        golden: Sequence[utterances.Utterance],
+        *,
+        seed: int,
+        leaks: leakage.Leaks | None = None,
     ) -> None:
         self.options = options
+        self._intents = data.intents
         self._golden = golden
         self._seed = seed
         test = data.part("test")
-        self._near = leakage.near_copies(test.texts, data.part("train", "validation").texts)
+        self._near = (leaks or leakage.look(data)).near
         self.test = _rows(test, ~self._near)
         self._labels = np.array(self.test.labels, dtype=np.str_)
 
@@ -175,9 +188,11 @@ class Gate:
                 yield f"intent {intent!r}, which the champion answers, is gone; if that is meant, name it in gate.may_drop"
 
     def _judge_floors(self, recalls: dict[str, float]) -> Iterable[str]:
-        for intent, recall in recalls.items():
-            floor = self.options.floor_of(intent)
-            if floor is not None and recall < floor:
+        for intent in self._intents:
+            floor, recall = self.options.floor_of(intent), recalls.get(intent)
+            if floor is not None and recall is None:
+                yield f"recall of {intent!r} is unknown, for it has no test row; at least {floor:.3f} is asked"
+            elif floor is not None and recall is not None and recall < floor:
                 yield f"recall of {intent!r} is {recall:.3f}; at least {floor:.3f} is asked"
 
     def _judge_drops(self, recalls: dict[str, float], other: Contender, whose: str) -> Iterable[str]:

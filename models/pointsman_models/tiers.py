@@ -105,8 +105,10 @@ class GateOptions(_Declared):
     """The largest model file, in millions of bytes."""
     may_drop: tuple[str, ...] = ()
     """Intents of the champion that may vanish."""
-    require_shadow: bool = False
-    """Whether the shadow's verdict is needed too; a version that waits for it becomes the candidate."""
+    require_shadow: Literal["no worse", "better"] | None = None
+    """The verdict of the shadow that is needed too; a version that waits for it becomes the candidate."""
+    shadow_margin: float = Field(default=0.01, gt=0, lt=1)
+    """How much accuracy a version may lose on real traffic and still be called no worse by the shadow."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

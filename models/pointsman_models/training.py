@@ -4,6 +4,7 @@ The test part is used once, for the figures on the card; nothing is chosen by it
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,9 +14,19 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from pointsman_models import calibration, dataset, evaluation, gate, golden, pipelines, search, tiers, trial
+from pointsman_models import (
+    calibration,
+    dataset,
+    evaluation,
+    gate,
+    golden,
+    leakage,
+    pipelines,
+    search,
+    tiers,
+    trial,
+)
 from pointsman_models.card import Card, SelfTest, library_versions
-from pointsman_models.certificate import Certificate
 from pointsman_models.classifier import Classifier
 from pointsman_models.registry import Registry
 from pointsman_shared import errors, names, utterances
@@ -25,6 +36,8 @@ Progress = Callable[[str, float], None]
 DEFAULT_SEED = 20_240_229
 CALIBRATION_FOLDS = 5
 SELF_TESTS = 12
+# An intent that has lost more than this share of its test rows since the champion is worth a word.
+SHRUNK = 0.5
 # Where in a run a stage ends; nearly all the time goes into the search.
 READ, SEARCHED, CALIBRATED, FITTED, EVALUATED, SAVED = 0.02, 0.85, 0.93, 0.96, 0.97, 0.98
 
@@ -38,6 +51,8 @@ class TrainedVersion:
     promoted: bool
     reasons: tuple[str, ...]
     """Why it was not promoted; empty when it was, or when nobody asked."""
+    candidate: bool = False
+    """Whether it passed the gate and waits for the shadow's verdict."""
     metrics: dict[str, float]
     pipeline: str
     threshold: float
@@ -102,6 +117,8 @@ def train(
     began = time.monotonic()
     progress("reading", 0.0)
     data = dataset.assemble(tier, more)
+    leaks = leakage.look(data)
+    data = data.with_warnings(*leaks.warnings, *_changes(tier, data, registry))
     wanted = golden.read(tier)
     fitted = fit(data, tier.search, seed=seed, progress=progress)
     progress("evaluating", FITTED)
@@ -110,11 +127,24 @@ def train(
     progress("saving", EVALUATED)
     saved = registry.save(tier.name, fitted.pipeline, card)
     progress("judging", SAVED)
-    certificate, aliases = trial.hold(tier, registry, saved, data, wanted, requested_by=requested_by)
+    certificate, aliases = trial.hold(
+        tier, registry, saved, data, wanted, requested_by=requested_by, leaks=leaks
+    )
     registry.certify(certificate)
     reasons = trial.promote(registry, certificate, aliases, tier.gate, shadow=shadow) if promote else []
     progress("done", 1.0)
-    return _summarise(saved, promoted=promote and not reasons, reasons=reasons, certificate=certificate)
+    return TrainedVersion(
+        tier=saved.tier,
+        version=saved.version,
+        promoted=promote and not reasons,
+        reasons=tuple(reasons),
+        candidate=bool(reasons) and registry.aliases(tier.name).candidate == saved.version,
+        metrics=saved.metrics,
+        pipeline=saved.pipeline,
+        threshold=saved.threshold,
+        duration_s=saved.duration_s,
+        warnings=(*saved.warnings, *certificate.notes),
+    )
 
 
 def fit(
@@ -176,6 +206,31 @@ def evaluate(classifier: Classifier, part: dataset.Part, *, threshold: float) ->
     """Evaluate the serving form of a model on texts it has not seen."""
     answers = evaluation.answer(classifier.probabilities(part.texts), classifier.intents)
     return evaluation.evaluate(answers, np.array(part.labels, dtype=np.str_), threshold=threshold)
+
+
+def _changes(tier: tiers.Tier, data: dataset.Dataset, registry: Registry) -> list[str]:
+    """Say where the data has less to offer than what the champion learnt from: an export may have been cut off."""
+    champion = registry.champion(tier.name)
+    if champion is None:
+        return []
+    try:
+        before = registry.card(tier.name, champion)
+    except errors.RegistryError:
+        return []
+    tested = Counter(data.part("test").labels)
+    found = []
+    for intent in before.intents:
+        known = before.per_intent.get(intent)
+        if intent not in tier.intents:
+            verdict = (
+                "which gate.may_drop allows" if intent in tier.gate.may_drop else "so the gate will stop it"
+            )
+            found.append(f"intent {intent!r}, which version {champion} answers, has vanished, {verdict}")
+        elif known is not None and tested[intent] < SHRUNK * known.support:
+            found.append(
+                f"intent {intent!r} has {tested[intent]} test rows; version {champion} was measured by {known.support}"
+            )
+    return found
 
 
 class _Steps:
@@ -243,20 +298,4 @@ def _ask_self_test(classifier: Classifier, wanted: Sequence[utterances.Utterance
     return tuple(
         SelfTest(text=text, intent=intent, confidence=confidence)
         for text, intent, confidence in zip(texts, found.intent, found.confidence, strict=True)
-    )
-
-
-def _summarise(
-    card: Card, *, promoted: bool, reasons: Sequence[str], certificate: Certificate
-) -> TrainedVersion:
-    return TrainedVersion(
-        tier=card.tier,
-        version=card.version,
-        promoted=promoted,
-        reasons=tuple(reasons),
-        metrics=card.metrics,
-        pipeline=card.pipeline,
-        threshold=card.threshold,
-        duration_s=card.duration_s,
-        warnings=(*card.warnings, *certificate.notes),
     )

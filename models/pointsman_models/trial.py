@@ -1,21 +1,21 @@
 """A version's trial: judged by the gate against the champion, written down, promoted or not, verified later."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pointsman_models import certificate as certificates
-from pointsman_models import dataset, golden
+from pointsman_models import dataset, golden, leakage
 from pointsman_models.card import Card, library_versions
 from pointsman_models.certificate import Certificate
 from pointsman_models.dataset import Dataset
-from pointsman_models.gate import Contender, Gate, Shadow, Verdict
+from pointsman_models.gate import Advice, Contender, Gate, Shadow, Verdict
 from pointsman_models.registry import MODEL, Aliases, Registry
 from pointsman_models.tiers import GateOptions, Tier
 from pointsman_shared import errors, utterances
 
 GATE = "gate"
-# More near copies of training rows among the test rows than this are worth a word.
-NOTABLE_SHARE = 0.05
 
 
 def hold(
@@ -26,6 +26,7 @@ def hold(
     wanted: Sequence[utterances.Utterance],
     *,
     requested_by: str,
+    leaks: leakage.Leaks | None = None,
 ) -> tuple[Certificate, Aliases]:
     """Judge a version that was just saved.
 
@@ -36,6 +37,7 @@ def hold(
         data: The tier's data.
         wanted: The tier's golden utterances.
         requested_by: Who asked for the version.
+        leaks: Which test rows have near copies in training, where that is known already.
 
     Returns:
         The certificate, and the aliases it was judged under: a promotion is good only as long as they hold.
@@ -51,6 +53,7 @@ def hold(
         champion=aliases.champion,
         reference=reference,
         requested_by=requested_by,
+        leaks=leaks,
     )
     return certificate, aliases
 
@@ -65,21 +68,17 @@ def judge(
     champion: int | None,
     reference: int | None,
     requested_by: str,
+    leaks: leakage.Leaks | None = None,
 ) -> Certificate:
     """Judge a version against given others; see `hold`."""
     notes: list[str] = []
-    gate = Gate(tier.gate, data, wanted, seed=card.seed)
+    gate = Gate(tier.gate, data, wanted, seed=card.seed, leaks=leaks)
     opponent = _load(registry, tier.name, champion, notes)
     other = _load(registry, tier.gate.reference or "", reference, notes)
     new = Contender(
         classifier=registry.load_classifier(tier.name, card.version), size_bytes=card.files[MODEL].size
     )
     verdict = gate.judge(new, opponent, other)
-    left_out, kept = verdict.figures["near_copies_left_out"], verdict.figures["test_rows"]
-    if left_out > NOTABLE_SHARE * (left_out + kept):
-        notes.append(
-            f"{left_out} of {left_out + kept} test rows have near copies in training and judged nothing"
-        )
     if opponent is None and champion is not None:
         verdict = _compared_with_card(verdict, card, registry.card(tier.name, champion), tier.gate)
     return Certificate(
@@ -103,6 +102,69 @@ def judge(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What speaks for and against promoting a version."""
+
+    objections: tuple[str, ...]
+    """What speaks against it, the shadow aside."""
+    advice: Advice | None
+    """The shadow's, where it is required."""
+    evidence: dict[str, Any]
+    """What the history is to keep."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Give all that speaks against it; nothing, if it may serve."""
+        waiting = self.advice is not None and not self.advice.approves
+        return (*self.objections, self.advice.reason) if self.advice and waiting else self.objections
+
+
+def examine(certificate: Certificate, aliases: Aliases, options: GateOptions, shadow: Shadow | None) -> Case:
+    """Put together what speaks for and against a promotion.
+
+    Args:
+        certificate: What the gate found.
+        aliases: Who serves now, and is to be followed.
+        options: What the tier's gate asks for now.
+        shadow: Whose verdict it may ask for.
+    """
+    objections, champion = list(certificate.reasons), aliases.champion
+    if champion != certificate.champion:
+        judged = f"version {certificate.champion}" if certificate.champion else "no champion"
+        objections.append(f"it was judged against {judged}, and version {champion} serves now")
+    advice = None
+    # Without a champion there is no traffic to watch beside.
+    if options.require_shadow and champion is not None:
+        advice = _ask(shadow, certificate.tier, certificate.version, champion, options)
+    evidence = {
+        "approved_by": certificate.approved_by,
+        "comparison": certificate.figures.get("comparison"),
+        **({"shadow": advice.evidence} if advice else {}),
+    }
+    return Case(objections=tuple(objections), advice=advice, evidence=evidence)
+
+
+def carry_out(
+    registry: Registry, certificate: Certificate, aliases: Aliases, case: Case, *, who: str, why: str = ""
+) -> None:
+    """Promote a version that nothing speaks against, and keep the shadow's verdict with its certificate.
+
+    Raises:
+        ConflictError: The aliases are others by now.
+    """
+    if case.advice is not None:
+        registry.certify(certificate.model_copy(update={"shadow": case.advice.evidence}))
+    registry.promote(
+        certificate.tier,
+        certificate.version,
+        who,
+        why or _case(certificate, case.advice),
+        expected=aliases,
+        evidence=case.evidence,
+    )
+
+
 def promote(
     registry: Registry,
     certificate: Certificate,
@@ -111,7 +173,7 @@ def promote(
     *,
     shadow: Shadow | None = None,
 ) -> list[str]:
-    """Promote a version as its certificate says.
+    """Promote a version that was just judged, or make it the candidate where the shadow has yet to watch it.
 
     Returns:
         Why it was not promoted; nothing if it was.
@@ -119,29 +181,39 @@ def promote(
     Raises:
         ConflictError: The champion it was compared with serves no longer.
     """
-    tier, version = certificate.tier, certificate.version
-    if certificate.reasons:
-        return list(certificate.reasons)
-    # Without a champion there is no traffic to watch beside.
-    if options.require_shadow and aliases.champion is not None:
-        refusal = _ask(shadow, tier, version)
-        if refusal is not None:
-            registry.nominate(
-                tier, version, certificate.requested_by, "it passed the gate; the shadow is to judge"
-            )
-            return [refusal]
-    registry.promote(
-        tier,
-        version,
-        certificate.requested_by,
-        _case(certificate),
-        expected=aliases,
-        evidence={
-            "approved_by": certificate.approved_by,
-            "comparison": certificate.figures.get("comparison"),
-        },
-    )
-    return []
+    case = examine(certificate, aliases, options, shadow)
+    if not case.reasons:
+        carry_out(registry, certificate, aliases, case, who=certificate.requested_by)
+        return []
+    if case.objections:
+        return list(case.reasons)
+    return [_nominate(registry, certificate, aliases, options, shadow)]
+
+
+def promote_candidate(
+    tier: Tier, registry: Registry, shadow: Shadow | None, *, who: str
+) -> tuple[int, str] | None:
+    """Promote the candidate, if the tier waits for the shadow's verdict and that has come in.
+
+    Returns:
+        Its version, and why; None if there is nothing to be done.
+
+    Raises:
+        ConflictError: The aliases were changed at the same time.
+        RegistryError: It cannot be loaded.
+    """
+    aliases = registry.aliases(tier.name)
+    if tier.gate.require_shadow is None or aliases.candidate is None:
+        return None
+    certificate = registry.certificate(tier.name, aliases.candidate)
+    if certificate is None:
+        return None
+    case = examine(certificate, aliases, tier.gate, shadow)
+    if case.reasons or case.advice is None:
+        return None
+    registry.load_classifier(tier.name, aliases.candidate)
+    carry_out(registry, certificate, aliases, case, who=who)
+    return aliases.candidate, case.advice.reason
 
 
 def verify(tier: Tier, registry: Registry, version: int, more: Sequence[dataset.Source] = ()) -> list[str]:
@@ -198,18 +270,33 @@ def _compared_with_card(verdict: Verdict, new: Card, champion: Card, options: Ga
     return Verdict(reasons=(*verdict.reasons, reason), figures=verdict.figures)
 
 
-def _ask(shadow: Shadow | None, tier: str, version: int) -> str | None:
-    """Give the reason why the shadow does not let a version through yet, if it does not."""
-    advice = shadow.advise(tier, version) if shadow is not None else None
-    if advice is None:
-        return "it passed the gate and is the candidate now; the shadow's verdict is awaited"
-    return None if advice.approves else f"the shadow advises against it: {advice.reason}"
+def _ask(shadow: Shadow | None, tier: str, version: int, champion: int, options: GateOptions) -> Advice:
+    if shadow is None:
+        return Advice(reason="the shadow is to judge it, and nobody asks the shadow here")
+    return shadow.advise(tier, version, champion=champion, options=options)
 
 
-def _case(certificate: Certificate) -> str:
-    golden_utterances = f"{certificate.figures['golden']} golden utterances are right"
+def _nominate(
+    registry: Registry,
+    certificate: Certificate,
+    aliases: Aliases,
+    options: GateOptions,
+    shadow: Shadow | None,
+) -> str:
+    """Make a version the candidate, unless labels are coming in for the present one; say which."""
+    tier, version, watched = certificate.tier, certificate.version, aliases.candidate
+    if watched is not None and aliases.champion is not None:
+        advice = _ask(shadow, tier, watched, aliases.champion, options)
+        if advice.watching:
+            return f"it passed the gate, but version {watched} stays the candidate: {advice.reason}"
+    registry.nominate(tier, version, certificate.requested_by, "it passed the gate; the shadow is to judge")
+    return "it passed the gate and is the candidate now; the shadow's verdict is awaited"
+
+
+def _case(certificate: Certificate, advice: Advice | None) -> str:
+    found = f"{certificate.figures['golden']} golden utterances are right"
     compared = certificate.figures.get("comparison")
-    if compared is None:
-        return golden_utterances
-    gained = compared["macro_f1"] - compared["champion_macro_f1"]
-    return f"{golden_utterances}; macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}"
+    if compared is not None:
+        gained = compared["macro_f1"] - compared["champion_macro_f1"]
+        found += f"; macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}"
+    return f"{found}; {advice.reason}" if advice is not None else found

@@ -191,18 +191,18 @@ def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
 class ModelsQuery(_Wire):
     """One message of `pointsman.models`: a question to the registry, or a change of it."""
 
-    action: Literal["list", "show", "history", "diff", "verify", "promote", "rollback", "prune"]
+    action: Literal["list", "show", "history", "diff", "verify", "promote", "nominate", "rollback", "prune"]
     tier: Identifier | None = None
     """Left out, `list` answers for every declared tier."""
     version: int | None = Field(default=None, ge=1)
-    """For `show`, `diff` and `verify`; left out, the champion is meant. `promote` needs it."""
+    """For `show`, `diff` and `verify`; left out, the champion is meant. `promote` and `nominate` need it."""
     other: int | None = Field(default=None, ge=1)
     """For `diff`: the version to compare with; left out, the champion."""
     requested_by: Identifier = "anonymous"
     why: str = Field(default="", max_length=500)
     """The reason for a change, for the history."""
     force: bool = False
-    """Promote a version although the gate stopped it, or never judged it."""
+    """Promote a version although the gate or the shadow speaks against it; needs `why`."""
     keep: int | None = Field(default=None, ge=1)
     """For `prune`: how many of the newest versions stay."""
 
@@ -232,6 +232,8 @@ class TrainReply(_Wire):
     promoted: bool
     reasons: list[str]
     """Why it was not promoted; empty when it was, or when nobody asked."""
+    candidate: bool = False
+    """Whether it passed the gate and waits for the shadow's verdict."""
     metrics: dict[str, float]
     pipeline: str
     threshold: float

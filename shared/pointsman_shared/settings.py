@@ -49,8 +49,8 @@ class Settings(BaseModel):
     train_catch_up_s: int = Field(default=21_600, ge=0)
     """How late a scheduled training that was missed is made up for, once, when beat is back."""
     annotations: SecretStr | None = None
-    """Where fresh annotations come from before each training: a URL, or a command that prints JSON lines.
-    `{tier}` in it stands for the tier's name."""
+    """Where fresh annotations come from before each training: a URL, or a command that prints them, as JSON lines,
+    JSON, CSV or Rasa NLU YAML. `{tier}` in it stands for the tier's name."""
     notice_urls: SecretStr | None = None
     """Who is told of trainings, promotions and failures: URLs of webhooks or chats, separated by spaces."""
     texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)

@@ -66,7 +66,8 @@ def check(record: formats.Record, name: str, problems: formats.Problems) -> Utte
         intent=intent,
         source=name,
         line=record.line,
-        conversation=conversation if isinstance(conversation, str) and conversation else None,
+        # Ids are often numbers.
+        conversation=(str(conversation).strip() or None) if isinstance(conversation, str | int) else None,
     )
 
 

@@ -99,7 +99,7 @@ def test_a_version_the_gate_stopped_needs_force(client: Client, data: Path, webh
     reply = client.train("base").result(TIMEOUT_S)
     assert not reply.promoted
     assert len([reason for reason in reply.reasons if "golden utterance" in reason]) == 2
-    with pytest.raises(errors.RegistryError, match="the gate stopped base"):
+    with pytest.raises(errors.RegistryError, match="must not be promoted: golden utterance 'hello"):
         client.models("promote", tier="base", version=reply.version).result(TIMEOUT_S)
     eventually(lambda: "base rejected" in webhook.events(), "the notice")
     notice = [notice for notice in webhook.notices if notice["event"] == "rejected"][-1]
@@ -179,7 +179,8 @@ def test_of_two_who_promote_at_once_nobody_is_lost(deployed: Running, client: Cl
         handle = client.models("promote", tier="pro", version=version)
         try:
             handle.result(TIMEOUT_S)
-        except errors.ConflictError:
+        except (errors.ConflictError, errors.RegistryError):
+            # Told that somebody was faster, or, if they were much faster, that another champion serves by now.
             outcomes.append(False)
         else:
             outcomes.append(True)
@@ -189,5 +190,5 @@ def test_of_two_who_promote_at_once_nobody_is_lost(deployed: Running, client: Cl
         thread.start()
     for thread in threads:
         thread.join(TIMEOUT_S)
-    assert len(outcomes) == 2
-    assert len(deployed.registry.history("pro")) == before + outcomes.count(True)
+    assert sorted(outcomes) == [False, True]
+    assert len(deployed.registry.history("pro")) == before + 1

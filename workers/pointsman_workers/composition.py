@@ -15,6 +15,7 @@ from pointsman_models import tiers
 from pointsman_models.registry import Registry
 from pointsman_shared.settings import Settings
 from pointsman_workers import redaction
+from pointsman_workers.advice import ShadowAdvisor
 from pointsman_workers.candidates import Candidates
 from pointsman_workers.comparisons import Comparisons
 from pointsman_workers.feeds import Annotations, Feed, Labels
@@ -153,7 +154,8 @@ def ledger() -> RedisLedger:
 
 def library() -> Library:
     """Give the registry, as seen from the queue."""
-    return Library(Registry(settings().registry_url), declared_tiers(), notices(), feeds())
+    registry = Registry(settings().registry_url)
+    return Library(registry, declared_tiers(), notices(), feeds(), shadow_advisor())
 
 
 def trainer() -> Retraining:
@@ -164,7 +166,13 @@ def trainer() -> Retraining:
         book=training_book(),
         notices=notices(),
         feeds=feeds(),
+        shadow=shadow_advisor(),
     )
+
+
+def shadow_advisor() -> ShadowAdvisor:
+    """Give who knows the shadow's verdicts."""
+    return _shadow_advisor_of(os.getpid())
 
 
 def training_book() -> RedisTrainingBook:
@@ -182,8 +190,17 @@ def notices() -> Notices:
 def feeds() -> list[Feed]:
     """Give where labelled rows come from beside the tiers' files."""
     annotations = settings().annotations
-    fetched = [Annotations(annotations.get_secret_value())] if annotations else []
+    place = annotations.get_secret_value().strip() if annotations else ""
+    fetched = [Annotations(place)] if place else []
     return [Labels(training_book()), *fetched]
+
+
+@functools.cache
+def _shadow_advisor_of(_pid: int) -> ShadowAdvisor:
+    registry = Registry(settings().registry_url)
+    # It serves nothing and loads nothing: it reads what was counted.
+    candidates = Candidates(registry, Residents(registry, ()))
+    return ShadowAdvisor(Reports(Comparisons.connect(settings()), candidates))
 
 
 @functools.cache

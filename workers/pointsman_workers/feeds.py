@@ -3,9 +3,13 @@
 Only `RedisLabels`'s book knows Redis.
 """
 
+import codecs
+import http.client
+import re
 import shlex
 import subprocess
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -18,6 +22,8 @@ from pointsman_shared import errors, formats, utterances
 TIMEOUT_S = 60
 MAX_BYTES = 64 * 1024 * 1024
 FORMATS = frozenset({".jsonl", ".json", ".csv", ".yml", ".yaml"})
+
+_YAML = re.compile(rb"^nlu\s*:", re.MULTILINE)
 
 
 class LabelBook(Protocol):
@@ -63,7 +69,7 @@ class Labels:
 
 
 class Annotations:
-    """Fresh annotations from a URL, or from a command that prints JSON lines.
+    """Fresh annotations from a URL, or from a command that prints them: JSON lines, JSON, CSV, Rasa NLU YAML or JSON.
 
     Args:
         place: The URL or the command; `{tier}` in it stands for the tier's name.
@@ -75,44 +81,72 @@ class Annotations:
         self._place = place
 
     def rows(self, tier: str) -> Source | None:
-        """Fetch a tier's annotations.
+        """Fetch a tier's annotations; there may be none.
 
         Raises:
             InvalidDataError: They cannot be fetched or read. The message does not quote the place, which may hold
                 a password.
         """
         place = self._place.replace("{tier}", tier)
-        content, ending = self._fetch(place) if "://" in place.split()[0] else self._run(place)
+        content, ending = _fetch(place) if "://" in place.split()[0] else (_run(place), "")
+        if len(content) > MAX_BYTES:
+            msg = f"the annotations have more than {MAX_BYTES // 1024 // 1024} MiB"
+            raise errors.InvalidDataError(msg)
+        if not content.strip():
+            return None
+        problems = formats.Problems()
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"annotations{ending}")
+            path = Path(folder, f"annotations{ending if ending in FORMATS else _format_of(content)}")
             path.write_bytes(content)
-            found = utterances.read(path, shown_as=self.NAME)
-        return Source(name=self.NAME, rows=tuple(found))
-
-    def _fetch(self, url: str) -> tuple[bytes, str]:
-        ending = Path(urllib.parse.urlsplit(url).path).suffix.lower()
-        try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  the operator's own setting
-                content: bytes = answer.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:
-            msg = f"the annotations could not be fetched: {type(error).__name__}"
-            raise errors.InvalidDataError(msg) from error
-        return _checked(content), ending if ending in FORMATS else ".jsonl"
-
-    def _run(self, command: str) -> tuple[bytes, str]:
-        try:
-            # Without a shell: a tier's name is one word, whatever it is.
-            done = subprocess.run(  # noqa: S603  the operator's own setting
-                shlex.split(command), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            msg = f"the command that fetches annotations failed: {type(error).__name__}"
-            raise errors.InvalidDataError(msg) from error
-        return _checked(done.stdout), ".jsonl"
+            records = formats.read(path, problems, shown_as=self.NAME)
+        found = [row for record in records if (row := utterances.check(record, self.NAME, problems))]
+        problems.raise_if_any()
+        return Source(name=self.NAME, rows=tuple(found)) if found else None
 
 
-def _checked(content: bytes) -> bytes:
-    if len(content) > MAX_BYTES:
-        msg = f"the annotations have more than {MAX_BYTES // 1024 // 1024} MiB"
-        raise errors.InvalidDataError(msg)
-    return content
+def _fetch(url: str) -> tuple[bytes, str]:
+    """Give what a URL answers, and how its path ends."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  the operator's own setting
+            content: bytes = answer.read(MAX_BYTES + 1)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        what = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+        msg = f"the annotations could not be fetched: {what}"
+        raise errors.InvalidDataError(msg) from error
+    return content, Path(urllib.parse.urlsplit(url).path).suffix.lower()
+
+
+def _run(command: str) -> bytes:
+    """Give what a command prints."""
+    try:
+        # Without a shell: a tier's name is one word, whatever it is.
+        done = subprocess.run(  # noqa: S603  the operator's own setting
+            shlex.split(command), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        msg = f"the command that fetches annotations {_failing(error)}"
+        raise errors.InvalidDataError(msg) from error
+    return done.stdout
+
+
+def _failing(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"failed with exit code {error.returncode}; the trainer's log has what it said"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"took longer than {TIMEOUT_S} s"
+    return f"cannot be run: {type(error).__name__}"
+
+
+def _format_of(content: bytes) -> str:
+    """Tell a format by how its content begins."""
+    begins = content.removeprefix(codecs.BOM_UTF8).lstrip()
+    if begins.startswith((b"{", b"[")):
+        # As JSON, JSON lines are read too.
+        return ".json"
+    header = {name.strip(b' "').lower() for name in begins.splitlines()[0].split(b",")}
+    if {b"text", b"intent"} <= header:
+        return ".csv"
+    if _YAML.search(begins):
+        return ".yaml"
+    msg = "the annotations are neither JSON, JSON lines, CSV with a header text,intent nor Rasa NLU YAML"
+    raise errors.InvalidDataError(msg)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pointsman_models import trial
 from pointsman_models.card import Card
+from pointsman_models.gate import Shadow
 from pointsman_models.registry import KEPT_VERSIONS, Registry
 from pointsman_models.tiers import Tier
 from pointsman_shared import errors, jobs
@@ -33,15 +34,22 @@ class Library:
         tiers: The tiers that are declared.
         notices: Who tells people of changes.
         feeds: What a certificate is worked out from beside the tier's files.
+        shadow: Whose verdict a tier's gate may require.
     """
 
     def __init__(
-        self, registry: Registry, tiers: Mapping[str, Tier], notices: Teller, feeds: Sequence[Feed] = ()
+        self,
+        registry: Registry,
+        tiers: Mapping[str, Tier],
+        notices: Teller,
+        feeds: Sequence[Feed] = (),
+        shadow: Shadow | None = None,
     ) -> None:
         self._registry = registry
         self._tiers = tiers
         self._notices = notices
         self._feeds = feeds
+        self._shadow = shadow
 
     def answer(self, query: jobs.ModelsQuery) -> Lines:
         """Answer a query: one entry a version for `list`, a change for `history`, one for all else.
@@ -66,6 +74,7 @@ class Library:
             "diff": self._diff,
             "verify": self._verify,
             "promote": self._promote,
+            "nominate": self._nominate,
             "rollback": self._rollback,
             "prune": self._prune,
         }
@@ -127,19 +136,41 @@ class Library:
         return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
 
     def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:
-        if query.version is None:
-            msg = "promote needs a version"
+        version = _wanted(query)
+        if query.force and not query.why:
+            msg = "promote with force needs a why: the history keeps it"
             raise errors.InvalidMessageError(msg)
         before = self._registry.aliases(tier)
-        evidence = self._evidence(tier, query.version, force=query.force)
         # What cannot be loaded here would be refused by every worker: better to say so to who asked.
-        self._registry.load_classifier(tier, query.version)
+        self._registry.load_classifier(tier, version)
+        certificate = self._registry.certificate(tier, version)
         why = query.why or "by hand"
-        self._registry.promote(
-            tier, query.version, query.requested_by, why, expected=before, evidence=evidence
-        )
-        self._notices.tell("promoted", tier, query.version, f"by {query.requested_by}: {why}")
-        return [{"tier": tier, "version": query.version, "previous": before.champion}]
+        if certificate is None:
+            case = trial.Case(objections=("it was never judged by the gate",), advice=None, evidence={})
+        else:
+            case = trial.examine(certificate, before, self._tiers[tier].gate, self._shadow)
+        if certificate is not None and not case.reasons:
+            trial.carry_out(self._registry, certificate, before, case, who=query.requested_by, why=why)
+        elif query.force:
+            evidence = {**case.evidence, "forced": True, "against": list(case.reasons)}
+            self._registry.promote(tier, version, query.requested_by, why, expected=before, evidence=evidence)
+        else:
+            msg = (
+                f"{tier} {version} must not be promoted: {'; '.join(case.reasons)}. "
+                "If you know better: --force --why '...'"
+            )
+            raise errors.RegistryError(msg)
+        self._notices.tell("promoted", tier, version, f"by {query.requested_by}: {why}")
+        return [{"tier": tier, "version": version, "previous": before.champion}]
+
+    def _nominate(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        version, before = _wanted(query), self._registry.aliases(tier)
+        if version == before.champion:
+            msg = f"{tier} {version} is the champion: there is nothing to compare it with"
+            raise errors.RegistryError(msg)
+        self._registry.load_classifier(tier, version)
+        self._registry.nominate(tier, version, query.requested_by, query.why or "by hand")
+        return [{"tier": tier, "version": version, "previous": before.candidate}]
 
     def _rollback(self, tier: str, query: jobs.ModelsQuery) -> Lines:
         before = self._registry.champion(tier)
@@ -158,19 +189,12 @@ class Library:
             raise errors.RegistryError(msg)
         return champion
 
-    def _evidence(self, tier: str, version: int, *, force: bool) -> dict[str, Any]:
-        certificate = self._registry.certificate(tier, version)
-        if force:
-            return {"forced": True}
-        if certificate is None:
-            self._registry.card(tier, version)
-            msg = f"{tier} {version} was never judged by the gate; promote it with --force if you know better"
-            raise errors.RegistryError(msg)
-        if certificate.reasons:
-            reasons = "; ".join(certificate.reasons)
-            msg = f"the gate stopped {tier} {version} ({reasons}); promote it with --force if you know better"
-            raise errors.RegistryError(msg)
-        return {"approved_by": certificate.approved_by, "comparison": certificate.figures.get("comparison")}
+
+def _wanted(query: jobs.ModelsQuery) -> int:
+    if query.version is None:
+        msg = f"{query.action} needs a version"
+        raise errors.InvalidMessageError(msg)
+    return query.version
 
 
 def _facts(card: Card) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 10
-Event = Literal["trained", "promoted", "rejected", "failed", "swap failed", "rolled back"]
+Event = Literal["trained", "promoted", "candidate", "rejected", "failed", "swap failed", "rolled back"]
 
 
 class Notices:

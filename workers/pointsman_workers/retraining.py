@@ -1,16 +1,19 @@
 """Doing a training message: find the tier, train it, say how far it is."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
-from pointsman_models import training
+from pointsman_models import training, trial
 from pointsman_models.gate import Shadow
 from pointsman_models.registry import Registry
 from pointsman_models.tiers import Tier
 from pointsman_shared import errors, jobs
 from pointsman_workers import runs
 from pointsman_workers.feeds import Feed, gather
-from pointsman_workers.notices import Notices
+from pointsman_workers.notices import Event, Notices
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[jobs.TrainProgress], None]
 
@@ -66,9 +69,12 @@ class Retraining:
     def _train(
         self, request: jobs.TrainRequest, report: Report, check: Callable[[], None]
     ) -> jobs.TrainReply:
+        tier = self._tiers[request.tier]
         try:
+            if request.promote:
+                self._promote_candidate(tier, request.requested_by)
             trained = training.train(
-                self._tiers[request.tier],
+                tier,
                 self._registry,
                 progress=_Sparing(request.tier, report, check),
                 requested_by=request.requested_by,
@@ -83,6 +89,16 @@ class Retraining:
         self._tell(reply, asked=request.promote)
         return reply
 
+    def _promote_candidate(self, tier: Tier, who: str) -> None:
+        """Let the candidate serve whose verdict came in since the last run; what is trained now has to beat it."""
+        try:
+            promoted = trial.promote_candidate(tier, self._registry, self._shadow, who=who)
+        except (errors.ConflictError, errors.RegistryError) as error:
+            logger.warning("the candidate of tier %s was not promoted: %s", tier.name, error)
+            return
+        if promoted is not None:
+            self._notices.tell("promoted", tier.name, *promoted)
+
     def _tell(self, reply: jobs.TrainReply, *, asked: bool) -> None:
         figures = ", ".join(
             f"{name} {value:g}" for name, value in reply.metrics.items() if name == "macro_f1"
@@ -93,8 +109,9 @@ class Retraining:
         if reply.promoted:
             self._notices.tell("promoted", reply.tier, reply.version, "it passed the gate")
         elif asked:
+            event: Event = "candidate" if reply.candidate else "rejected"
             reasons = "; ".join(reply.reasons)
-            self._notices.tell("rejected", reply.tier, reply.version, reasons, reasons=reply.reasons)
+            self._notices.tell(event, reply.tier, reply.version, reasons, reasons=reply.reasons)
 
 
 class _Sparing:

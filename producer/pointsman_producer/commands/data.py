@@ -65,7 +65,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @edge.json_option
 def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Convert labelled utterances to JSON lines of {"text", "intent"}.
+    """Convert labelled utterances to JSON lines of {"text", "intent"}, with the conversation_id where there is one.
 
     FILE is a JSON list, JSON lines, CSV (text,intent) or Rasa NLU YAML. Texts that stand twice are kept, and
     named with their lines; so are those with contradictory intents.
@@ -91,7 +91,8 @@ def _check(file: Path, out: Path, *, force: bool) -> None:
 def _write(read: Sequence[utterances.Utterance], out: Path) -> None:
     with writers.whole(out) as new, closing(writers.JsonLinesTable(new)) as table:
         for utterance in read:
-            table.write({"text": utterance.text, "intent": utterance.intent})
+            said_in = {"conversation_id": utterance.conversation} if utterance.conversation else {}
+            table.write({"text": utterance.text, "intent": utterance.intent, **said_in})
 
 
 def _facts(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> dict[str, object]:

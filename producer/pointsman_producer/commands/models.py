@@ -71,12 +71,35 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", default="", help="The reason, for the history.")
-@click.option("--force", is_flag=True, help="Also if the gate stopped it, or never judged it.")
+@click.option("--force", is_flag=True, help="Also if the gate or the shadow speaks against it; needs --why.")
 @edge.json_option
 def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: bool) -> None:
-    """Make VERSION of TIER the champion; every worker takes it over within seconds."""
+    """Make VERSION of TIER the champion; every worker takes it over within seconds.
+
+    It has to have passed the gate, against the champion that serves now, and to have the shadow's verdict where
+    the tier requires that. What --force overrides is kept in the history.
+    """
+    if force and not why:
+        msg = "--force needs --why: the history keeps it"
+        raise click.UsageError(msg)
     (change,) = _ask("promote", tier=tier, version=version, why=why, force=force)
     _show_change(change, as_json=as_json)
+
+
+@models.command(
+    "nominate", epilog="\b\nExamples:\n  pointsman models nominate pro 4 --why 'try it on traffic'"
+)
+@click.argument("tier")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--why", default="", help="The reason, for the history.")
+@edge.json_option
+def nominate_version(*, tier: str, version: int, why: str, as_json: bool) -> None:
+    """Make VERSION of TIER the candidate, which the shadow compares with the champion."""
+    (change,) = _ask("nominate", tier=tier, version=version, why=why)
+    if as_json:
+        edge.emit(change)
+    else:
+        edge.say(f"{escape(tier)} {version} is the candidate now")
 
 
 @models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
@@ -95,6 +118,8 @@ def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
 def show_history(*, tier: str, as_json: bool) -> None:
     """Show who made which version of TIER serve, when and why."""
     changes = _ask("history", tier=tier)
+    if not as_json:
+        changes = [_told(change) for change in changes]
     columns = ("at", "what", "version", "previous", "who", "why")
     _show_table(changes, columns, "Nothing was promoted yet.", as_json=as_json)
 
@@ -151,6 +176,15 @@ def _ask(action: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> 
         return client.models(action, requested_by=training.myself(), **fields).result(timeout_s)
 
 
+def _told(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what of a change's evidence a reader of the table should not miss."""
+    evidence = change["evidence"]
+    if not evidence.get("forced"):
+        return dict(change)
+    against = "; ".join(evidence.get("against", ()))
+    return {**change, "what": f"{change['what']} (forced)", "why": f"{change['why']} (against: {against})"}
+
+
 def _show_change(change: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         edge.emit(change)
@@ -202,11 +236,37 @@ def show(card: Mapping[str, Any]) -> None:
         "examples": ", ".join(f"{part} {count}" for part, count in card["examples"].items()),
         "metrics": ", ".join(f"{name} {_figure(value)}" for name, value in card["metrics"].items()),
         "libraries": ", ".join(f"{name} {version}" for name, version in card["libraries"].items()),
+        **_judgement(card["certificate"]),
     }
     for name, line in lines.items():
         edge.out.print(f"  {name:<10}{escape(line)}")
+    if card["flagged"]:
+        edge.say(f"[red]flagged[/] workers could not take it over: {escape(card['flagged'])}")
     for warning in card["warnings"]:
         edge.say(f"[yellow]warning[/] {escape(warning)}")
+
+
+def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
+    """Say what the gate found, and the shadow."""
+    if certificate is None:
+        return {"gate": "never judged"}
+    figures = certificate["figures"]
+    compared = figures.get("comparison")
+    lines = {
+        "gate": "; ".join(certificate["reasons"]) or "passed",
+        "judged by": f"{figures['test_rows']} test rows, {figures['near_copies_left_out']} more left out as near copies",
+    }
+    if compared is not None:
+        gained = compared["macro_f1"] - compared["champion_macro_f1"]
+        lines["against"] = (
+            f"version {compared['champion']}: macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}, "
+            f"{compared['discordant']} of {compared['rows']} rows told them apart"
+        )
+    if verdict := certificate["shadow"]:
+        lines["shadow"] = (
+            f"{verdict['decision']}, {verdict['wins']} wins, {verdict['ties']} ties, {verdict['losses']} losses"
+        )
+    return lines
 
 
 def alias(facts: Mapping[str, Any]) -> str:

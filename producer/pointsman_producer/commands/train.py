@@ -180,4 +180,6 @@ def _promotion(reply: jobs.TrainReply, *, asked_to_promote: bool) -> str:
         return "yes: it is the champion now, and workers take it over within seconds"
     if not asked_to_promote:
         return "no: nobody asked for it"
+    if reply.candidate:
+        return f"not yet: {'; '.join(reply.reasons)}"
     return f"no: {'; '.join(reply.reasons) or 'it was not promoted'}"

@@ -1,5 +1,6 @@
 """What the gate asks of a version, one reason a test; all of them together at the end."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,19 @@ def test_a_recall_below_its_floor_is_named(data: dataset.Dataset, options: Any) 
     shy.threshold = 1.1
     reasons = judge(data, Contender(classifier=shy), **options).reasons
     assert any(reason.startswith("recall of 'goodbye' is 0.000; at least") for reason in reasons)
+
+
+def test_a_floor_for_an_intent_without_test_rows_is_not_taken_as_reached(
+    data: dataset.Dataset, good: Contender
+) -> None:
+    untested = dataclasses.replace(
+        data,
+        examples=tuple(
+            row for row in data.examples if row.intent != "goodbye" or dataset.part_of(row.text) != "test"
+        ),
+    )
+    (reason,) = judge(untested, good, recall_floors={"goodbye": 0.5}).reasons
+    assert reason == "recall of 'goodbye' is unknown, for it has no test row; at least 0.500 is asked"
 
 
 def test_a_recall_lost_against_the_champion_or_another_tier_is_named(

@@ -1,5 +1,7 @@
 """A version's way through the gate: its certificate, its promotion, and working it out again."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,15 @@ LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
 
 
 class Watcher:
-    """A shadow with a verdict, or without one yet."""
+    """A shadow that says of a version what it was told to, and of all others that it has not seen them."""
 
-    def __init__(self, advice: gate.Advice | None) -> None:
+    def __init__(self, **advice: gate.Advice) -> None:
         self.advice = advice
+        self.asked: list[tuple[int, int]] = []
 
-    def advise(self, tier: str, version: int) -> gate.Advice | None:
-        return self.advice
+    def advise(self, tier: str, version: int, *, champion: int, options: tiers.GateOptions) -> gate.Advice:
+        self.asked.append((version, champion))
+        return self.advice.get(f"v{version}", gate.Advice(reason="not compared yet"))
 
 
 @pytest.fixture
@@ -111,25 +115,54 @@ def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     assert registry.champion("small") == 1
 
 
-@pytest.mark.parametrize(
-    ("advice", "promoted"),
-    [
-        (None, False),
-        (gate.Advice(approves=False, reason="it loses"), False),
-        (gate.Advice(approves=True, reason="it wins"), True),
-    ],
-)
-def test_a_tier_may_require_the_shadows_verdict(
-    tmp_path: Path, registry: Registry, advice: gate.Advice | None, promoted: bool
-) -> None:
-    table = LENIENT + "require_shadow = true\n" + tier_files.SEARCH
+LOOKING = gate.Advice(reason="about 40 more labels", watching=True, evidence={"decision": "keep looking"})
+APPROVAL = gate.Advice(approves=True, reason="no worse", evidence={"decision": "no worse", "wins": 9})
+
+
+@pytest.fixture
+def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
+    """A tier that requires the shadow's verdict, with a champion and a candidate."""
+    table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.SEARCH
     tier = tier_files.small_tier(tmp_path, search=table)
-    first = training.train(tier, registry, shadow=Watcher(None))
+    first = training.train(tier, registry, shadow=Watcher())
     assert first.promoted, "without a champion there is no traffic to watch"
-    trained = training.train(tier, registry, shadow=Watcher(advice))
-    assert trained.promoted == promoted
-    assert registry.aliases("small").champion == (2 if promoted else 1)
-    assert registry.aliases("small").candidate == (None if promoted else 2)
+    second = training.train(tier, registry, shadow=Watcher())
+    assert (second.promoted, second.candidate) == (False, True)
+    assert second.reasons == ("it passed the gate and is the candidate now; the shadow's verdict is awaited",)
+    assert registry.aliases("small").candidate == 2
+    return tier
+
+
+def test_the_candidate_is_promoted_when_the_verdict_came_in_and_the_verdict_is_kept(
+    watched: tiers.Tier, registry: Registry
+) -> None:
+    assert trial.promote_candidate(watched, registry, Watcher(), who="schedule") is None
+    shadow = Watcher(v2=APPROVAL)
+    assert trial.promote_candidate(watched, registry, shadow, who="schedule") == (2, "no worse")
+    assert shadow.asked == [(2, 1)]
+    assert (registry.aliases("small").champion, registry.aliases("small").candidate) == (2, None)
+    entry, certificate = registry.history("small")[-1], registry.certificate("small", 2)
+    assert (entry.who, entry.evidence["shadow"]) == ("schedule", APPROVAL.evidence)
+    assert entry.why.endswith("; no worse")
+    assert certificate is not None
+    assert certificate.shadow == APPROVAL.evidence
+    assert trial.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
+
+
+def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier, registry: Registry) -> None:
+    trained = training.train(watched, registry, shadow=Watcher(v2=LOOKING))
+    assert trained.reasons == ("it passed the gate, but version 2 stays the candidate: about 40 more labels",)
+    assert (trained.candidate, registry.aliases("small").candidate) == (False, 2)
+    assert training.train(watched, registry, shadow=Watcher()).candidate, "one that nobody labels is replaced"
+    assert registry.aliases("small").candidate == 4
+
+
+def test_a_candidate_that_was_judged_against_another_champion_is_not_promoted(
+    watched: tiers.Tier, registry: Registry
+) -> None:
+    training.train(watched, registry, promote=False)
+    registry.promote("small", 3, "marge", "by hand")
+    assert trial.promote_candidate(watched, registry, Watcher(v2=APPROVAL), who="schedule") is None
 
 
 def test_rows_from_elsewhere_are_learnt_where_they_agree(tier: tiers.Tier, registry: Registry) -> None:
@@ -155,6 +188,55 @@ def test_rows_from_elsewhere_are_learnt_where_they_agree(tier: tiers.Tier, regis
     assert (data.files[-1].name, data.files[-1].rows) == ("labels", 5)
 
 
-def test_the_rows_of_a_conversation_stay_on_one_side_and_a_copy_goes_to_training() -> None:
-    sides = {dataset.part_of(f"text {number}", "chat 7") for number in range(50)}
-    assert len(sides) == 1
+def drop(path: Path, intent: str, keep: int) -> None:
+    rows = [(row.text, row.intent) for row in utterances.read(path)]
+    kept = [row for row in rows if row[1] == intent][:keep]
+    tier_files.write_lines(path, [row for row in rows if row[1] != intent] + kept)
+
+
+def test_what_vanished_or_shrank_since_the_champion_is_on_the_card(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path
+) -> None:
+    training.train(tier, registry)
+    drop(tmp_path / "known.jsonl", "goodbye", 0)
+    drop(tmp_path / "known.jsonl", "greeting", 11)
+    fewer = dataclasses.replace(tier, intents=("greeting", "business_hours"))
+    trained = training.train(fewer, registry)
+    warnings = registry.card("small", trained.version).warnings
+    assert "intent 'goodbye', which version 1 answers, has vanished, so the gate will stop it" in warnings
+    tested = registry.card("small", 1).per_intent["greeting"].support
+    assert any(
+        one.startswith("intent 'greeting' has ") and one.endswith(f"version 1 was measured by {tested}")
+        for one in warnings
+    )
+    assert not trained.promoted
+    assert any("'goodbye', which the champion answers, is gone" in reason for reason in trained.reasons)
+
+
+def test_the_rows_of_a_conversation_stay_on_one_side(tier: tiers.Tier, tmp_path: Path) -> None:
+    rows = [
+        {"text": f"hello number {number}", "intent": "greeting", "conversation_id": number // 5}
+        for number in range(60)
+    ]
+    with (tmp_path / "known.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    data = dataset.assemble(tier)
+    sides: dict[str, set[str]] = {}
+    for part in ("train", "validation", "test"):
+        for conversation in data.part(part).conversations or ():
+            if conversation is not None:
+                sides.setdefault(conversation, set()).add(part)
+    assert set(sides) == {str(number) for number in range(12)}
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert {part for parts in sides.values() for part in parts} == {"train", "validation", "test"}
+
+
+def test_a_text_said_in_conversations_on_both_sides_is_no_test(tier: tiers.Tier, tmp_path: Path) -> None:
+    where = {dataset.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
+    with (tmp_path / "known.jsonl").open("a") as file:
+        for part in ("test", "train"):
+            row = {"text": "how do you do", "intent": "greeting", "conversation_id": where[part]}
+            file.write(json.dumps(row) + "\n")
+    data = dataset.assemble(tier)
+    assert "how do you do" in data.part("train").texts
+    assert "how do you do" not in data.part("test").texts
