@@ -165,6 +165,13 @@ class OpenMessages:
         pipeline.zadd(names.OPEN_INDEX_KEY, {message_id: now}, nx=True)
         self._call(pipeline.execute)
 
+    def disown(self, message_id: str, body: object) -> None:
+        """Close the entry of something that is no sound message, unless it is another message's of the same id."""
+        entered: Any = self._do("hget", names.open_key(message_id), "message")
+        if entered is not None and json.loads(entered).get("body") == body:
+            self._do("delete", names.open_key(message_id))
+            self._forget([message_id])
+
     def bury(self, letter: dead_letters.DeadLetter) -> None:
         """Keep what was no message as a dead letter."""
         self._call(lambda: self._letters.bury(letter))
