@@ -25,11 +25,14 @@ def stopwatch(taken_s: list[float]) -> Callable[[object], None]:
     return lambda _: taken_s.append(time.monotonic() - begun)
 
 
-def test_nothing_is_lost_or_doubled_under_kills() -> None:
-    faults = {"kill_child": 4, "kill_worker": 2, "kill_redis": 2, "reset_connections": 1}
-    verdict = scenarios.ours(faults, seed=1, texts=5_000, gap_s=1.2, pause_s=0.03, settle_s=60)
+def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
+    once = ("kill_worker", "stop_worker", "kill_beat", "kill_redis", "pause_redis", "fill_redis", "delay")
+    more = ("reset_connections", "break_flags", "submit_poison", "push_garbage")
+    faults = {"kill_child": 3, **dict.fromkeys((*once, *more), 1)}
+    verdict = scenarios.ours(faults, seed=1, texts=5_000, gap_s=0.5, settle_s=90)
     assert verdict.is_clean, (verdict.line(), verdict.notes)
-    assert verdict.texts == 5_000
+    assert (verdict.texts, verdict.faults) == (5_000, faults)
+    assert verdict.compared > 0
 
 
 def test_what_kills_its_worker_is_begun_three_times_and_holds_nobody_up(set_up: Stage) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,10 +34,13 @@ OURS, PLAIN, LATE = "ours", "plain", "late"
 LONGEST_DELAY_S = 1.0
 # A tier that serves nobody is trained meanwhile, so that what the others answer stays known.
 TRAINED_TIER = "spare"
-TRAIN_EVERY = "every 15 s"
+TRAIN_EVERY = "every 5 s"
 PRO_USER = jobs.User(id="pro", custom={"plan": "pro"})
 QUEUES = (*names.SERVING_QUEUES, names.SHADOW_QUEUE, names.TRAIN_QUEUE)
 FLAGS_DEADLINE_S = 60.0
+RESTART_DEADLINE_S = 30.0
+# What a fault adds to the time in which work is done, roughly.
+LASTS_S = {"pause_redis": 1.0, "swallow": 2.0, "delay": 1.0, "fill_redis": 2.0}
 
 
 class FaultyDeployment(launcher.Deployment):
@@ -92,18 +95,18 @@ class Stage:
 
     def kill_child(self) -> None:
         """Kill a process of the pool."""
-        parent = self.deployment.pids().get("serving")
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            children = psutil.Process(parent).children() if parent else []
-            if children:
-                os.kill(self.random.choice(children).pid, signal.SIGKILL)
+        children = self._children()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(children), signal.SIGKILL)
 
     def kill_worker(self) -> None:
         """Kill the whole worker."""
+        self._children()
         self._signal("serving", signal.SIGKILL)
 
     def stop_worker(self) -> None:
         """Ask the worker to end; the launcher starts it again."""
+        self._children()
         self._signal("serving", signal.SIGTERM)
 
     def stop_trainer(self) -> None:
@@ -184,6 +187,19 @@ class Stage:
             entries = [(each, redis.hgetall(names.open_key(each))) for each in open_ids]
         kept = (b"queue", b"starts", b"worker", b"at", b"started_at", b"republished")
         return [f"open {each}: { {key: entry.get(key) for key in kept} }" for each, entry in entries]
+
+    def _children(self) -> list[int]:
+        """Give the processes of the pool, waiting for a worker that has just been started to have some."""
+        deadline = time.monotonic() + RESTART_DEADLINE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(psutil.Error):
+                parent = self.deployment.pids().get("serving")
+                children = [child.pid for child in psutil.Process(parent).children()] if parent else []
+                if children:
+                    return children
+            time.sleep(0.05)
+        msg = f"no worker within {RESTART_DEADLINE_S} s"
+        raise TimeoutError(msg)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self.deployment.pids().get(name)
@@ -306,19 +322,42 @@ def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
     )
 
 
-def script(stage: Stage, faults: dict[str, int], *, gap_s: float) -> threading.Thread:
-    """Do faults in an order the seed decides, in a thread that ends with the last."""
-    order = [name for name, count in faults.items() for _ in range(count)]
-    stage.random.shuffle(order)
+class Script(threading.Thread):
+    """Does faults in an order the seed decides, and ends with the last.
 
-    def run() -> None:
-        for name in order:
-            time.sleep(stage.random.uniform(0.5, 1.5) * gap_s)
+    Args:
+        stage: Whom to do them to.
+        faults: How often each is done.
+        gap_s: The pause between two, on average.
+    """
+
+    # How far work may run ahead of the faults, as shares.
+    LEAD = 0.1
+
+    def __init__(self, stage: Stage, faults: Mapping[str, int], *, gap_s: float) -> None:
+        super().__init__(daemon=True)
+        self._stage = stage
+        self._gap_s = gap_s
+        self._order = [name for name, count in faults.items() for _ in range(count)]
+        self._at = 0
+        stage.random.shuffle(self._order)
+
+    def run(self) -> None:
+        """Do them."""
+        for self._at, name in enumerate(self._order):  # noqa: B020  read by those who keep pace
+            time.sleep(self._stage.random.uniform(0.5, 1.5) * self._gap_s)
             try:
-                stage.fault(name)
+                self._stage.fault(name)
             except Exception as error:
                 print(f"fault {name}: {error!r}", file=sys.stderr)
+        self._at = len(self._order)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
+    def keep_pace(self, share: float) -> None:
+        """Wait until a share of the work is due, so that there is work for as long as there are faults."""
+        while self._at < (share - self.LEAD) * len(self._order):
+            time.sleep(0.02)
+
+
+def busy_s(faults: Mapping[str, int], *, gap_s: float) -> float:
+    """Estimate for how long of a script there are processes that can work."""
+    return sum(count * (gap_s + LASTS_S.get(name, 0.0)) for name, count in faults.items())

@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 from pointsman_models.registry import Registry
 from pointsman_producer.client import Client, checked_request, new_id
@@ -50,7 +51,7 @@ class Verdict:
     faults: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    FAULTS = (
+    FAULTS: ClassVar = (
         "lost",
         "wrong",
         "failed",
@@ -65,6 +66,17 @@ class Verdict:
         "left_unacked",
         "registry_broken",
     )
+
+    FACTS: ClassVar = {
+        "texts": "texts",
+        "compared": "comparisons",
+        "shed": "not compared, counted as such",
+        "letters": "dead letters",
+        "trained": "promotions",
+        "republished": "published again",
+        "put_off": "times put off",
+        "delivered_again": "begun again",
+    }
 
     @property
     def is_clean(self) -> bool:
@@ -83,10 +95,12 @@ class Workload:
     Args:
         client: Whose outages are ridden out by submitting again under the same id.
         registry: Whose champions say what is right.
+        keep_pace: Waits until a share of the work is due.
     """
 
-    def __init__(self, client: Client, registry: Registry) -> None:
+    def __init__(self, client: Client, registry: Registry, keep_pace: Callable[[float], None]) -> None:
         self._client = client
+        self._keep_pace = keep_pace
         self._free = _answers(registry, names.BASE_TIER)
         self._pro = _answers(registry, names.PRO_TIER)
         self.batch = new_id()
@@ -97,16 +111,19 @@ class Workload:
     def bulk(self, count: int, size: int) -> None:
         """Submit texts in messages of a batch."""
         for start in range(0, count, size):
+            self._keep_pace(start / count)
             self._submit(range(start, min(start + size, count)), names.BULK_QUEUE)
 
     def single(self, count: int) -> None:
         """Submit texts one by one, each a message."""
         for place in range(count):
+            self._keep_pace(place / count)
             self._submit(range(place, place + 1), names.INTERACTIVE_QUEUE)
 
     def coalesced(self, count: int) -> None:
         """Submit texts one by one, that share messages."""
         for place in range(count):
+            self._keep_pace(place / count)
             text, user, answer = self._job(place)
             self.singles.append((self._client.submit(text, user=user), answer))
             if place % 100 == 0:
@@ -241,8 +258,8 @@ def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        counted = {name: int(redis.hget(names.STATS_KEY, name) or 0) for name in ("republished", "put_off")}
-    verdict.republished, verdict.put_off = counted["republished"], counted["put_off"]
+        counted = redis.hmget(names.STATS_KEY, "republished", "put_off")
+        verdict.republished, verdict.put_off = (int(count or 0) for count in counted)
 
 
 def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unclear: Counter[str]) -> None:

@@ -48,6 +48,17 @@ def test_a_comparison_counts_once(redis: Redis) -> None:
     assert set(kept.pairs()) == {PAIR, "pro@7 vs pro@8"}
 
 
+def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis) -> None:
+    kept = store(redis)
+    assert kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
+    redis.config_set("maxmemory", 1)
+    try:
+        assert kept.add("n", "pro@7:tier", PAIR, {'["texts","day","d"]': 4})
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert kept.fields(PAIR) == {'["texts","day","d"]': 7}
+
+
 def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
     kept = store(redis, shadow_samples=20)
     jobs = [f"m:{number}" for number in range(300)]

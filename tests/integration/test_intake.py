@@ -54,7 +54,9 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis) 
     assert not any(garbage.SECRET in letter.detail for letter in letters.find())
 
 
-def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(deployed: Running, redis: Redis) -> None:
+def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
+    deployed: Running, redis: Redis
+) -> None:
     with contextlib.closing(OpenMessages.connect(deployed.settings)) as messages:
         messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
         messages.disown("taken", "garbage")

@@ -19,9 +19,12 @@ from pointsman_shared.settings import Settings
 Kind = Literal["disagreements", "agreements"]
 Row = dict[str, Any]
 
+# The first write only removes: a Redis that is full refuses a script that begins by adding, and what is shed because it
+# is full has to be counted.
 # KEYS: guard, counts, pairs, rows, two samples. ARGV: guard's ttl, retention, pair, time, the number of fields, fields
 # and additions, two sizes, then kind, score, job and row of each text that may be sampled.
 _ADD = """
+redis.call('HDEL', KEYS[3], '')
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
 local fields = tonumber(ARGV[5])
 local room = tonumber(ARGV[6]) - redis.call('HLEN', KEYS[2])
@@ -60,7 +63,8 @@ return 1
 """
 KINDS: tuple[Kind, Kind] = ("disagreements", "agreements")
 MAX_FIELDS = 5_000
-GUARD_TTL_S = 3_600
+# A shadow message may be delivered again for this long, however short the age at which it is shed.
+GUARD_TTL_S = 600
 PRESSURE_S = 1.0
 
 
@@ -83,7 +87,7 @@ class Comparisons:
         self._label = redis.register_script(_LABEL)
         self._sizes = {KINDS[0]: settings.shadow_samples, KINDS[1]: max(1, settings.shadow_samples // 4)}
         # A message that is shed for its age is never counted as anything else: no guard need live longer.
-        self._guard_ttl_s = max(GUARD_TTL_S, 2 * settings.shadow_max_age_s)
+        self._guard_ttl_s = max(GUARD_TTL_S, 2 * settings.shadow_max_age_s, 2 * settings.visibility_timeout_s)
         self._pressure: tuple[float, str | None] = (0.0, None)
 
     @classmethod
