@@ -34,6 +34,9 @@ DEAD_INDEX_KEY: Final = "pointsman:dead"
 # Who looks for lost messages at the moment, and what was counted over the deployment's life.
 RECONCILER_KEY: Final = "pointsman:reconciler"
 STATS_KEY: Final = "pointsman:stats"
+# Sorted sets: message id -> when a start of it was found not to have ended, and when its last start may be tried.
+CUT_OFF_KEY: Final = "pointsman:cut_off"
+LATER_KEY: Final = "pointsman:later"
 # Where kombu's Redis transport books what was taken from a queue and is not acknowledged yet.
 UNACKED_KEY: Final = "unacked"
 TRAIN_UNACKED_KEY: Final = f"{UNACKED_KEY}:{TRAIN_QUEUE}"

@@ -8,8 +8,8 @@ from typing import Any
 from pointsman_shared import jobs
 from pointsman_workers import app as serving_app
 from pointsman_workers import serving
+from tests.chaos import poison
 
-POISON = "this text kills whoever takes it"
 PAUSE_S = float(os.environ.get("CHAOS_PAUSE_S", "0"))
 STARTS_FILE = os.environ.get("CHAOS_STARTS_FILE")
 
@@ -24,7 +24,7 @@ def classify(request: jobs.ClassifyRequest, message_id: str, **parts: Any) -> di
         os.write(descriptor, f"{message_id}\n".encode())
         os.close(descriptor)
     time.sleep(PAUSE_S)
-    if POISON in request.texts:
+    if poison.TEXT in request.texts:
         os.kill(os.getpid(), signal.SIGKILL)
     return _classify(request, message_id, **parts)
 

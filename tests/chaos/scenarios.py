@@ -4,19 +4,23 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
 from pointsman_producer.client import Client
 from tests.chaos import plain
-from tests.chaos.stage import OURS, Stage, script, stage
-from tests.chaos.verdict import Verdict, Workload, expected_intents
+from tests.chaos.stage import OURS, Script, Stage, busy_s, stage
+from tests.chaos.verdict import Verdict, Workload
 
-SETTLE_S = 120.0
+# A trainer that is killed leaves its message to whoever is there a minute later.
+SETTLE_S = 240.0
+# How busy the processes are meant to be while there are faults.
+LOAD = 0.8
+LONGEST_PAUSE_S = 0.5
 
 
 def ours(
@@ -26,21 +30,34 @@ def ours(
     texts: int,
     size: int = 50,
     gap_s: float = 1.0,
-    pause_s: float = 0.05,
+    pause_s: float | None = None,
     settle_s: float = SETTLE_S,
     workers: int = 2,
 ) -> Verdict:
-    """Run ours under faults: most texts in bulk, some single, some coalesced."""
+    """Run ours under faults: most texts in bulk, some single, some coalesced, all shadowed, and trainings meanwhile.
+
+    Args:
+        faults: How often each is done.
+        seed: Decides their order and moments.
+        texts: How many.
+        size: Of a message of bulk work.
+        gap_s: The pause between two faults, on average.
+        pause_s: How long a message takes longer than it would; without it, so long that work lasts as the faults do.
+        settle_s: How long to wait for what is not done when all was submitted and the faults are over.
+        workers: How many processes serve.
+    """
+    few = texts // 100
+    if pause_s is None:
+        pause_s = _pause_s(faults, gap_s=gap_s, messages=texts // size + few, workers=workers)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
         stage(Path(folder), contestant=OURS, seed=seed, pause_s=pause_s, workers=workers) as set_up,
         Client(settings=set_up.settings, linger_ms=20, max_batch=100) as client,
     ):
         begun = time.monotonic()
-        workload = Workload(client, expected_intents(set_up))
-        over = threading.Event()
-        script(set_up, faults, gap_s=gap_s, over=over)
-        few = texts // 100
+        faulting = Script(set_up, faults, gap_s=gap_s)
+        workload = Workload(client, set_up.registry, faulting.keep_pace)
+        faulting.start()
         parts = (
             threading.Thread(target=workload.bulk, args=(texts - 6 * few, size)),
             threading.Thread(target=workload.single, args=(few,)),
@@ -48,13 +65,13 @@ def ours(
         )
         for part in parts:
             part.start()
-        for part in parts:
+        for part in (*parts, faulting):
             part.join()
-        over.wait()
         verdict = workload.judge(set_up, settle_s)
         verdict.duration_s = time.monotonic() - begun
         if not verdict.is_clean:
-            (Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log").write_text("\n".join(set_up.log))
+            log = Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log"
+            log.write_text("\n".join([verdict.line(), *verdict.notes, *set_up.log]))
         return verdict
 
 
@@ -65,31 +82,40 @@ def plain_celery(
     seed: int,
     messages: int,
     gap_s: float = 1.0,
-    pause_s: float = 0.05,
+    pause_s: float | None = None,
     settle_s: float = 30.0,
+    workers: int = 2,
 ) -> dict[str, int]:
     """Run a plain Celery worker under the same faults: how many messages were lost, how many ran twice."""
+    if pause_s is None:
+        pause_s = _pause_s(faults, gap_s=gap_s, messages=messages, workers=workers)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
-        stage(Path(folder), contestant=contestant, seed=seed, pause_s=pause_s) as set_up,
+        stage(Path(folder), contestant=contestant, seed=seed, pause_s=pause_s, workers=workers) as set_up,
     ):
-        over = threading.Event()
-        script(set_up, faults, gap_s=gap_s, over=over)
-        sent = _send_plain(set_up, messages)
-        over.wait()
+        faulting = Script(set_up, faults, gap_s=gap_s)
+        faulting.start()
+        sent = _send_plain(set_up, messages, faulting)
+        faulting.join()
         effects = _effects(set_up, sent, settle_s)
         found = Counter(effects)
         return {
             "messages": len(sent),
             "lost": len(sent - set(found)),
             "twice": sum(found.values()) - len(found),
+            **_poison_starts(set_up),
         }
 
 
-def _send_plain(set_up: Stage, messages: int) -> set[int]:
-    app = Celery("plain", broker=set_up.redis.url, backend=set_up.redis.url)
+def _pause_s(faults: Mapping[str, int], *, gap_s: float, messages: int, workers: int) -> float:
+    return min(LONGEST_PAUSE_S, LOAD * workers * busy_s(faults, gap_s=gap_s) / messages)
+
+
+def _send_plain(set_up: Stage, messages: int, faulting: Script) -> set[int]:
+    app = plain.make_app(set_up.redis.url)
     sent = set()
     for number in range(messages):
+        faulting.keep_pace(number / messages)
         while number not in sent:
             try:
                 app.send_task("plain.classify", args=[number], queue="bulk")
@@ -113,3 +139,11 @@ def _effects(set_up: Stage, sent: set[int], settle_s: float) -> list[int]:
             break
         time.sleep(0.5)
     return found
+
+
+def _poison_starts(set_up: Stage) -> dict[str, int]:
+    """Say how often the poison messages were begun, where there were any."""
+    if "submit_poison" not in set_up.done:
+        return {}
+    with Redis.from_url(set_up.redis.url) as redis:
+        return {"poison_starts": int(redis.get(plain.POISON_STARTS_KEY) or 0)}

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,17 +16,31 @@ from pydantic import SecretStr
 
 from pointsman_models.registry import Registry
 from pointsman_producer import launcher, supervisor
+from pointsman_producer.client import Client, checked_request
+from pointsman_producer.handles import MessageHandle
 from pointsman_producer.supervisor import Program
-from pointsman_shared import names
+from pointsman_shared import jobs, names
 from pointsman_shared.settings import Settings
+from tests.chaos import plain, poison
 from tests.chaos.proxy import Proxy
-from tests.support import flag_config, running, tiny
+from tests.support import flag_config, garbage, live_tiers, running, tiny
+from tests.support.cdn import Cdn, Fault
+from tests.support.deadlines import eventually
 from tests.support.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 OURS, PLAIN, LATE = "ours", "plain", "late"
 # A launcher leaves a program that keeps ending alone for up to half a minute; sixty kills would take an hour.
 LONGEST_DELAY_S = 1.0
+# A tier that serves nobody is trained meanwhile, so that what the others answer stays known.
+TRAINED_TIER = "spare"
+TRAIN_EVERY = "every 5 s"
+PRO_USER = jobs.User(id="pro", custom={"plan": "pro"})
+QUEUES = (*names.SERVING_QUEUES, names.SHADOW_QUEUE, names.TRAIN_QUEUE)
+FLAGS_DEADLINE_S = 60.0
+RESTART_DEADLINE_S = 30.0
+# What a fault adds to the time in which work is done, roughly.
+LASTS_S = {"pause_redis": 1.0, "swallow": 2.0, "delay": 1.0, "fill_redis": 2.0}
 
 
 class FaultyDeployment(launcher.Deployment):
@@ -50,6 +64,11 @@ class FaultyDeployment(launcher.Deployment):
             if self._contestant == OURS or program.name == "serving"
         ]
 
+    def stop_beat(self) -> None:
+        """Have nothing more begin by itself."""
+        keepers = [keeper for keeper in self._keepers if keeper.program.name == "beat"]
+        supervisor.stop_together(keepers, supervisor.GRACE_S)
+
 
 def _python_path() -> str:
     return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -67,27 +86,40 @@ class Stage:
     log: list[str]
     starts_file: Path
     random: random.Random
+    cdn: Cdn
+    client: Client
+    contestant: str
     done: dict[str, int] = field(default_factory=dict)
+    poisoned: list[MessageHandle] = field(default_factory=list)
+    garbage: list[str] = field(default_factory=list)
 
     def kill_child(self) -> None:
         """Kill a process of the pool."""
-        parent = self.deployment.pids().get("serving")
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            children = psutil.Process(parent).children() if parent else []
-            if children:
-                os.kill(self.random.choice(children).pid, signal.SIGKILL)
+        children = self._children()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(children), signal.SIGKILL)
 
     def kill_worker(self) -> None:
         """Kill the whole worker."""
+        self._children()
         self._signal("serving", signal.SIGKILL)
 
     def stop_worker(self) -> None:
         """Ask the worker to end; the launcher starts it again."""
+        self._children()
         self._signal("serving", signal.SIGTERM)
+
+    def stop_trainer(self) -> None:
+        """Ask the trainer to end; the launcher starts it again."""
+        self._signal("trainer", signal.SIGTERM)
 
     def kill_trainer(self) -> None:
         """Kill the trainer."""
         self._signal("trainer", signal.SIGKILL)
+
+    def kill_beat(self) -> None:
+        """Kill who asks for trainings."""
+        self._signal("beat", signal.SIGKILL)
 
     def kill_redis(self) -> None:
         """Kill Redis and have it back after a moment."""
@@ -117,6 +149,58 @@ class Stage:
         time.sleep(1.0)
         self.proxy.delay_s = 0.0
 
+    def fill_redis(self) -> None:
+        """Have Redis reach its `maxmemory`, under `noeviction`, and make room again after a while."""
+        with self.redis.client() as redis:
+            redis.config_set("maxmemory", redis.info("memory")["used_memory"])
+            time.sleep(self.random.uniform(1.0, 3.0))
+            redis.config_set("maxmemory", 0)
+
+    def break_flags(self) -> None:
+        """Have the flags' CDN fail in one of its ways for a while, during which other faults may come."""
+        self.cdn.break_with(self.random.choice(list(Fault)))
+        healing = threading.Timer(self.random.uniform(2.0, 5.0), self.cdn.heal)
+        healing.daemon = True
+        healing.start()
+
+    def submit_poison(self) -> None:
+        """Submit a message that kills whoever takes it."""
+        if self.contestant == OURS:
+            request = checked_request([poison.TEXT, "hi"], [None, PRO_USER])
+            self.poisoned.append(self.client.submit_message(request))
+        else:
+            with plain.make_app(self.redis.url) as app:
+                app.send_task("plain.classify", args=[poison.NUMBER], queue="bulk")
+
+    def push_garbage(self) -> None:
+        """Push one of each kind of garbage into the queues."""
+        queues: Sequence[str] = QUEUES if self.contestant == OURS else (names.BULK_QUEUE,)
+        with self.redis.client() as redis:
+            for kind, make in garbage.KINDS.items():
+                redis.lpush(self.random.choice(queues), make())
+                self.garbage.append(kind)
+
+    def evidence(self) -> list[str]:
+        """Give what is still in the ledger and where, for whoever looks for a fault."""
+        with self.redis.client() as redis:
+            open_ids = [raw.decode() for raw in redis.zrange(names.OPEN_INDEX_KEY, 0, 9)]
+            entries = [(each, redis.hgetall(names.open_key(each))) for each in open_ids]
+        kept = (b"queue", b"starts", b"worker", b"at", b"started_at", b"republished")
+        return [f"open {each}: { {key: entry.get(key) for key in kept} }" for each, entry in entries]
+
+    def _children(self) -> list[int]:
+        """Give the processes of the pool, waiting for a worker that has just been started to have some."""
+        deadline = time.monotonic() + RESTART_DEADLINE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(psutil.Error):
+                parent = self.deployment.pids().get("serving")
+                children = [child.pid for child in psutil.Process(parent).children()] if parent else []
+                if children:
+                    return children
+            time.sleep(0.05)
+        msg = f"no worker within {RESTART_DEADLINE_S} s"
+        raise TimeoutError(msg)
+
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self.deployment.pids().get(name)
         if pid is not None:
@@ -139,31 +223,31 @@ def stage(
     starts_file = folder / "starts"
     before, supervisor.LONGEST_DELAY_S = supervisor.LONGEST_DELAY_S, LONGEST_DELAY_S
     try:
-        with RedisServer.start(appendonly=True, appendfsync="everysec") as redis, Proxy(redis.port) as proxy:
-            settings = _settings(folder, redis)
-            registry = Registry(settings.registry_url)
-            for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS)):
-                registry.promote(tier, running.keep(registry, tier, intents), "chaos", "to have one")
-            running.write_flags(settings.flags_file, flag_config.plan_flag(names.TIER_FLAG, "pro"))
-            with FaultyDeployment(
-                settings.model_copy(update={"redis_url": SecretStr(proxy.url)}),
-                contestant=contestant,
-                environ={
-                    "CHAOS_PAUSE_S": str(pause_s),
-                    "CHAOS_STARTS_FILE": str(starts_file),
-                    **({"CHAOS_LATE": "1"} if contestant == LATE else {}),
-                },
-                workers=workers,
-                redis_port=None,
-                beat=False,
-                state_dir=folder / "state",
-                say=lambda name, line: log.append(f"{time.time():.3f} {name} {line}"),
-            ) as deployment:
-                if contestant == OURS:
-                    deployment.wait_ready()
-                else:
-                    time.sleep(5)
-                yield Stage(
+        with (
+            RedisServer.start(appendonly=True, appendfsync="everysec") as redis,
+            Proxy(redis.port) as proxy,
+            Cdn(_flags()) as cdn,
+        ):
+            settings = _settings(folder, redis, cdn)
+            registry = _registry(settings)
+            with (
+                FaultyDeployment(
+                    settings.model_copy(update={"redis_url": SecretStr(proxy.url)}),
+                    contestant=contestant,
+                    environ={
+                        "CHAOS_PAUSE_S": str(pause_s),
+                        "CHAOS_STARTS_FILE": str(starts_file),
+                        **({"CHAOS_LATE": "1"} if contestant == LATE else {}),
+                    },
+                    workers=workers,
+                    redis_port=None,
+                    beat=True,
+                    state_dir=folder / "state",
+                    say=lambda name, line: log.append(f"{time.time():.3f} {name} {line}"),
+                ) as deployment,
+                Client(settings=settings) as client,
+            ):
+                set_up = Stage(
                     redis=redis,
                     proxy=proxy,
                     deployment=deployment,
@@ -172,39 +256,108 @@ def stage(
                     log=log,
                     starts_file=starts_file,
                     random=random.Random(seed),
+                    cdn=cdn,
+                    client=client,
+                    contestant=contestant,
                 )
+                _wait_ready(set_up)
+                yield set_up
     finally:
         supervisor.LONGEST_DELAY_S = before
 
 
-def _settings(folder: Path, redis: RedisServer) -> Settings:
+def _flags() -> dict[str, object]:
+    """Make `pro` for its users, and shadow every text."""
+    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
+    return document
+
+
+def _registry(settings: Settings) -> Registry:
+    """Keep a champion of each tier, and a candidate of one."""
+    registry = Registry(settings.registry_url)
+    for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS)):
+        registry.promote(tier, running.keep(registry, tier, intents), "chaos", "to have one")
+    candidate = running.keep(registry, names.BASE_TIER, tiny.BASE_INTENTS)
+    registry.nominate(names.BASE_TIER, candidate, "chaos", "to compare with")
+    return registry
+
+
+def _wait_ready(set_up: Stage) -> None:
+    """Wait until all serve by the flags, and forget what that left behind."""
+    if set_up.contestant != OURS:
+        time.sleep(5)
+        return
+    set_up.deployment.wait_ready()
+
+    def all_decide() -> bool:
+        handles = [set_up.client.submit("hi", user=PRO_USER) for _ in range(12)]
+        return {handle.result(FLAGS_DEADLINE_S).tier for handle in handles} == {names.PRO_TIER}
+
+    eventually(all_decide, "every process knows the flags", FLAGS_DEADLINE_S)
+    set_up.client.shadow.wait_drained(FLAGS_DEADLINE_S)
+    with set_up.redis.client() as redis:
+        for key in redis.scan_iter("pointsman:shadow:*"):
+            redis.delete(key)
+
+
+def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
+    data = live_tiers.write(folder / "data")
+    with (data / "tiers.toml").open("a", encoding="utf-8") as tiers:
+        tiers.write(f"\n{live_tiers.table(data, TRAINED_TIER, tiny.BASE_INTENTS)}")
     return Settings.model_validate(
         {
             "redis_url": redis.url,
             "registry_url": str(folder / "registry"),
-            "data_dir": running.DATA,
-            "flags_file": folder / "flags.json",
+            "data_dir": data,
+            "configcat_sdk_key": cdn.sdk_key,
+            "configcat_base_url": cdn.url,
+            "configcat_poll_interval_s": 1,
             # So that what a killed worker had taken is waited for seconds, not a minute.
             "visibility_timeout_s": 10,
+            "train_visibility_timeout_s": 60,
+            "train_schedule": {TRAINED_TIER: TRAIN_EVERY},
             "reconcile_interval_s": 2,
         }
     )
 
 
-def script(stage: Stage, faults: dict[str, int], *, gap_s: float, over: threading.Event) -> threading.Thread:
-    """Do faults in an order the seed decides, in a thread; `over` is set when all were done."""
-    order = [name for name, count in faults.items() for _ in range(count)]
-    stage.random.shuffle(order)
+class Script(threading.Thread):
+    """Does faults in an order the seed decides, and ends with the last.
 
-    def run() -> None:
-        for name in order:
-            time.sleep(stage.random.uniform(0.5, 1.5) * gap_s)
+    Args:
+        stage: Whom to do them to.
+        faults: How often each is done.
+        gap_s: The pause between two, on average.
+    """
+
+    # How far work may run ahead of the faults, as shares.
+    LEAD = 0.1
+
+    def __init__(self, stage: Stage, faults: Mapping[str, int], *, gap_s: float) -> None:
+        super().__init__(daemon=True)
+        self._stage = stage
+        self._gap_s = gap_s
+        self._order = [name for name, count in faults.items() for _ in range(count)]
+        self._at = 0
+        stage.random.shuffle(self._order)
+
+    def run(self) -> None:
+        """Do them."""
+        for self._at, name in enumerate(self._order):  # noqa: B020  read by those who keep pace
+            time.sleep(self._stage.random.uniform(0.5, 1.5) * self._gap_s)
             try:
-                stage.fault(name)
+                self._stage.fault(name)
             except Exception as error:
                 print(f"fault {name}: {error!r}", file=sys.stderr)
-        over.set()
+        self._at = len(self._order)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
+    def keep_pace(self, share: float) -> None:
+        """Wait until a share of the work is due, so that there is work for as long as there are faults."""
+        while self._at < (share - self.LEAD) * len(self._order):
+            time.sleep(0.02)
+
+
+def busy_s(faults: Mapping[str, int], *, gap_s: float) -> float:
+    """Estimate for how long of a script there are processes that can work."""
+    return sum(count * (gap_s + LASTS_S.get(name, 0.0)) for name, count in faults.items())

@@ -2,16 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
+from pointsman_models.registry import Registry
 from pointsman_producer.client import Client, checked_request, new_id
 from pointsman_producer.handles import Handle, MessageHandle
-from pointsman_shared import dead_letters, errors, names
-from tests.chaos.stage import Stage
+from pointsman_shared import dead_letters, errors, jobs, names
+from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
 from tests.support import tiny
 
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
+# A kill between taking something off a list and burying it takes along what is no message, and so is in no ledger.
+KILLS = {"kill_child", "kill_worker", "kill_trainer", "kill_redis", "submit_poison"}
+
+Answer = str
+"""A tier and an intent, as `pro:greeting`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,28 +29,54 @@ class Verdict:
     lost: int = 0
     wrong: int = 0
     failed: int = 0
+    progress_off: int = 0
     counters_off: int = 0
+    comparisons_off: int = 0
+    poison_begun_too_often: int = 0
+    unexpected_letters: int = 0
+    missing_letters: int = 0
     left_open: int = 0
     left_queued: int = 0
     left_unacked: int = 0
-    dead_letters: int = 0
+    registry_broken: int = 0
+    compared: int = 0
+    shed: int = 0
+    letters: int = 0
+    trained: int = 0
     republished: int = 0
+    put_off: int = 0
     delivered_again: int = 0
     submissions_repeated: int = 0
     duration_s: float = 0.0
     faults: dict[str, int] = field(default_factory=dict)
-    buried: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    FAULTS = (
+    FAULTS: ClassVar = (
         "lost",
         "wrong",
         "failed",
+        "progress_off",
         "counters_off",
+        "comparisons_off",
+        "poison_begun_too_often",
+        "unexpected_letters",
+        "missing_letters",
         "left_open",
         "left_queued",
         "left_unacked",
-        "dead_letters",
+        "registry_broken",
     )
+
+    FACTS: ClassVar = {
+        "texts": "texts",
+        "compared": "comparisons",
+        "shed": "not compared, counted as such",
+        "letters": "dead letters",
+        "trained": "promotions",
+        "republished": "published again",
+        "put_off": "times put off",
+        "delivered_again": "begun again",
+    }
 
     @property
     def is_clean(self) -> bool:
@@ -52,7 +85,7 @@ class Verdict:
 
     def line(self) -> str:
         """Give the figures on one line."""
-        facts = {name: value for name, value in asdict(self).items() if name not in {"faults", "buried"}}
+        facts = {name: value for name, value in asdict(self).items() if name not in {"faults", "notes"}}
         return ", ".join(f"{name} {value:g}" for name, value in {**facts, **self.faults}.items())
 
 
@@ -61,37 +94,49 @@ class Workload:
 
     Args:
         client: Whose outages are ridden out by submitting again under the same id.
-        expected: What a text's intent is when nothing is in the way.
+        registry: Whose champions say what is right.
+        keep_pace: Waits until a share of the work is due.
     """
 
-    def __init__(self, client: Client, expected: dict[str, str]) -> None:
+    def __init__(self, client: Client, registry: Registry, keep_pace: Callable[[float], None]) -> None:
         self._client = client
-        self._expected = expected
+        self._keep_pace = keep_pace
+        self._free = _answers(registry, names.BASE_TIER)
+        self._pro = _answers(registry, names.PRO_TIER)
         self.batch = new_id()
-        self.messages: list[tuple[MessageHandle, list[str]]] = []
-        self.singles: list[Handle] = []
+        self.messages: list[tuple[MessageHandle, list[Answer]]] = []
+        self.singles: list[tuple[Handle, Answer]] = []
         self.repeated = 0
 
     def bulk(self, count: int, size: int) -> None:
         """Submit texts in messages of a batch."""
         for start in range(0, count, size):
-            texts = [TEXTS[(start + place) % len(TEXTS)] for place in range(min(size, count - start))]
-            self._submit(texts, names.BULK_QUEUE)
+            self._keep_pace(start / count)
+            self._submit(range(start, min(start + size, count)), names.BULK_QUEUE)
 
     def single(self, count: int) -> None:
         """Submit texts one by one, each a message."""
         for place in range(count):
-            self._submit([TEXTS[place % len(TEXTS)]], names.INTERACTIVE_QUEUE)
+            self._keep_pace(place / count)
+            self._submit(range(place, place + 1), names.INTERACTIVE_QUEUE)
 
     def coalesced(self, count: int) -> None:
         """Submit texts one by one, that share messages."""
         for place in range(count):
-            self.singles.append(self._client.submit(TEXTS[place % len(TEXTS)]))
+            self._keep_pace(place / count)
+            text, user, answer = self._job(place)
+            self.singles.append((self._client.submit(text, user=user), answer))
             if place % 100 == 0:
                 time.sleep(0.05)
 
-    def _submit(self, texts: list[str], queue: str) -> None:
-        request = checked_request(texts, [None] * len(texts), self.batch)
+    def _job(self, place: int) -> tuple[str, jobs.User | None, Answer]:
+        """Give a text, whom it is for, and what is right: every third is for a user who gets the other tier."""
+        text = TEXTS[place % len(TEXTS)]
+        return (text, None, self._free[text]) if place % 3 else (text, PRO_USER, self._pro[text])
+
+    def _submit(self, places: range, queue: str) -> None:
+        texts, users, answers = zip(*map(self._job, places), strict=True)
+        request = checked_request(texts, users, self.batch)
         message_id = new_id()
         while True:
             try:
@@ -100,79 +145,185 @@ class Workload:
                 self.repeated += 1
                 time.sleep(0.2)
             else:
-                self.messages.append((message, texts))
+                self.messages.append((message, list(answers)))
                 return
 
     def judge(self, stage: Stage, timeout_s: float) -> Verdict:
         """Wait for everything, and compare."""
         deadline = time.monotonic() + timeout_s
         verdict = Verdict(submissions_repeated=self.repeated, faults=dict(stage.done))
-        for message, texts in self.messages:
-            verdict.texts += len(texts)
-            self._judge(verdict, message, texts, deadline)
-        for handle in self.singles:
+        served: Counter[str] = Counter()
+        for message, answers in self.messages:
+            verdict.texts += len(answers)
+            served += _judge_message(verdict, message, answers, deadline)
+        unclear: Counter[str] = Counter()
+        for handle, answer in self.singles:
             verdict.texts += 1
-            self._judge_single(verdict, handle, deadline)
-        counted = self._client.progress(self.batch)
-        done = counted.pop("done", 0)
-        submitted = sum(len(texts) for _, texts in self.messages)
-        by_intent: Counter[str] = Counter(
-            self._expected[text] for _, texts in self.messages for text in texts
-        )
-        found = {name.partition(":")[2]: count for name, count in counted.items()}
-        verdict.counters_off = abs(done - submitted) + sum((by_intent - Counter(found)).values())
-        _look_at_redis(verdict, stage, deadline)
+            _judge_single(verdict, handle, answer, deadline, served=served, unclear=unclear)
+        _judge_poison(verdict, stage, deadline)
+        _wait_for_rest(verdict, stage, deadline)
+        self._judge_batch(verdict)
+        _judge_comparisons(verdict, stage, served, unclear)
+        _judge_letters(verdict, stage)
+        _judge_registry(verdict, stage.registry)
+        if not verdict.is_clean:
+            verdict.notes += stage.evidence()
         return verdict
 
-    def _judge(self, verdict: Verdict, message: MessageHandle, texts: Sequence[str], deadline: float) -> None:
+    def _judge_batch(self, verdict: Verdict) -> None:
+        counted = Counter(self._client.progress(self.batch))
+        right = Counter(answer for _, answers in self.messages for answer in answers)
+        verdict.progress_off = abs(counted.pop("done", 0) - right.total())
+        verdict.counters_off = sum(abs(counted[name] - right[name]) for name in counted | right)
+
+
+def _answers(registry: Registry, tier: str) -> dict[str, Answer]:
+    """Classify with nothing in the way."""
+    classifier = registry.load_classifier(tier, registry.champion(tier) or 1)
+    intents = classifier.classify(TEXTS).intent
+    return {text: f"{tier}:{intent}" for text, intent in zip(TEXTS, intents, strict=True)}
+
+
+def _judge_message(
+    verdict: Verdict, message: MessageHandle, answers: Sequence[Answer], deadline: float
+) -> Counter[str]:
+    """Compare a message's outcome with what is right, and count its texts by the tier that served them."""
+    try:
+        reply = message.result(max(0.1, deadline - time.monotonic()))
+    except errors.ResultTimeoutError:
+        verdict.lost += len(answers)
+    except errors.PointsmanError as error:
+        verdict.failed += len(answers)
+        verdict.notes.append(f"{message.id} failed: {type(error).__name__} {error}")
+    else:
+        tiers = [reply.routes[route].tier for route in reply.route_of]
+        found = [f"{tier}:{intent}" for tier, intent in zip(tiers, reply.intent, strict=True)]
+        verdict.wrong += sum(one != right for one, right in zip(found, answers, strict=True))
+        return Counter(tiers)
+    return Counter()
+
+
+def _judge_single(
+    verdict: Verdict,
+    handle: Handle,
+    answer: Answer,
+    deadline: float,
+    *,
+    served: Counter[str],
+    unclear: Counter[str],
+) -> None:
+    try:
+        outcome = handle.result(max(0.1, deadline - time.monotonic()))
+    except errors.ResultTimeoutError:
+        verdict.lost += 1
+    except errors.RetryableError:
+        # The client said so: nothing was promised.
+        verdict.submissions_repeated += 1
+        unclear[answer.partition(":")[0]] += 1
+    except errors.PointsmanError as error:
+        verdict.failed += 1
+        verdict.notes.append(f"{handle.id} failed: {type(error).__name__} {error}")
+    else:
+        verdict.wrong += f"{outcome.tier}:{outcome.intent}" != answer
+        served[outcome.tier] += 1
+
+
+def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
+    """Poison has one outcome, too."""
+    for message in stage.poisoned:
         try:
-            reply = message.result(max(0.1, deadline - time.monotonic()))
-        except errors.ResultTimeoutError:
-            verdict.lost += len(texts)
-        except errors.PointsmanError:
-            verdict.failed += len(texts)
-        else:
-            verdict.wrong += reply.intent != [self._expected[text] for text in texts]
-
-    def _judge_single(self, verdict: Verdict, handle: Handle, deadline: float) -> None:
-        try:
-            outcome = handle.result(max(0.1, deadline - time.monotonic()))
-        except errors.ResultTimeoutError:
-            verdict.lost += 1
-        except errors.RetryableError:
-            # The client said so: nothing was promised.
-            verdict.submissions_repeated += 1
-        except errors.PointsmanError:
-            verdict.failed += 1
-        else:
-            verdict.wrong += outcome.intent != self._expected[handle.text]
+            message.result(max(0.1, deadline - time.monotonic()))
+        except errors.PoisonError:
+            continue
+        except errors.PointsmanError as error:
+            verdict.notes.append(f"poison {message.id}: {type(error).__name__} {error}")
+        verdict.wrong += 1
+    starts = Counter(stage.starts_file.read_text().split()) if stage.starts_file.exists() else Counter()
+    verdict.delivered_again = starts.total() - len(starts)
+    allowed = stage.settings.max_starts
+    verdict.poison_begun_too_often = sum(starts[message.id] > allowed for message in stage.poisoned)
 
 
-def _look_at_redis(verdict: Verdict, stage: Stage, deadline: float) -> None:
+def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
+    """Wait for what nobody waits for: shadows, trainings."""
+    stage.deployment.stop_beat()
     with stage.redis.client() as redis:
         while True:
             verdict.left_open = int(redis.zcard(names.OPEN_INDEX_KEY))
-            verdict.left_queued = sum(int(redis.llen(queue)) for queue in names.SERVING_QUEUES)
-            verdict.left_unacked = int(redis.hlen(names.UNACKED_KEY))
+            verdict.left_queued = sum(int(redis.llen(queue)) for queue in QUEUES)
+            taken = (names.UNACKED_KEY, names.TRAIN_UNACKED_KEY)
+            verdict.left_unacked = sum(int(redis.hlen(key)) for key in taken)
             if not (verdict.left_open or verdict.left_queued or verdict.left_unacked):
                 break
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        verdict.buried = [
-            f"{letter.id} {letter.reason} {letter.detail} starts {letter.starts}"
-            for letter in dead_letters.DeadLetters(redis, ttl_s=1, most=1).find()
+        counted = redis.hmget(names.STATS_KEY, "republished", "put_off")
+        verdict.republished, verdict.put_off = (int(count or 0) for count in counted)
+
+
+def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unclear: Counter[str]) -> None:
+    """Compare every pair's total with the texts that were served, all of which were to be shadowed."""
+    rows = {(row["served"], row["candidate"]): row for row in stage.client.shadow.pairs(timeout_s=60)}
+    for tier, other in ((names.BASE_TIER, names.PRO_TIER), (names.PRO_TIER, names.BASE_TIER)):
+        champion = names.version_name(tier, stage.registry.champion(tier) or 0)
+        rivals = [names.version_name(other, stage.registry.champion(other) or 0)]
+        if (candidate := stage.registry.aliases(tier).candidate) is not None:
+            rivals.append(names.version_name(tier, candidate))
+        for rival in rivals:
+            row = rows.pop((champion, rival), {"texts": 0, "missed": 0})
+            verdict.compared += row["texts"]
+            verdict.shed += row["missed"]
+            over = row["texts"] + row["missed"] - served[tier]
+            if not 0 <= over <= unclear[tier]:
+                verdict.comparisons_off += abs(over)
+                verdict.notes.append(f"{champion} vs {rival}: {row} for {served[tier]} served")
+    for pair, row in rows.items():
+        verdict.comparisons_off += row["texts"] + row["missed"]
+        verdict.notes.append(f"{pair}: {row} for nothing served")
+
+
+def _judge_letters(verdict: Verdict, stage: Stage) -> None:
+    """Compare the dead letters with what had to become one."""
+    with stage.redis.client() as redis:
+        letters = list(dead_letters.DeadLetters(redis, ttl_s=1, most=1).find())
+    verdict.letters = len(letters)
+    poison = {message.id for message in stage.poisoned}
+    died = {letter.id for letter in letters if letter.reason == dead_letters.POISON}
+    malformed = sum(letter.reason == dead_letters.MALFORMED for letter in letters)
+    unexpected = [
+        letter
+        for letter in letters
+        if letter.reason != dead_letters.MALFORMED and letter.id not in poison and not _was_refused(letter)
+    ]
+    verdict.unexpected_letters = len(unexpected)
+    verdict.notes += [f"letter {one.id} {one.reason} {one.detail} starts {one.starts}" for one in unexpected]
+    verdict.missing_letters = len(poison - died)
+    if not KILLS & stage.done.keys():
+        verdict.missing_letters += abs(len(stage.garbage) - malformed)
+
+
+def _was_refused(letter: dead_letters.DeadLetter) -> bool:
+    """Say whether beat asked for a training while the one before was still waited for."""
+    return letter.task == names.TRAIN_TASK and letter.error == errors.BusyError.__name__
+
+
+def _judge_registry(verdict: Verdict, registry: Registry) -> None:
+    """Load every version, and look for aliases and a history that name others."""
+    for tier in (names.BASE_TIER, names.PRO_TIER, TRAINED_TIER):
+        versions = registry.versions(tier)
+        aliases = registry.aliases(tier)
+        history = registry.history(tier)
+        problems = [
+            f"{tier} has no {one}" for one in {aliases.champion, aliases.candidate} - {None, *versions}
         ]
-        verdict.dead_letters = len(verdict.buried)
-        verdict.republished = int(redis.hget(names.STATS_KEY, "republished") or 0)
-    if stage.starts_file.exists():
-        starts = Counter(stage.starts_file.read_text().split())
-        verdict.delivered_again = sum(starts.values()) - len(starts)
-
-
-def expected_intents(stage: Stage) -> dict[str, str]:
-    """Classify with nothing in the way: what nobody's texts are on the base tier."""
-    classifier = stage.registry.load_classifier(
-        names.BASE_TIER, stage.registry.champion(names.BASE_TIER) or 1
-    )
-    return dict(zip(TEXTS, classifier.classify(TEXTS).intent, strict=True))
+        if history and history[-1].aliases != aliases:
+            problems.append(f"{tier}: the aliases are not those of the last change")
+        for version in versions:
+            try:
+                registry.load_classifier(tier, version).classify(TEXTS)
+            except errors.PointsmanError as error:
+                problems.append(f"{tier}@{version}: {error}")
+        verdict.registry_broken += len(problems)
+        verdict.notes += problems
+    verdict.trained = sum(entry.what == "champion" for entry in registry.history(TRAINED_TIER))

@@ -62,6 +62,17 @@ def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) 
     assert redis.exists(names.shadow_kept_key("m"))
 
 
+def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis) -> None:
+    kept = store(redis)
+    assert kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
+    redis.config_set("maxmemory", 1)
+    try:
+        assert kept.add("n", "pro@7:tier", PAIR, {'["texts","day","d"]': 4})
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert kept.fields(PAIR) == {'["texts","day","d"]': 7}
+
+
 def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
     kept = store(redis, shadow_samples=20)
     jobs = [f"m:{number}" for number in range(300)]

@@ -1,5 +1,7 @@
 """What is no sound message, on real queues of real workers: put aside with a reason, in nobody's way."""
 
+import contextlib
+import json
 import random
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ from redis import Redis
 
 from pointsman_producer.client import Client, checked_request
 from pointsman_shared import dead_letters, errors, jobs, names
+from pointsman_workers.open_messages import OpenMessages
 from tests.support import garbage, running
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -44,8 +47,22 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis) 
     assert all(letter.detail and letter.worker and letter.versions for letter in letters.find())
     assert deployed.deployment.pids() == pids
     eventually(lambda: redis.hlen(names.UNACKED_KEY) == 0, "nothing left unacknowledged")
+    # What is left open would be published again for ever.
+    eventually(lambda: redis.zcard(names.OPEN_INDEX_KEY) == 0, "nothing left open")
+    assert list(redis.scan_iter(names.open_key("*"))) == []
     assert [line for line in deployed.log if "secret" in line] == []
     assert not any(garbage.SECRET in letter.detail for letter in letters.find())
+
+
+def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
+    deployed: Running, redis: Redis
+) -> None:
+    with contextlib.closing(OpenMessages.connect(deployed.settings)) as messages:
+        messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
+        messages.disown("taken", "garbage")
+        assert redis.zscore(names.OPEN_INDEX_KEY, "taken")
+        messages.disown("taken", "sound")
+    assert not redis.exists(names.open_key("taken"), names.OPEN_INDEX_KEY)
 
 
 def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:

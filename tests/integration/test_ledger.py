@@ -119,6 +119,54 @@ def test_each_start_is_counted_until_there_is_an_outcome(settings: Settings) -> 
     assert (begun.starts, begun.is_done, begun.stored) == (0, True, reply("m"))
 
 
+def begin_twice(ledger: RedisLedger, *message_ids: str) -> None:
+    """Have messages begun and cut off, each once, and begun again."""
+    for message_id in message_ids:
+        assert [ledger.begin(message_id, worker="w", max_starts=3).starts for _ in range(2)] == [1, 2]
+
+
+@pytest.fixture
+def submitted(settings: Settings) -> Iterator[list[str]]:
+    with Client(settings=settings) as client:
+        request = checked_request(["hi"], [None])
+        yield [client.submit_message(request, message_id=message_id).id for message_id in ("m", "n")]
+
+
+def test_the_last_start_waits_until_no_other_message_is_cut_off(
+    settings: Settings, redis: Redis, submitted: list[str]
+) -> None:
+    ledger = RedisLedger.connect(settings)
+    begin_twice(ledger, *submitted)
+    for message_id in submitted:
+        begun = ledger.begin(message_id, worker="w", max_starts=3)
+        assert (begun.is_put_off, begun.is_done, begun.starts) == (True, False, 0)
+    # Looking again cuts nobody off.
+    cut_off = dict(redis.zrange(names.CUT_OFF_KEY, 0, -1, withscores=True))  # type: ignore[arg-type]
+    assert ledger.begin("m", worker="w", max_starts=3).is_put_off
+    assert dict(redis.zrange(names.CUT_OFF_KEY, 0, -1, withscores=True)) == cut_off  # type: ignore[arg-type]
+    redis.zadd(names.CUT_OFF_KEY, dict.fromkeys(submitted, time.time() - 60))
+    assert [ledger.begin("m", worker="w", max_starts=3).starts for _ in range(2)] == [3, 4]
+    # What has proved to be poison is no reason for others to wait.
+    assert ledger.begin("n", worker="w", max_starts=3).starts == 3
+
+
+def test_a_message_that_is_the_only_one_to_be_cut_off_waits_for_nothing(
+    settings: Settings, submitted: list[str]
+) -> None:
+    ledger = RedisLedger.connect(settings)
+    assert [ledger.begin(submitted[0], worker="w", max_starts=3).starts for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_the_last_start_does_not_wait_for_ever(
+    settings: Settings, redis: Redis, submitted: list[str]
+) -> None:
+    ledger = RedisLedger.connect(settings)
+    begin_twice(ledger, *submitted)
+    assert ledger.begin("m", worker="w", max_starts=3).is_put_off
+    redis.hset(names.open_key("m"), "wary_since", time.time() - 1_000)
+    assert ledger.begin("m", worker="w", max_starts=3).starts == 3
+
+
 def test_a_message_given_up_is_a_dead_letter_and_a_failed_outcome_that_says_so(
     settings: Settings, redis: Redis
 ) -> None:

@@ -131,3 +131,22 @@ def test_one_worker_looks_at_a_time(messages: OpenMessages) -> None:
     assert messages.claim("a", 0.001)
     time.sleep(0.01)
     assert messages.claim("b", 5)
+
+
+def test_what_was_put_off_comes_back_once_when_its_time_has_come_and_is_not_lost(
+    client: Client, redis: Redis, messages: OpenMessages
+) -> None:
+    (message_id,) = submit(client, 1)
+    redis.delete(names.BULK_QUEUE)
+    redis.zadd(names.LATER_KEY, {message_id: time.time() + 60})
+    reconciler.resume(messages)
+    assert not redis.exists(names.BULK_QUEUE)
+    redis.zadd(names.LATER_KEY, {message_id: time.time() - 1})
+    for _ in range(2):
+        reconciler.resume(messages)
+    assert not messages.republish(message_id, was_put_off=True)
+    assert redis.llen(names.BULK_QUEUE) == 1
+    assert not redis.exists(names.LATER_KEY, names.STATS_KEY)
+    # Should what is put off be forgotten, the entry in the ledger is still there to be found.
+    redis.delete(names.BULK_QUEUE)
+    assert reconcile(messages) == [message_id]

@@ -77,7 +77,14 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
     def _deliver(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         ledger, message_id = composition.ledger(), str(self.request.id)
         payload = payload_of(args, kwargs)
-        begun = ledger.begin(message_id, worker=self._worker(), batch=batch_of(payload))
+        begun = ledger.begin(
+            message_id,
+            worker=self._worker(),
+            batch=batch_of(payload),
+            max_starts=composition.settings().max_starts,
+        )
+        if begun.is_put_off:
+            raise Ignore
         if begun.is_done:
             ledger.notify(self.request.reply_to or "", message_id)
             if begun.stored is None:

@@ -198,6 +198,7 @@ class WatchfulConsumer(Consumer):
         raw = dumps(getattr(message, "_raw", None) or {}).encode()
         queue = (message.delivery_info or {}).get("routing_key") or ""
         bury(queue, raw, error, headers=message.headers)
+        disown(message)
         if not message.acknowledged:
             message.ack()
 
@@ -213,6 +214,14 @@ def enter(message: Any) -> None:  # noqa: ANN401  kombu's message
         composition.open_messages().enter(
             message_id, message.delivery_info["routing_key"], dumps(raw).encode()
         )
+
+
+def disown(message: Any) -> None:  # noqa: ANN401  kombu's message
+    """Close the ledger entry of a message that was put aside, so that nobody publishes it again."""
+    raw = getattr(message, "_raw", None) or {}
+    message_id = transport.ledgered_id(raw)
+    if message_id is not None and composition.settings().broker_url is None:
+        composition.open_messages().disown(message_id, raw.get("body"))
 
 
 def bury(queue: str, raw: bytes, error: Exception, *, headers: Mapping[str, Any] | None = None) -> None:

@@ -26,7 +26,8 @@ from pointsman_workers import waiting
 # are the ones that make room.
 
 # Taking a message: whose effects were proven is answered again, whose batch was cancelled is not begun, and each
-# start is counted, so that a message that kills whoever takes it is known by its count.
+# start is counted, so that a message that kills whoever takes it is known by its count. The last start that is allowed
+# decides whether it is poison; while others are cut off too, that says little, so it is put off until that is over.
 _BEGIN = """
 redis.call('ZREM', KEYS[4], '')
 local stored = redis.call('GET', KEYS[1])
@@ -37,13 +38,38 @@ if redis.call('EXISTS', KEYS[2]) == 1 or (stored and string.find(string.sub(stor
 end
 if redis.call('EXISTS', KEYS[5]) == 1 then return {-1, false} end
 -- The client of Redis asks again when the answer is lost; that is not another start.
-local again = redis.call('HGET', KEYS[3], 'delivery') == ARGV[5]
+local last = redis.call('HGET', KEYS[3], 'delivery')
+local again = last == ARGV[5]
+local before = tonumber(redis.call('HGET', KEYS[3], 'starts') or '0')
+if before > 0 and not again then
+  local now, most = tonumber(ARGV[3]), tonumber(ARGV[6])
+  if redis.call('HGET', KEYS[3], 'cut_off') ~= last then
+    redis.call('HSET', KEYS[3], 'cut_off', last)
+    redis.call('ZADD', KEYS[6], now, ARGV[1])
+    redis.call('EXPIRE', KEYS[6], ARGV[7])
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - ARGV[7])
+  -- What is poison says nothing about how the others fare.
+  if before >= most then redis.call('ZREM', KEYS[6], ARGV[1]) end
+  if before == most - 1 and redis.call('HEXISTS', KEYS[3], 'message') == 1 then
+    redis.call('HSETNX', KEYS[3], 'wary_since', now)
+    local others = redis.call('ZCARD', KEYS[6]) - (redis.call('ZSCORE', KEYS[6], ARGV[1]) and 1 or 0)
+    if others > 0 and now - redis.call('HGET', KEYS[3], 'wary_since') < tonumber(ARGV[8]) then
+      redis.call('ZADD', KEYS[7], now + ARGV[9], ARGV[1])
+      redis.call('ZADD', KEYS[4], now + ARGV[9], ARGV[1])
+      redis.call('HINCRBY', KEYS[8], 'put_off', 1)
+      return {-2, false}
+    end
+  end
+end
 local starts = redis.call('HINCRBY', KEYS[3], 'starts', again and 0 or 1)
 redis.call('HSET', KEYS[3], 'worker', ARGV[2], 'started_at', ARGV[3], 'delivery', ARGV[5])
 -- Nobody entered it (another broker): the count alone must not stay for ever.
 if redis.call('HEXISTS', KEYS[3], 'message') == 0 then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
 return {starts, false}
 """
+
+_PUT_OFF = -2
 
 # Storing an outcome: the guard decides, and only the first one of a message has effects. It goes under Celery's own
 # key and channel, in Celery's own format, so that `AsyncResult` reads it like any other result.
@@ -110,6 +136,10 @@ return 1
 """
 )
 
+# The last start waits until no other message was cut off for this long, looking this often, but not for ever.
+CALM_S = 5
+LOOK_AGAIN_S = 2
+PATIENCE_S = 120
 PROCESS_TTL_S = 60
 RETRIES = 6
 ANSWER_TIMEOUT_S = 5
@@ -123,12 +153,14 @@ class Begun:
         starts: How often it was begun, this time included; 0 if it is not to be run.
         is_done: It has an outcome.
         is_cancelled: Its batch was cancelled.
+        is_put_off: It is not to be run now, and will come back.
         stored: The outcome, if it succeeded and is still kept.
     """
 
     starts: int
     is_done: bool
     is_cancelled: bool
+    is_put_off: bool
     stored: Any
 
 
@@ -163,13 +195,16 @@ class RedisLedger:
             dead_letters_max=settings.dead_letters_max,
         )
 
-    def begin(self, message_id: str, *, worker: str, batch: str | None = None) -> "Begun":
+    def begin(
+        self, message_id: str, *, worker: str, batch: str | None = None, max_starts: int = 0
+    ) -> "Begun":
         """Count a start of a message, before anything of it is run.
 
         Args:
             message_id: The message; of any task.
             worker: Who takes it.
             batch: The batch it belongs to.
+            max_starts: How many starts are allowed; the last of them may be put off. 0 puts none off.
 
         Raises:
             LedgerUnavailableError: Redis cannot be reached; the message must not be run.
@@ -182,13 +217,30 @@ class RedisLedger:
                     names.open_key(message_id),
                     names.OPEN_INDEX_KEY,
                     names.cancelled_key(batch or ""),
+                    names.CUT_OFF_KEY,
+                    names.LATER_KEY,
+                    names.STATS_KEY,
                 ],
-                args=[message_id, worker, time.time(), self._ttl_s, uuid.uuid4().hex],
+                args=[
+                    message_id,
+                    worker,
+                    time.time(),
+                    self._ttl_s,
+                    uuid.uuid4().hex,
+                    max_starts,
+                    CALM_S,
+                    PATIENCE_S,
+                    LOOK_AGAIN_S,
+                ],
             )
         except RedisError as error:
             raise _unavailable(error) from error
         return Begun(
-            starts=max(starts, 0), is_cancelled=starts < 0, is_done=starts == 0, stored=_succeeded(raw)
+            starts=max(starts, 0),
+            is_done=starts == 0,
+            is_cancelled=starts == -1,
+            is_put_off=starts == _PUT_OFF,
+            stored=_succeeded(raw),
         )
 
     def close(self, message_id: str) -> None:

@@ -44,14 +44,18 @@ return ids
 # Decided once more at the last moment, in one step with the publishing. The first write only removes, so that a Redis
 # that is full lets it through.
 _REPUBLISH = """
+local was_put_off = redis.call('ZREM', KEYS[6], ARGV[1]) == 1
+if ARGV[4] == '1' and not was_put_off then return 0 end
 redis.call('ZREM', KEYS[1], ARGV[1])
 if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], 'message') == 0 then
   redis.call('DEL', KEYS[2])
   return 0
 end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-redis.call('HINCRBY', KEYS[2], 'republished', 1)
-redis.call('HINCRBY', KEYS[5], 'republished', 1)
+if ARGV[4] == '' then
+  redis.call('HINCRBY', KEYS[2], 'republished', 1)
+  redis.call('HINCRBY', KEYS[5], 'republished', 1)
+end
 redis.call('RPUSH', KEYS[4], ARGV[3])
 return 1
 """
@@ -135,8 +139,19 @@ class OpenMessages:
         if seen:
             self._do("zadd", names.OPEN_INDEX_KEY, seen, xx=True)
 
-    def republish(self, message_id: str) -> bool:
-        """Put a message back on its queue, to be taken next, unless it has an outcome by now."""
+    def due(self) -> list[str]:
+        """Give the messages that were put off until now."""
+        now = time.time()
+        found = self._do("zrangebyscore", names.LATER_KEY, "-inf", now, start=0, num=MOST_SUSPECTS)
+        return [raw.decode() for raw in found]
+
+    def republish(self, message_id: str, *, was_put_off: bool = False) -> bool:
+        """Put a message back on its queue, to be taken next, unless it has an outcome by now.
+
+        Args:
+            message_id: The message.
+            was_put_off: Do so only if it still is put off; it is not counted as lost then.
+        """
         stored: Any = self._do("hmget", names.open_key(message_id), "message", "queue")
         message, queue = stored
         raw = with_new_tag(message) if message is not None else b""
@@ -148,8 +163,9 @@ class OpenMessages:
                     names.done_key(message_id),
                     (queue or b"").decode(),
                     names.STATS_KEY,
+                    names.LATER_KEY,
                 ],
-                args=[message_id, time.time(), raw],
+                args=[message_id, time.time(), raw, "1" if was_put_off else ""],
             )
         )
         return bool(done)
@@ -164,6 +180,13 @@ class OpenMessages:
         pipeline.persist(names.open_key(message_id))
         pipeline.zadd(names.OPEN_INDEX_KEY, {message_id: now}, nx=True)
         self._call(pipeline.execute)
+
+    def disown(self, message_id: str, body: object) -> None:
+        """Close the entry of something that is no sound message, unless it is another message's of the same id."""
+        entered: Any = self._do("hget", names.open_key(message_id), "message")
+        if entered is not None and json.loads(entered).get("body") == body:
+            self._do("delete", names.open_key(message_id))
+            self._forget([message_id])
 
     def bury(self, letter: dead_letters.DeadLetter) -> None:
         """Keep what was no message as a dead letter."""

@@ -41,7 +41,11 @@ class Open(Protocol):
         """Note that open messages are where they should be."""
         ...
 
-    def republish(self, message_id: str) -> bool:
+    def due(self) -> Iterable[str]:
+        """Give the messages that were put off until now."""
+        ...
+
+    def republish(self, message_id: str, *, was_put_off: bool = False) -> bool:
         """Put a message back on its queue, unless it has an outcome by now."""
         ...
 
@@ -71,6 +75,12 @@ def reconcile(messages: Open, grace_s: Mapping[str, float], wait: Callable[[floa
         unseen_longest = messages.suspects(max(grace_s.values()))
         lost = {id_: queue for id_, queue in lost.items() if queue not in patient or id_ in unseen_longest}
     return [message_id for message_id in lost if messages.republish(message_id)]
+
+
+def resume(messages: Open) -> None:
+    """Put back what was put off and whose time has come."""
+    for message_id in messages.due():
+        messages.republish(message_id, was_put_off=True)
 
 
 def _unseen(messages: Open, wanted: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -120,6 +130,7 @@ class Reconciler:
         while not self._stopped.wait(self._interval_s):
             try:
                 if self._messages.claim(self._owner, 3 * self._interval_s + 10):
+                    resume(self._messages)
                     self._report(reconcile(self._messages, self._grace_s, self._stopped.wait))
             except errors.RetryableError as error:
                 logger.warning("lost messages cannot be looked for now: %s", error)

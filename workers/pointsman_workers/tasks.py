@@ -1,5 +1,6 @@
 """The tasks, under their stable names: decode, call, encode. JSON in, JSON out; any Celery client may send them."""
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -8,6 +9,8 @@ from celery import Celery, Task
 from pointsman_shared import jobs, names
 from pointsman_workers import composition, delivery, serving, shadow_tasks
 from pointsman_workers.delivery import LedgerTask
+
+logger = logging.getLogger(__name__)
 
 
 class Answer:
@@ -99,7 +102,12 @@ def register_training(app: Celery) -> None:
     )
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         def report(progress: jobs.TrainProgress) -> None:
-            task.update_state(state="PROGRESS", meta=progress.model_dump())
+            try:
+                task.update_state(state="PROGRESS", meta=progress.model_dump())
+            except (
+                Exception
+            ) as error:  # what the backend raises is its own: a run goes on when nobody can watch it
+                logger.warning("a training's progress could not be told: %s", type(error).__name__)
             # Flower shows the state and the result of the last event.
             task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
 

@@ -1,0 +1,7 @@
+"""What kills whoever takes it."""
+
+from typing import Final
+
+TEXT: Final = "this text kills whoever takes it"
+# The plain worker's jobs are numbers.
+NUMBER: Final = -1
