@@ -22,7 +22,7 @@ from pointsman_producer.runs import Runs
 from pointsman_producer.shadowing import ShadowClient
 from pointsman_producer.stream import Stream, TurnOutcome
 from pointsman_producer.users import UserLike, as_user, distinct_users
-from pointsman_shared import broker, errors, jobs, names
+from pointsman_shared import addresses, broker, errors, jobs, names
 from pointsman_shared.pressure import Pressure
 from pointsman_shared.settings import Settings
 
@@ -41,6 +41,9 @@ class Client:
         settings: All settings; left out, they are read from the environment.
         linger_ms: How long a single job may wait for others to share its message. 0 sends each at once.
         max_batch: How many single jobs share a message at most.
+
+    Raises:
+        SettingsError: A setting, or the URL, cannot be used.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class Client:
     ) -> None:
         settings = settings or Settings.from_env()
         if redis_url is not None:
+            if (problem := addresses.problem_of_redis(redis_url)) is not None:
+                msg = f"redis_url: {problem}"
+                raise errors.SettingsError(msg)
             settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
         self.settings = settings
         self.id = uuid.uuid4().hex

@@ -6,6 +6,9 @@
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu import Connection
+from kombu.utils.url import parse_url
 
 from pointsman_shared import names, transport
 from pointsman_shared.settings import Settings
@@ -24,9 +27,25 @@ SOCKET_OPTIONS = {
 
 def make_app(settings: Settings) -> Celery:
     """Build a Celery application that speaks Pointsman's wire: JSON only, its queues and routes."""
-    app = Celery("pointsman", set_as_current=False)
+    app = Celery("pointsman", set_as_current=False, amqp=f"{__name__}:NamedAMQP")
     app.conf.update(configuration(settings))
     return app
+
+
+class NamedConnection(Connection):
+    """A connection that calls our transport what it is: Redis. Celery's banner and Flower go by that name."""
+
+    def as_uri(self, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401  kombu's signature
+        """Give the URL, by default without its password."""
+        uri: str = super().as_uri(*args, **kwargs)
+        name, _, address = uri.partition("://")
+        return f"{'rediss' if self.ssl else 'redis'}://{address}" if ":" in name else uri
+
+
+class NamedAMQP(AMQP):
+    """Celery's way to the broker, by a connection that says what it is."""
+
+    Connection = NamedConnection
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -35,6 +54,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
     broker_url = verified(settings.broker_url.get_secret_value()) if settings.broker_url else redis_url
     return {
         "broker_url": broker_url,
+        # What the URL says of TLS, for Flower, which does not read it there.
+        "broker_use_ssl": parse_url(broker_url).get("ssl", False),
         "result_backend": redis_url,
         "result_expires": settings.result_ttl_s,
         "accept_content": ["json"],
@@ -69,7 +90,7 @@ def verified(url: str) -> str:
 
 def transport_options(broker_url: str, visibility_timeout_s: int) -> dict[str, Any]:
     """Give kombu's options for the Redis transport; other brokers have their own acknowledgements."""
-    if not broker_url.startswith(("redis", "sentinel")):
+    if not broker_url.startswith("redis"):
         return {}
     return {
         **SOCKET_OPTIONS,

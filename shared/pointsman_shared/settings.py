@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from pointsman_shared import errors, jobs
+from pointsman_shared import addresses, errors, jobs
 
 PREFIX = "POINTSMAN_"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -19,7 +19,7 @@ DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 class Settings(BaseModel):
     """The whole configuration of a producer or a worker."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: SecretStr = SecretStr(DEFAULT_REDIS_URL)
     """Outcomes, progress, the flag configuration and, unless `broker_url` is set, the queues.
@@ -102,6 +102,14 @@ class Settings(BaseModel):
     queue_patience_s: float = Field(default=30, ge=0)
     """How long a producer waits for room before it gives up with `QueueFullError`."""
 
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        check = addresses.problem_of_redis if info.field_name == "redis_url" else addresses.problem_of_broker
+        if value is not None and (problem := check(value.get_secret_value())) is not None:
+            raise ValueError(problem)
+        return value
+
     @field_validator("train_schedule", mode="before")
     @classmethod
     def _split_schedule(cls, value: object) -> object:
@@ -130,7 +138,7 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             msg = "; ".join(
-                f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg']}"
+                f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg'].removeprefix('Value error, ')}"
                 for detail in error.errors(include_url=False, include_input=False)
             )
             raise errors.SettingsError(msg) from None

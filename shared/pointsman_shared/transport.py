@@ -31,8 +31,6 @@ redis.call('LPUSH', KEYS[1], ARGV[2])
 
 def for_url(broker_url: str) -> str | None:
     """Give the transport for a broker's URL, as Celery wants it named; None leaves it to the URL."""
-    if broker_url.startswith("sentinel://"):
-        return f"{__name__}:SentinelTransport"
     if broker_url.startswith(("redis://", "rediss://")):
         return f"{__name__}:Transport"
     return None
@@ -83,13 +81,3 @@ class Transport(kombu_redis.Transport):
     """The transport on one Redis server."""
 
     Channel = Channel
-
-
-class SentinelChannel(Ledgering, kombu_redis.SentinelChannel):
-    """The channel on a Redis behind Sentinel."""
-
-
-class SentinelTransport(kombu_redis.SentinelTransport):
-    """The transport on a Redis behind Sentinel."""
-
-    Channel = SentinelChannel

@@ -10,9 +10,10 @@ from celery import signals
 from pointsman_shared import names
 from pointsman_workers import celery_settings, composition, intake, schedule, shadow_tasks, tasks
 
-app = celery_settings.make_serving_app(composition.settings())
-schedule.configure(app, composition.settings())
-tasks.register_serving(app)
+with celery_settings.explained():
+    app = celery_settings.make_serving_app(composition.settings())
+    schedule.configure(app, composition.settings())
+    tasks.register_serving(app)
 
 
 @signals.worker_init.connect

@@ -1,14 +1,26 @@
 """What a Celery worker of ours is told beyond what producers share; `docs/reliability.md` has the reasons."""
 
+import contextlib
 import logging
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
 
-from pointsman_shared import broker, names
+from pointsman_shared import broker, errors, names
 from pointsman_shared.settings import Settings
 from pointsman_workers import intake
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """End the process with one line, not a traceback, if a setting cannot be used."""
+    try:
+        yield
+    except errors.SettingsError as error:
+        sys.exit(f"pointsman: {error}")
 
 
 def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:

@@ -121,16 +121,6 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
 
-class SentinelChannel(Gate, transport.SentinelChannel):
-    """The worker's channel on a Redis behind Sentinel."""
-
-
-class SentinelTransport(kombu_redis.SentinelTransport):
-    """The worker's transport on a Redis behind Sentinel."""
-
-    Channel = SentinelChannel
-
-
 class WatchfulConsumer(Consumer):
     """Celery's consumer, that runs nothing unsound and logs nothing of what it refuses."""
 

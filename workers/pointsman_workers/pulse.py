@@ -62,7 +62,9 @@ class Pulse:
     def stop(self) -> None:
         """End, after the step under way."""
         self._stopped.set()
-        self._thread.join(timeout=5)
+        # A worker that is ended before it was ready has not begun.
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def beat(self, now: float) -> None:
         """Write a sign of life down, and end a worker that was deaf for long while Redis answered."""

@@ -124,7 +124,9 @@ class Reconciler:
     def stop(self) -> None:
         """End, after the step under way."""
         self._stopped.set()
-        self._thread.join(timeout=5)
+        # A worker that is ended before it was ready has not begun.
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

@@ -7,8 +7,9 @@ from celery import signals
 from pointsman_shared import names
 from pointsman_workers import celery_settings, composition, intake, tasks
 
-app = celery_settings.make_training_app(composition.settings())
-tasks.register_training(app)
+with celery_settings.explained():
+    app = celery_settings.make_training_app(composition.settings())
+    tasks.register_training(app)
 
 
 @signals.worker_ready.connect

@@ -11,7 +11,7 @@ import click
 import orjson
 from pydantic import BaseModel
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from rich.console import Console
 
 from pointsman_producer import local, redis_server
@@ -94,10 +94,6 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
     try:
         with Redis.from_url(url, **ASK_ONCE) as redis:
             redis.ping()
-    except ValueError:
-        # Its message may quote a part of the URL, and so of the password.
-        msg = "POINTSMAN_REDIS_URL cannot be used: expected redis://HOST:PORT/NUMBER, rediss:// or unix://"
-        raise errors.SettingsError(msg) from None
     except RedisError as error:
         raise unreachable(settings, error, advice) from error
 
@@ -105,9 +101,11 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
 def unreachable(
     settings: Settings, error: RedisError, advice: str = NO_REDIS_ADVICE
 ) -> errors.BrokerUnavailableError:
-    """Say that Redis does not answer, and how to get one that does."""
-    url = local.shown_url(settings.redis_url.get_secret_value())
-    return errors.BrokerUnavailableError(f"no Redis answers at {url} ({type(error).__name__}): {advice}")
+    """Say that Redis does not answer, or not to us, and what to do about it."""
+    url, why = local.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
+    if isinstance(error, AuthenticationError | ResponseError):
+        return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
+    return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:

@@ -93,8 +93,10 @@ def test_a_redis_that_does_not_answer_is_said_with_the_way_to_get_one() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://secret@nowhere", "redis://nowhere:secret/0"])
-def test_a_redis_url_that_cannot_be_used_is_not_quoted(url: str) -> None:
-    with pytest.raises(errors.SettingsError, match="POINTSMAN_REDIS_URL") as caught:
-        edge.require_redis(Settings.model_validate({"redis_url": url}))
+def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: str) -> None:
+    url = redis_url.replace("redis://", "redis://nobody:secret@")
+    with pytest.raises(
+        errors.BrokerUnavailableError, match=r"refuses us.*check POINTSMAN_REDIS_URL"
+    ) as caught:
+        edge.require_redis(Settings.from_env({"POINTSMAN_REDIS_URL": url}))
     assert "secret" not in str(caught.value)

@@ -29,3 +29,11 @@ def test_a_broker_that_is_not_redis_gets_no_options_of_the_redis_transport() -> 
 
 def test_only_json_is_read() -> None:
     assert broker.configuration(Settings())["accept_content"] == ["json"]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_our_transport_is_called_what_it_is(scheme: str) -> None:
+    settings = Settings.from_env({"POINTSMAN_REDIS_URL": f"{scheme}://anna:secret@h:7000/1"})
+    with broker.make_app(settings) as app, app.connection() as connection:
+        assert connection.as_uri() == f"{scheme}://anna:**@h:7000/1"
+        assert connection.transport_cls == "pointsman_shared.transport:Transport"

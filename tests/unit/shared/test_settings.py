@@ -2,6 +2,7 @@
 
 import pytest
 
+from pointsman_producer.client import Client
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 
@@ -40,3 +41,45 @@ def test_secrets_are_not_shown() -> None:
     )
     assert "secret-key" not in repr(settings)
     assert "pw" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://secret@nowhere",
+        "redis://nowhere:secret/0",
+        "redis://:se#cret@nowhere/0",
+        "redis://:pass@secret/word@nowhere/0",
+        "redis://:se?cret@nowhere/0",
+        "redis://nowhere/0?secret=1",
+        "redis://nowhere:99999/0",
+        "unix:///secret.sock",
+        "sentinel://:secret@nowhere/0",
+        "nowhere:6379",
+    ],
+)
+def test_a_redis_url_that_cannot_be_used_is_refused_and_not_quoted(url: str) -> None:
+    for variable in ("POINTSMAN_REDIS_URL", "POINTSMAN_BROKER_URL"):
+        if variable == "POINTSMAN_REDIS_URL" or url.startswith(("redis", "sentinel")):
+            with pytest.raises(errors.SettingsError, match=variable) as caught:
+                Settings.from_env({variable: url})
+            assert "secret" not in str(caught.value)
+
+
+def test_a_client_refuses_such_a_url_too() -> None:
+    with pytest.raises(errors.SettingsError, match="Sentinel") as caught:
+        Client("sentinel://:secret@nowhere/0")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h:7000/", "rediss://u:p%40@[::1]:6380/15?ssl_cert_reqs=none"]
+)
+def test_a_redis_url_that_can_be_used_is_taken_as_it_is(url: str) -> None:
+    assert Settings.from_env({"POINTSMAN_REDIS_URL": url}).redis_url.get_secret_value() == url
+
+
+def test_a_broker_may_be_any_that_celery_knows() -> None:
+    assert Settings.from_env({"POINTSMAN_BROKER_URL": "amqp://guest@h//"}).broker_url is not None
+    with pytest.raises(errors.SettingsError, match="no transport of Celery"):
+        Settings.from_env({"POINTSMAN_BROKER_URL": "carrier-pigeon://h"})
