@@ -64,10 +64,11 @@ def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) 
 
 def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis) -> None:
     kept = store(redis)
-    assert kept.add("m", "pro@7:tier", PAIR, {'["texts","day","d"]': 3})
+    assert add(kept, {'["texts","day","d"]': 3})
+    redis.hset(names.shadow_kept_key("m"), "holder", "token")
     redis.config_set("maxmemory", 1)
     try:
-        assert kept.add("n", "pro@7:tier", PAIR, {'["texts","day","d"]': 4})
+        assert kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 4})})
     finally:
         redis.config_set("maxmemory", 0)
     assert kept.fields(PAIR) == {'["texts","day","d"]': 7}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from pointsman_producer.client import Client
 from pointsman_producer.commands import edge, root
@@ -40,8 +41,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def pointsman(
     deployed: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Give the command line, as (exit code, stdout, stderr)."""
-    monkeypatch.setenv("POINTSMAN_REDIS_URL", deployed.settings.redis_url.get_secret_value())
+    """Give the command line, as (exit code, stdout, stderr), where nothing is labelled yet."""
+    redis_url = deployed.settings.redis_url.get_secret_value()
+    with Redis.from_url(redis_url) as redis:
+        redis.delete(names.LABELS_KEY, names.LABELS_COUNT_KEY)
+    monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> tuple[int, str, str]:

@@ -104,9 +104,7 @@ def register_training(app: Celery) -> None:
         def report(progress: jobs.TrainProgress) -> None:
             try:
                 task.update_state(state="PROGRESS", meta=progress.model_dump())
-            except (
-                Exception
-            ) as error:  # what the backend raises is its own: a run goes on when nobody can watch it
+            except Exception as error:  # of any backend: a run goes on when nobody can watch it
                 logger.warning("a training's progress could not be told: %s", type(error).__name__)
             # Flower shows the state and the result of the last event.
             task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
