@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ TIMEOUT_S = 60
 FREE = jobs.User(id="free", custom={"plan": "free"})
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 MESSAGES = 12
+KILLS = 5
 # What it is counted as, the first texts and those after them.
 TROUBLES = {
     "raises": ("ZeroDivisionError", "paused_ZeroDivisionError"),
@@ -120,6 +123,27 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
             "nothing is wrong with it any more",
         )
         assert texts_of(client, "base@1", candidate) == (compared + 1, missed)
+
+
+def test_totals_match_to_the_text_though_who_holds_texts_is_killed(deployed: Running, troubles: Path) -> None:
+    with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
+        before = texts_of(client, "base@1", "pro@1")
+        candidate = nominate(deployed, troubles, "dawdles")
+        served = serve(client)
+        killed: set[int] = set()
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(killed) < KILLS and not client.shadow.drained() and time.monotonic() < deadline:
+            held = redis.zrangebyscore(names.SHADOW_WAITING_KEY, time.time(), "+inf", start=0, num=1)
+            holder = redis.hget(names.shadow_kept_key(held[0].decode()), "holder") if held else None
+            pid = int(holder.split(b":")[1]) if holder else 0
+            if pid and pid not in killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        assert killed
+        assert client.shadow.wait_drained(TIMEOUT_S)
+        after = texts_of(client, "base@1", "pro@1")
+        assert sum(after) - sum(before) == served
+        assert sum(texts_of(client, "base@1", candidate)) == served
 
 
 def test_a_redis_that_refuses_shadow_work_serves_all_the_same(deployed: Running, troubles: Path) -> None:
