@@ -158,6 +158,16 @@ def test_sampled_texts_are_kept_as_the_redactor_of_the_settings_says(
     assert [row["text"] for row in deployed.store.rows(TIER_PAIR).values()] == [kept]
 
 
+def test_without_samples_texts_are_counted_and_none_is_kept(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server, shadow_samples=0)
+    deployed.serve(redis, "m")
+    deployed.shadow()
+    assert deployed.found(TIER_PAIR).texts == len(TEXTS)
+    assert deployed.store.rows(TIER_PAIR) == {}
+
+
 def test_everything_of_a_comparison_goes_when_its_time_is_over(
     redis: Redis, server: redis_server.RedisServer
 ) -> None:
