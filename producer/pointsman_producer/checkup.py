@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, Literal, Protocol
 
 from pointsman_producer.health import ProcessReport, QueueReport, RedisReport
+from pointsman_producer.shadow_health import ShadowState, Trouble
 from pointsman_shared import errors, names
 
 Status = Literal["ok", "warning", "problem"]
@@ -17,10 +18,22 @@ PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
 TIERS = (names.BASE_TIER, names.PRO_TIER)
 # A queue whose next message has waited this long is not being emptied as it should.
 OLD_QUEUE_S = 60.0
+# Shadow work may wait for spare time; if it waits this long, there is none.
+OLD_SHADOW_S = 600.0
+MUCH_SHED = 0.05
 # Worker processes say how they are every ten seconds.
 SILENT_PROCESS_S = 30.0
 START_ADVICE = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
 SERVING_ADVICE = "start workers: `pointsman up`, or celery -A pointsman_workers.app worker"
+SHADOW_ADVICE = (
+    "start a worker of its own: celery -A pointsman_workers.app worker -Q shadow; or lower shadowSampleRate"
+)
+CANDIDATE_ADVICE = "users are not affected; nominate another version, or train again"
+CANDIDATE_ADVICES = {
+    "too_slow": "users are not affected; raise POINTSMAN_SHADOW_TIME_LIMIT_S, or nominate another version",
+    "slow": "users are not affected; nominate a version that is faster",
+    "process_lost": "it ended its process, which is replaced; look at the workers' log and their memory",
+}
 TRAINER_ADVICE = "start a trainer: `pointsman up`, or celery -A pointsman_workers.trainer worker -c 1"
 
 
@@ -68,6 +81,10 @@ class Probe(Protocol):
         """Read what the worker processes say of themselves."""
         ...
 
+    def shadow(self) -> ShadowState:
+        """Look at the shadow work."""
+        ...
+
 
 def examine(probe: Probe, shown_url: str, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Look at everything, in the order in which one thing needs the other.
@@ -91,8 +108,10 @@ def examine(probe: Probe, shown_url: str, *, clock: Callable[[], float] = time.t
     yield from judge_redis(report, shown_url)
     if probe.has_queues_here():
         yield from judge_queues(probe.queues(), probe.unacknowledged())
-    yield from judge_workers(probe.consumers())
+    consumers = probe.consumers()
+    yield from judge_workers(consumers)
     yield from judge_processes(probe.processes(), clock())
+    yield from judge_shadow(probe.shadow(), consumers, clock())
 
 
 def judge_versions() -> Finding:
@@ -191,6 +210,8 @@ def _judge_tiers(report: ProcessReport, who: str) -> Iterator[Finding]:
     )
     for problem in report.problems:
         advice = "the version before it goes on serving; train again, or see the registry"
+        if problem.startswith("shadow candidate"):
+            advice = CANDIDATE_ADVICE
         yield Finding(status="warning", what="models", detail=f"{who}: {problem}", advice=advice)
 
 
@@ -215,6 +236,55 @@ def _judge_agreement(processes: Sequence[ProcessReport]) -> Iterator[Finding]:
             yield Finding(
                 status="warning", what="models", detail=f"{tier} is served as {shown}", advice=advice
             )
+
+
+def judge_shadow(state: ShadowState, consumers: Mapping[str, set[str]], now: float) -> Iterator[Finding]:
+    """Judge whether shadow work is done, and whether candidates do theirs."""
+    consumed = any(names.SHADOW_QUEUE in queues for queues in consumers.values())
+    age_s = now - state.oldest_at if state.oldest_at is not None else 0.0
+    size = f"{state.used_bytes / 2**20:.1f} of {state.limit_bytes / 2**20:.0f} MiB"
+    detail = f"{counted(state.waiting, 'served message')} to compare" + (f", {size}" if state.waiting else "")
+    if state.waiting and not consumed:
+        detail += f"; no worker that answers consumes {names.SHADOW_QUEUE}"
+    elif age_s > OLD_SHADOW_S:
+        detail += f"; the oldest was served {duration(age_s)} ago"
+    behind = state.waiting and (not consumed or age_s > OLD_SHADOW_S)
+    yield Finding(
+        status="warning" if behind else "ok",
+        what="shadow",
+        detail=detail,
+        advice=SHADOW_ADVICE if behind else "",
+    )
+    yield from _judge_missed(state)
+    for trouble in state.troubles:
+        yield _judge_trouble(trouble, now)
+
+
+def _judge_missed(state: ShadowState) -> Iterator[Finding]:
+    for pair, missed in state.missed.items():
+        if sum(missed.values()) > MUCH_SHED * state.sampled[pair]:
+            share = sum(missed.values()) / state.sampled[pair]
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in missed.items())
+            advice = f'pointsman shadow report "{pair}" says how far that can bend its figures'
+            detail = f"{pair}: {share:.0%} of the texts were not compared ({reasons})"
+            yield Finding(status="warning", what="shadow", detail=detail, advice=advice)
+    if state.dropped:
+        detail = (
+            f"{counted(state.dropped, 'message')} could not even be counted: "
+            "Redis refused to keep them, or nobody did shadow work for too long"
+        )
+        yield Finding(status="warning", what="shadow", detail=detail, advice=SHADOW_ADVICE)
+
+
+def _judge_trouble(trouble: Trouble, now: float) -> Finding:
+    times = f"{trouble.reason}, {counted(trouble.failures, 'failure')} in a row"
+    paused = f"; it is left alone for {duration(trouble.until - now)} more" if trouble.until > now else ""
+    return Finding(
+        status="warning",
+        what="shadow",
+        detail=f"candidate {trouble.version}: {times}{paused}",
+        advice=CANDIDATE_ADVICES.get(trouble.reason, CANDIDATE_ADVICE),
+    )
 
 
 def _fetched_at(report: ProcessReport) -> float:

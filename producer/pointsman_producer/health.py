@@ -11,12 +11,12 @@ from kombu.exceptions import KombuError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_producer import redis_server
+from pointsman_producer import redis_server, shadow_health
 from pointsman_shared import broker, errors, names
 from pointsman_shared.settings import Settings
 
 PROCESS_KEYS = names.process_key("*", 0).removesuffix("0") + "*"
-QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE, names.SHADOW_QUEUE)
+QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
 # Where kombu's Redis transport keeps what was taken from a queue and is not acknowledged yet.
 UNACKNOWLEDGED_KEYS = ("unacked", f"unacked:{names.TRAIN_QUEUE}")
 ANSWER_TIMEOUT_S = 2.0
@@ -167,6 +167,10 @@ class Probe:
             if fields:
                 reports.append(ProcessReport.parse(fields))
         return sorted(reports, key=lambda report: (report.host, report.pid))
+
+    def shadow(self) -> shadow_health.ShadowState:
+        """Look at the shadow work."""
+        return shadow_health.read(self._redis, self._settings.shadow_max_mib, time.time())
 
     def _queue(self, name: str, now: float) -> QueueReport:
         length = int(self._redis.llen(name))

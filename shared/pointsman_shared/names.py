@@ -47,6 +47,9 @@ SHADOW_WAITING_KEY: Final = "pointsman:shadow:waiting"
 SHADOW_BYTES_KEY: Final = "pointsman:shadow:bytes"
 # Hash: version -> what is wrong with it as a candidate.
 SHADOW_TROUBLE_KEY: Final = "pointsman:shadow:trouble"
+# In the deployment's counts: messages left out without knowing of which models, because Redis refused them, or nobody did
+# shadow work for too long.
+SHADOW_DROPPED: Final = "shadow_dropped"
 LABELS_COUNT_KEY: Final = "pointsman:labels:count"
 
 

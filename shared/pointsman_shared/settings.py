@@ -67,8 +67,8 @@ class Settings(BaseModel):
     """Texts that waited longer to be shadowed are shed."""
     shadow_time_limit_s: int = Field(default=5, ge=1)
     """Texts that keep the candidate busy for longer count as failed."""
-    shadow_samples: int = Field(default=1_000, ge=1, le=20_000)
-    """How many disagreements are kept of each pair, and a quarter as many agreements."""
+    shadow_samples: int = Field(default=1_000, ge=0, le=20_000)
+    """How many disagreements are kept of each pair, and a quarter as many agreements; 0 keeps none."""
     shadow_redactor: str = "pointsman_workers.redaction:mask"
     """What masks a sampled text: `module:function`, or `off` to keep none."""
     shadow_retention_s: int = Field(default=2_592_000, ge=60)

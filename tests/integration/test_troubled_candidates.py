@@ -1,6 +1,9 @@
 """Candidates that fail in every way, in real workers: no user notices, and it is all counted and told."""
 
+import contextlib
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,8 @@ from redis import Redis
 
 from pointsman_producer import launcher
 from pointsman_producer.client import Client
+from pointsman_producer.health import Probe
+from pointsman_producer.shadow_health import ShadowState
 from pointsman_shared import jobs, names
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
@@ -20,6 +25,7 @@ TIMEOUT_S = 60
 FREE = jobs.User(id="free", custom={"plan": "free"})
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 MESSAGES = 12
+KILLS = 5
 # What it is counted as, the first texts and those after them.
 TROUBLES = {
     "raises": ("ZeroDivisionError", "paused_ZeroDivisionError"),
@@ -78,7 +84,7 @@ def texts_of(client: Client, served: str, candidate: str) -> tuple[int, int]:
 def test_a_failing_candidate_costs_users_nothing_and_is_soon_left_alone(
     deployed: Running, troubles: Path, trouble: str
 ) -> None:
-    with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
+    with Client(settings=deployed.settings) as client:
         before = texts_of(client, "base@1", "pro@1")
         candidate = nominate(deployed, troubles, trouble)
         served = serve(client)
@@ -90,8 +96,9 @@ def test_a_failing_candidate_costs_users_nothing_and_is_soon_left_alone(
         assert missed.shed.keys() == {shed}
         # The other comparison of the same texts misses nothing.
         assert texts_of(client, "base@1", "pro@1") == (before[0] + served, before[1])
-        state = json.loads(redis.hget(names.SHADOW_TROUBLE_KEY, candidate) or b"{}")
-        assert f"paused_{state['reason']}" == shed
+        told = probe(deployed)
+        assert {f"paused_{one.reason}" for one in told.troubles if one.version == candidate} == {shed}
+        assert sum(told.missed[names.pair_name("base@1", candidate)].values()) == served
 
 
 def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
@@ -118,17 +125,43 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
         assert texts_of(client, "base@1", candidate) == (compared + 1, missed)
 
 
+def test_totals_match_to_the_text_though_who_holds_texts_is_killed(deployed: Running, troubles: Path) -> None:
+    with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
+        before = texts_of(client, "base@1", "pro@1")
+        candidate = nominate(deployed, troubles, "dawdles")
+        served = serve(client)
+        killed: set[int] = set()
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(killed) < KILLS and not client.shadow.drained() and time.monotonic() < deadline:
+            held = redis.zrangebyscore(names.SHADOW_WAITING_KEY, time.time(), "+inf", start=0, num=1)
+            holder = redis.hget(names.shadow_kept_key(held[0].decode()), "holder") if held else None
+            pid = int(holder.split(b":")[1]) if holder else 0
+            if pid and pid not in killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        assert killed
+        assert client.shadow.wait_drained(TIMEOUT_S)
+        after = texts_of(client, "base@1", "pro@1")
+        assert sum(after) - sum(before) == served
+        assert sum(texts_of(client, "base@1", candidate)) == served
+
+
 def test_a_redis_that_refuses_shadow_work_serves_all_the_same(deployed: Running, troubles: Path) -> None:
     troubles.unlink(missing_ok=True)
     with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
         assert client.shadow.wait_drained(TIMEOUT_S)
-        before = int(redis.hget(names.STATS_KEY, "shadow_dropped") or 0)
+        before = int(redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) or 0)
         redis.set(names.SHADOW_WAITING_KEY, "not what it should be")
         try:
             assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
-            assert int(redis.hget(names.STATS_KEY, "shadow_dropped") or 0) == before + 1
+            assert int(redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) or 0) == before + 1
         finally:
             redis.delete(names.SHADOW_WAITING_KEY)
+
+
+def probe(deployed: Running) -> ShadowState:
+    with contextlib.closing(Probe(deployed.settings)) as asked:
+        return asked.shadow()
 
 
 def client_redis(deployed: Running) -> Redis:

@@ -143,7 +143,7 @@ def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
     ]
     redis.set(names.SHADOW_BYTES_KEY, 10 * waiting.MIB)
     serve(redis, settings, "d", wish(limit_bytes=1_000))
-    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
 
 
 @pytest.mark.parametrize("broken", [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY])
@@ -153,7 +153,7 @@ def test_an_outcome_is_stored_though_shadowing_is_refused(
     redis.lpush(broken, "not what it should be")
     assert serve(redis, settings, "m", wish())["intent"] == ["greeting"]
     assert RedisLedger.connect(settings).stored("m") is not None
-    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
     assert not redis.exists(names.open_key("m"), names.shadow_kept_key("m"))
 
 
@@ -170,7 +170,7 @@ def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings)
     redis.delete(names.shadow_kept_key("m"))
     assert not take(settings)
     assert not redis.exists(names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY)
-    assert redis.hget(names.STATS_KEY, waiting.DROPPED_FIELD) == b"1"
+    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
 
 
 def test_with_another_broker_the_request_itself_is_kept(redis: Redis, settings: Settings) -> None:

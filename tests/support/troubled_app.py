@@ -33,6 +33,8 @@ class Troubled:
             raise ZeroDivisionError(msg)
         if self._trouble == "slow":
             time.sleep(1.5)
+        if self._trouble == "dawdles":
+            time.sleep(0.05)
         if self._trouble == "hangs":
             time.sleep(3600)
         while self._trouble == "ignores its time limit":

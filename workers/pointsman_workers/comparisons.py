@@ -117,7 +117,8 @@ class Comparisons:
         self._settings = settings
         self._add = redis.register_script(_ADD)
         self._label = redis.register_script(_LABEL)
-        self._sizes = {KINDS[0]: settings.shadow_samples, KINDS[1]: max(1, settings.shadow_samples // 4)}
+        # A quarter as many agreements, rounded up; none where none are wanted.
+        self._sizes = {KINDS[0]: settings.shadow_samples, KINDS[1]: -(-settings.shadow_samples // 4)}
         self._pressure: tuple[float, str | None] = (0.0, None)
 
     @classmethod
@@ -160,6 +161,8 @@ class Comparisons:
 
     def thresholds(self, pair: str) -> dict[Kind, float]:
         """Give for each kind the score below which a text is sampled; it only ever falls."""
+        if not self._settings.shadow_samples:
+            return dict.fromkeys(KINDS, 0.0)
         pipeline = self._redis.pipeline(transaction=False)
         for kind in KINDS:
             key = names.shadow_sample_key(pair, kind)

@@ -191,9 +191,10 @@ class Shadowing:
         reason = _reason(error)
         logger.warning("shadow candidate %s does not answer: %s", rival.name, reason)
         found.miss(part, rival, kind="failed", reason=reason)
-        self._time_is_up = reason == TOO_SLOW or type(error.__cause__).__name__ == _TIME_IS_UP
+        time_is_up = reason == TOO_SLOW or type(error.__cause__).__name__ == _TIME_IS_UP
+        self._time_is_up |= time_is_up
         # What took all the time there was, or cannot be loaded, is not tried twice more.
-        at_once = self._time_is_up or reason == NOT_LOADED
+        at_once = time_is_up or reason == NOT_LOADED
         self._breaker.failed(rival.name, reason, TRIP if at_once else 1)
 
     def _sampled(

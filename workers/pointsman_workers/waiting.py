@@ -22,8 +22,6 @@ from pointsman_shared.settings import Settings
 ENTRY_BYTES: Final = 400
 MIB: Final = 1024 * 1024
 MAX_ENTRIES: Final = 100
-# Messages left out without knowing of which models: Redis refused them, or nobody did shadow work for too long.
-DROPPED_FIELD: Final = "shadow_dropped"
 
 # For the script that stores an outcome, at its end. It runs protected: whatever is wrong here, the outcome is stored.
 KEEP: Final = f"""
@@ -32,7 +30,7 @@ local function keep(entry, kept, waiting, total, stats, ttl, id, want)
   local used = tonumber(redis.call('GET', total) or 0)
   -- What was shed is only noted; for notes alone there is some more room.
   if used > want.limit * 1.25 + 1048576 then
-    redis.call('HINCRBY', stats, '{DROPPED_FIELD}', 1)
+    redis.call('HINCRBY', stats, '{names.SHADOW_DROPPED}', 1)
     return
   end
   if shed == '' and used >= want.limit then shed = 'queue_full' end
@@ -56,7 +54,7 @@ end
 local function try_to_keep(entry, kept, waiting, total, stats, ttl, id, want)
   if pcall(keep, entry, kept, waiting, total, stats, ttl, id, want) then return end
   redis.pcall('DEL', kept)
-  redis.pcall('HINCRBY', stats, '{DROPPED_FIELD}', 1)
+  redis.pcall('HINCRBY', stats, '{names.SHADOW_DROPPED}', 1)
 end
 """
 
@@ -96,7 +94,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT
   local known = redis.call('HMGET', kept, 'texts', 'done', 'attempts', 'doing', 'served_at', 'places', 'shed', 'message', 'request')
   if not known[1] then
     redis.call('ZREM', KEYS[1], id)
-    redis.call('HINCRBY', KEYS[3], '{DROPPED_FIELD}', 1)
+    redis.call('HINCRBY', KEYS[3], '{names.SHADOW_DROPPED}', 1)
     if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
   else
     local left = tonumber(known[1]) - tonumber(known[2] or 0)
@@ -286,7 +284,7 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis is away.
         """
-        _do(lambda: self._redis.hincrby(names.STATS_KEY, DROPPED_FIELD, messages))
+        _do(lambda: self._redis.hincrby(names.STATS_KEY, names.SHADOW_DROPPED, messages))
 
 
 def _do(action: Any) -> Any:  # noqa: ANN401  a Redis command

@@ -9,6 +9,7 @@ import pytest
 from pointsman_producer import checkup
 from pointsman_producer.checkup import Finding
 from pointsman_producer.health import ProcessReport, QueueReport, RedisReport
+from pointsman_producer.shadow_health import ShadowState, Trouble
 from pointsman_shared import errors
 
 NOW = 1_000_000.0
@@ -24,6 +25,16 @@ PROCESS = ProcessReport(
     problems=(),
     versions={"celery": "5.7"},
 )
+SHADOW = ShadowState(
+    waiting=0,
+    oldest_at=None,
+    used_bytes=0,
+    limit_bytes=64 * 2**20,
+    dropped=0,
+    sampled={},
+    missed={},
+    troubles=(),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +48,7 @@ class Patient:
     workers: Mapping[str, set[str]] = field(default_factory=lambda: {**SERVING, **TRAINER})
     reports: Sequence[ProcessReport] = (PROCESS,)
     other_broker: bool = False
+    shadowed: ShadowState = SHADOW
 
     def redis(self) -> RedisReport:
         if self.answer is None:
@@ -58,6 +70,9 @@ class Patient:
 
     def processes(self) -> Sequence[ProcessReport]:
         return self.reports
+
+    def shadow(self) -> ShadowState:
+        return self.shadowed
 
 
 def findings(patient: Patient) -> list[Finding]:
@@ -175,3 +190,50 @@ def test_a_process_that_fell_silent_is_a_warning() -> None:
 )
 def test_durations_are_short(seconds: float, said: str) -> None:
     assert checkup.duration(seconds) == said
+
+
+SHADOWING = {**SERVING, **TRAINER, "shadow@a": {"shadow"}}
+
+
+@pytest.mark.parametrize(
+    ("workers", "age_s", "advised"),
+    [(SHADOWING, 5.0, False), (SHADOWING, 900.0, True), ({**SERVING, **TRAINER}, 5.0, True)],
+    ids=["is being done", "has waited long", "is nobody's"],
+)
+def test_shadow_work_that_is_not_done_is_a_warning(
+    workers: Mapping[str, set[str]], age_s: float, advised: bool
+) -> None:
+    waiting = replace(SHADOW, waiting=7, oldest_at=NOW - age_s, used_bytes=2**20)
+    found = complaints(Patient(workers=workers, shadowed=waiting))
+    assert found == ([("warning", "shadow", checkup.SHADOW_ADVICE)] if advised else [])
+    assert "7 served messages to compare, 1.0 of 64 MiB" in detail_of(Patient(shadowed=waiting), "shadow")
+
+
+def test_a_candidate_in_trouble_is_named_with_what_to_do() -> None:
+    trouble = Trouble(version="pro@8", reason="too_slow", failures=3, until=NOW + 25)
+    patient = Patient(shadowed=replace(SHADOW, troubles=(trouble,)))
+    ((status, what, advice),) = complaints(patient)
+    assert (status, what) == ("warning", "shadow")
+    assert "POINTSMAN_SHADOW_TIME_LIMIT_S" in advice
+    assert "candidate pro@8: too_slow, 3 failures in a row; it is left alone for 25 s more" in detail_of(
+        patient, "shadow"
+    )
+
+
+def test_a_candidate_that_cannot_be_loaded_is_no_reason_to_worry_about_what_serves() -> None:
+    problem = "shadow candidate pro@8: it cannot be loaded: no such file"
+    ((_, _, advice),) = complaints(Patient(reports=[replace(PROCESS, problems=(problem,))]))
+    assert advice == checkup.CANDIDATE_ADVICE
+
+
+def test_much_that_was_left_out_is_said_with_the_reasons() -> None:
+    shed = replace(
+        SHADOW, sampled={"a@1 vs b@2": 100, "b@2 vs a@1": 100}, missed={"a@1 vs b@2": {"queue_age": 9}}
+    )
+    patient = Patient(shadowed=replace(shed, dropped=4))
+    assert [advice for _, _, advice in complaints(patient)] == [
+        'pointsman shadow report "a@1 vs b@2" says how far that can bend its figures',
+        checkup.SHADOW_ADVICE,
+    ]
+    assert "9% of the texts were not compared (queue_age 9)" in detail_of(patient, "shadow")
+    assert "4 messages could not even be counted" in detail_of(patient, "shadow")

@@ -1,0 +1,229 @@
+"""Shadow work on a real Redis with small real models: what is counted, what is kept, what is left out."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pointsman_models.classifier import Classifier
+from pointsman_models.comparison import Comparison, Tally
+from pointsman_models.registry import Aliases
+from pointsman_shared import errors, jobs, names
+from pointsman_shared.settings import Settings
+from pointsman_workers import redaction, serving, waiting
+from pointsman_workers.candidates import Candidates
+from pointsman_workers.comparisons import Comparisons
+from pointsman_workers.ledger import RedisLedger
+from pointsman_workers.shadowing import Shadowing
+from pointsman_workers.waiting import Waiting, Wish
+from tests.support import redis_server, tiny
+from tests.support.flags import PlanFlags
+
+TIER_PAIR, CANDIDATE_PAIR = "base@1 vs pro@2", "base@1 vs base@3"
+TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
+ANN, BOB = (
+    jobs.User(id=name, custom={"plan": "free", "language": language})
+    for name, language in (("ann", "en"), ("bob", "de"))
+)
+BASE = tiny.make_classifier("base", 1)
+PRO = tiny.make_classifier("pro", 2, tiny.PRO_INTENTS)
+NEXT = tiny.make_classifier("base", 3, tiny.PRO_INTENTS)
+
+
+class Models:
+    """Both a registry and the versions that serve."""
+
+    candidate: int | None = 3
+
+    def classifier(self, tier: str) -> Classifier:
+        return {"base": BASE, "pro": PRO}[tier]
+
+    def aliases(self, tier: str) -> Aliases:
+        return Aliases(candidate=self.candidate if tier == "base" else None)
+
+    def load_classifier(self, tier: str, version: int) -> Classifier:
+        if (tier, version) != ("base", 3):
+            raise errors.RegistryError(tier)
+        return NEXT
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[redis_server.RedisServer]:
+    with redis_server.RedisServer.start() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: redis_server.RedisServer) -> Iterator[Redis]:
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+class Deployed:
+    """The parts of a worker that have to do with shadow work."""
+
+    def __init__(
+        self, server: redis_server.RedisServer, models: Models | None = None, **settings: Any
+    ) -> None:
+        self.settings = Settings.model_validate({"redis_url": server.url, **settings})
+        self.models = models or Models()
+        self.store = Comparisons.connect(self.settings)
+        self._work = Shadowing(
+            Waiting.connect(self.settings),
+            Candidates(self.models, self.models),
+            self.store,
+            redaction.load(self.settings.shadow_redactor),
+            self.settings,
+        )
+
+    def serve(
+        self, redis: Redis, message_id: str, texts: Sequence[str] = TEXTS, users: Sequence[jobs.User] = (ANN,)
+    ) -> None:
+        user_of = [place % len(users) for place in range(len(texts))]
+        request = jobs.ClassifyRequest(texts=list(texts), users=list(users), user_of=user_of)
+        body = json.dumps([[request.model_dump()], {}, None]).encode()
+        envelope = json.dumps({"body": base64.b64encode(body).decode()})
+        redis.hset(names.open_key(message_id), mapping={"message": envelope, "queue": "bulk"})
+        reply = serving.classify(request, message_id, flags=PlanFlags(), models=self.models)
+        wish = Wish(texts=len(texts), places=None, shed=None, request=b"", limit_bytes=waiting.MIB)
+        RedisLedger.connect(self.settings).record(reply, shadow=wish)
+
+    def shadow(self) -> int:
+        return self._work.work(yields=True)
+
+    def found(self, pair: str) -> Comparison:
+        return Comparison.from_fields(self.store.fields(pair))
+
+
+def test_both_kinds_of_rivals_are_compared_each_as_a_pair_of_its_own(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server)
+    deployed.serve(redis, "m")
+    assert deployed.shadow() == len(TEXTS)
+    expected = sum(
+        one == other
+        for one, other in zip(BASE.classify(TEXTS).intent, PRO.classify(TEXTS).intent, strict=True)
+    )
+    for pair in (TIER_PAIR, CANDIDATE_PAIR):
+        assert (deployed.found(pair).texts, deployed.found(pair).agreed) == (len(TEXTS), expected)
+    assert set(deployed.store.pairs()) == {TIER_PAIR, CANDIDATE_PAIR}
+    assert deployed.shadow() == 0
+
+
+def test_texts_are_counted_by_the_attributes_of_the_settings(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server, shadow_attributes="plan, language, mood")
+    deployed.serve(redis, "m", ["hi"] * 5, [ANN, BOB])
+    deployed.shadow()
+    found = deployed.found(TIER_PAIR)
+    assert found.attributes() == ["language", "plan"]
+    assert found.tallies("attribute", "language") == {
+        "en": Tally(texts=3, agreed=3),
+        "de": Tally(texts=2, agreed=2),
+    }
+
+
+def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, server: redis_server.RedisServer) -> None:
+    deployed = Deployed(server)
+    deployed.serve(redis, "m", (TEXTS * 60)[:1_500])
+    while deployed.shadow():
+        pass
+    assert deployed.found(TIER_PAIR).texts == 1_500
+    assert not redis.exists(names.SHADOW_WAITING_KEY)
+
+
+@pytest.mark.parametrize(
+    ("redactor", "kept"),
+    [
+        ("pointsman_workers.redaction:mask", "can i pay ###"),
+        ("off", None),
+        ("builtins:repr", "'can i pay 100'"),
+        # It fails on each text: what could not be masked is not kept.
+        ("operator:neg", None),
+    ],
+)
+def test_sampled_texts_are_kept_as_the_redactor_of_the_settings_says(
+    redis: Redis, server: redis_server.RedisServer, redactor: str, kept: str | None
+) -> None:
+    deployed = Deployed(server, shadow_redactor=redactor)
+    deployed.serve(redis, "m", ["can i pay 100"])
+    deployed.shadow()
+    assert [row["text"] for row in deployed.store.rows(TIER_PAIR).values()] == [kept]
+
+
+def test_without_samples_texts_are_counted_and_none_is_kept(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server, shadow_samples=0)
+    deployed.serve(redis, "m")
+    deployed.shadow()
+    assert deployed.found(TIER_PAIR).texts == len(TEXTS)
+    assert deployed.store.rows(TIER_PAIR) == {}
+
+
+def test_everything_of_a_comparison_goes_when_its_time_is_over(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server, shadow_retention_s=60)
+    deployed.serve(redis, "m")
+    deployed.shadow()
+    ages = [redis.ttl(key) for key in redis.scan_iter("pointsman:shadow:*")]
+    assert len(ages) == 9
+    assert all(0 < age <= 60 for age in ages)
+
+
+def test_what_waited_too_long_is_shed_with_what_users_were_answered(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server, shadow_max_age_s=1)
+    deployed.serve(redis, "m")
+    redis.hset(names.shadow_kept_key("m"), "served_at", time.time() - 2)
+    deployed.shadow()
+    found = deployed.found(TIER_PAIR)
+    assert (found.texts, found.missed("shed")) == (0, {"queue_age": len(TEXTS)})
+    assert sum(found.missed_by("intent").values()) == len(TEXTS)
+
+
+def test_a_candidate_that_cannot_be_loaded_spoils_no_other_comparison(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    models = Models()
+    models.candidate = 4
+    deployed = Deployed(server, models)
+    for message in ("a", "b"):
+        deployed.serve(redis, message)
+        deployed.shadow()
+    assert deployed.found(TIER_PAIR).texts == 2 * len(TEXTS)
+    missed = deployed.found("base@1 vs base@4")
+    assert (missed.missed("failed"), missed.missed("shed")) == (
+        {"not_loaded": len(TEXTS)},
+        {"paused_not_loaded": len(TEXTS)},
+    )
+
+
+def test_an_outcome_that_is_gone_is_counted_as_dropped(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server)
+    deployed.serve(redis, "m")
+    redis.delete(names.result_key("m"))
+    deployed.shadow()
+    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(names.SHADOW_WAITING_KEY, names.shadow_kept_key("m"))
+
+
+def test_after_three_lost_processes_a_message_is_given_up(
+    redis: Redis, server: redis_server.RedisServer
+) -> None:
+    deployed = Deployed(server)
+    deployed.serve(redis, "m")
+    redis.hset(names.shadow_kept_key("m"), "attempts", 3)
+    deployed.shadow()
+    assert deployed.found(TIER_PAIR).missed("failed") == {"process_lost": len(TEXTS)}
