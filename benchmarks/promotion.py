@@ -47,11 +47,13 @@ def run(_trained: Path) -> None:
     print("  an equal model within the margin of 0.01 is no false promotion")
 
 
-def simulate(size: int, *, loss: float, discordant: float, tries: int = TRIES) -> Rates:
-    """Let a model that is worse by `loss` try to be promoted."""
+def simulate(
+    size: int, *, loss: float, discordant: float, tries: int = TRIES, draw: int = 20_240_229
+) -> Rates:
+    """Let a model that is worse by `loss` try to be promoted; `draw` seeds the rows."""
     found = [
         bootstrap.compare(labels, new, old, level=ERROR_RATE, resamples=RESAMPLES, seed=seed)
-        for seed, (labels, new, old) in enumerate(_draws(size, loss, discordant, tries))
+        for seed, (labels, new, old) in enumerate(_draws(size, loss, discordant, tries, draw))
     ]
     return Rates(
         higher=float(np.mean([one.new > one.old for one in found])),
@@ -60,8 +62,10 @@ def simulate(size: int, *, loss: float, discordant: float, tries: int = TRIES) -
     )
 
 
-def _draws(size: int, loss: float, discordant: float, tries: int) -> Iterator[tuple[Labels, Labels, Labels]]:
-    random = np.random.default_rng(20_240_229)
+def _draws(
+    size: int, loss: float, discordant: float, tries: int, draw: int
+) -> Iterator[tuple[Labels, Labels, Labels]]:
+    random = np.random.default_rng(draw)
     gained, lost = (discordant - loss) / 2, (discordant + loss) / 2
     for _ in range(tries):
         truth = random.integers(0, len(INTENTS), size)

@@ -71,6 +71,19 @@ def _parse(tier: str, times: str) -> BaseSchedule:
 class PunctualScheduler(PersistentScheduler):
     """Celery's own scheduler, whose messages carry an id made of the entry and the time that has come."""
 
+    def get_schedule(self) -> Any:  # noqa: ANN401  Celery's own types
+        """Give the entries, with the application they belong to.
+
+        They forget it whenever they are written to beat's file, and would then ask Celery's default application how
+        late they may be.
+        """
+        entries: dict[str, Any] = super().get_schedule()
+        for entry in entries.values():
+            entry.app = entry.schedule.app = self.app
+        return entries
+
+    schedule = property(get_schedule, PersistentScheduler.set_schedule)
+
     def apply_async(self, entry: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  Celery's own types
         """Send an entry's message."""
         if entry.task == names.TRAIN_TASK:

@@ -82,13 +82,13 @@ class Upkeep:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        described: tuple[float, Mapping[str, int]] | None = None
+        described: tuple[float, object] | None = None
         while not self._stopped.wait(REFRESH_S if described else 0):
             self._residents.refresh()
-            versions = dict(self._residents.versions())
-            if described is None or described[1] != versions or time.monotonic() - described[0] > DESCRIBE_S:
+            news = (dict(self._residents.versions()), self._problems())
+            if described is None or described[1] != news or time.monotonic() - described[0] > DESCRIBE_S:
                 self._describe()
-                described = (time.monotonic(), versions)
+                described = (time.monotonic(), news)
 
     def _describe(self) -> None:
         try:

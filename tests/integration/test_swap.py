@@ -1,0 +1,160 @@
+"""How real worker processes take over a new champion, and what they do about one that cannot be loaded."""
+
+import contextlib
+import json
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pointsman_models import card as cards
+from pointsman_producer import checkup
+from pointsman_producer.client import Client
+from pointsman_producer.health import Probe
+from pointsman_shared import errors, names
+from tests.support import live_tiers, running, tiny
+from tests.support.deadlines import eventually
+from tests.support.running import Running
+from tests.support.traffic import Traffic
+from tests.support.webhook import Webhook
+
+TIMEOUT_S = 60
+PROCESSES = 3
+SWAP_S = 5.0
+# On a machine that is busy with something else, a measurement may be bad; a product that is too slow never has a good one.
+ATTEMPTS = 3
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as hook:
+        yield hook
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("swap")
+    extra = {"data_dir": live_tiers.write(folder / "data"), "notice_urls": webhook.url}
+    with running.deployment(folder, workers=PROCESSES, extra=extra) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def client(deployed: Running) -> Iterator[Client]:
+    with Client(settings=deployed.settings) as client:
+        yield client
+
+
+def serving(deployed: Running) -> list[int]:
+    """Say which version of base each process serves."""
+    with contextlib.closing(Probe(deployed.settings)) as probe:
+        return [process.tiers[names.BASE_TIER] for process in probe.processes()]
+
+
+def findings(deployed: Running) -> list[checkup.Finding]:
+    with contextlib.closing(Probe(deployed.settings)) as probe:
+        return list(checkup.examine(probe, "redis"))
+
+
+def swap(deployed: Running) -> float:
+    """Promote a new version and give the seconds until every process serves it."""
+    version = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
+    deployed.registry.promote(names.BASE_TIER, version, "tests", "a new one")
+    promoted = time.monotonic()
+    eventually(lambda: serving(deployed) == [version] * PROCESSES, "every process serves it", TIMEOUT_S)
+    return time.monotonic() - promoted
+
+
+def test_idle_processes_serve_a_new_champion_within_seconds(deployed: Running) -> None:
+    eventually(lambda: len(serving(deployed)) == PROCESSES, "every process says what it serves")
+    took = [swap(deployed)]
+    while min(took) > SWAP_S and len(took) < ATTEMPTS:
+        took.append(swap(deployed))
+    assert min(took) <= SWAP_S, took
+
+
+def test_no_message_fails_while_champions_change(deployed: Running, client: Client) -> None:
+    before = deployed.registry.champion("base")
+    with Traffic(client, 100) as traffic:
+        for _ in range(3):
+            swap(deployed)
+    replies = [message.result(TIMEOUT_S) for message in traffic.messages]
+    after = deployed.registry.champion("base")
+    assert before is not None
+    assert after is not None
+    assert {reply.routes[0].model_version for reply in replies} >= {before, after}
+    assert {reply.intent[0] for reply in replies} == {"greeting"}
+
+
+def truncate(folder: Path) -> None:
+    model = folder / "model.skops"
+    model.write_bytes(model.read_bytes()[:-100])
+
+
+def disguise(folder: Path) -> None:
+    """Put a pickle where the model was, and make the card agree."""
+    content = pickle.dumps({"greeting": print})
+    (folder / "model.skops").write_bytes(content)
+    change_card(folder, files={"model.skops": cards.digest(content).model_dump()})
+
+
+def tamper(folder: Path) -> None:
+    model = folder / "model.skops"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(bytes(content))
+
+
+def age(folder: Path) -> None:
+    change_card(folder, libraries={**cards.library_versions(), "scikit-learn": "1.2.0"})
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (truncate, "bytes in the place of"),
+        (tamper, "SHA-256 differs"),
+        (disguise, "a pickle is never loaded"),
+        (age, "was trained with scikit-learn 1.2.0"),
+    ],
+)
+def test_a_version_that_cannot_be_loaded_never_serves_and_everybody_is_told(
+    deployed: Running, client: Client, webhook: Webhook, damage: Callable[[Path], None], why: str
+) -> None:
+    swap(deployed)
+    good = deployed.registry.champion("base")
+    bad = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
+    damage(Path(deployed.settings.registry_url, "base", str(bad)))
+    told = webhook.events().count("base swap failed")
+    with pytest.raises(errors.RegistryError, match=why):
+        client.models("promote", tier="base", version=bad, force=True, why="I insist").result(TIMEOUT_S)
+    deployed.registry.promote("base", bad, "tests", "past the check")
+
+    def doctor_says_so() -> bool:
+        return any(found.status != "ok" and f"base {bad}" in found.detail for found in findings(deployed))
+
+    eventually(doctor_says_so, "the doctor names it")
+    eventually(lambda: webhook.events().count("base swap failed") == told + 1, "one notice")
+    assert serving(deployed) == [good] * PROCESSES
+    assert client.classify("hello there").model_version == good
+    history = client.models("history", tier="base").result(TIMEOUT_S)
+    assert (history[-1]["what"], history[-1]["version"]) == ("flagged", bad)
+    assert why in history[-1]["why"]
+    (card,) = client.models("show", tier="base").result(TIMEOUT_S)
+    assert why in card["flagged"]
+    (listed,) = [
+        line for line in client.models("list", tier="base").result(TIMEOUT_S) if line["version"] == bad
+    ]
+    assert listed["flagged"] == card["flagged"]
+    (back,) = client.models("rollback", tier="base", why="it cannot be loaded").result(TIMEOUT_S)
+    assert back["version"] == good
+    eventually(
+        lambda: all(f.status == "ok" for f in findings(deployed) if f"base {bad}" in f.detail), "it is over"
+    )

@@ -1,0 +1,55 @@
+"""Beat as it was when it went down, and real processes of it."""
+
+import contextlib
+import datetime
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pointsman_shared import broker
+from pointsman_shared.settings import Settings
+from pointsman_workers import schedule
+
+
+def crontab_of(moment: datetime.datetime) -> str:
+    """Give the crontab that means a moment every day."""
+    return f"{moment.minute} {moment.hour} * * *"
+
+
+def leave_behind(path: Path, settings: Settings, went_down: datetime.datetime) -> None:
+    """Write the file of a beat that sent everything up to a moment, and nothing since."""
+    with broker.make_app(settings) as app:
+        schedule.configure(app, settings)
+        scheduler = schedule.PunctualScheduler(app=app, schedule_filename=str(path))
+        for entry in scheduler.schedule.values():
+            entry.last_run_at = went_down
+        scheduler.close()
+
+
+@contextlib.contextmanager
+def beat(settings: Settings, schedule_file: Path) -> Iterator[Path]:
+    """Run a beat and give its log."""
+    log = schedule_file.with_suffix(".log")
+    command = [
+        "-A",
+        "pointsman_workers.app",
+        "beat",
+        "-s",
+        str(schedule_file),
+        "--pidfile=",
+        "--loglevel",
+        "INFO",
+    ]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "--quiet", *command],
+            env={"PATH": "", **settings.environ()},
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(20)
