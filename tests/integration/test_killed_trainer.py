@@ -1,0 +1,88 @@
+"""The real trainer, killed at any moment: the registry stays as it should be, and the next run succeeds."""
+
+import functools
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from redis import Redis
+
+from pointsman_producer.client import Client
+from pointsman_shared import names
+from tests.support import live_tiers, running
+from tests.support.deadlines import eventually
+from tests.support.running import Running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+KILLS = 10
+TIMEOUT_S = 60
+# From when a run begins; it takes about a second on an idle machine.
+LATEST_S = 1.5
+
+
+def trainer(deployed: Running) -> psutil.Process:
+    """Give the trainer's parent process, once it has a child to train in."""
+    eventually(lambda: bool(children(deployed)), "the trainer is up", TIMEOUT_S)
+    return psutil.Process(deployed.deployment.pids()["trainer"])
+
+
+def children(deployed: Running) -> list[psutil.Process]:
+    pid = deployed.deployment.pids().get("trainer")
+    try:
+        return psutil.Process(pid).children() if pid else []
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(deployed: Running, moment: random.Random) -> None:
+    """Kill the trainer's child, or the trainer with its child."""
+    parent = trainer(deployed)
+    victims = parent.children() if moment.random() < 0.5 else [parent, *parent.children()]
+    for victim in victims:
+        victim.send_signal(signal.SIGKILL)
+    psutil.wait_procs(victims, TIMEOUT_S)
+
+
+def check(deployed: Running) -> None:
+    """Every version that the registry lists can be loaded, and who serves is what the history says."""
+    registry = deployed.registry
+    versions, history = registry.versions("base"), registry.history("base")
+    for version in versions:
+        assert registry.load_classifier("base", version).classify(["hello there"]).intent == ["greeting"]
+    champions = [entry.champion for entry in history if entry.what == "champion"]
+    assert registry.champion("base") == champions[-1]
+    assert set(champions) <= set(versions)
+
+
+def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) -> None:
+    moment = random.Random(23)
+    extra = {"data_dir": live_tiers.write(tmp_path / "data")}
+    with (
+        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
+        Client(settings=deployed.settings) as client,
+        Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
+    ):
+        claim = names.training_key("base")
+        for _ in range(KILLS):
+            trainer(deployed)
+            # A run whose trainer was killed is delivered again and may have the tier; it is killed again then.
+            begun = client.train("base", on_busy="join")
+            eventually(
+                functools.partial(lambda run: bool(redis.hget(claim, "holder")) or run.done(), begun),
+                "the run has begun",
+                TIMEOUT_S,
+            )
+            time.sleep(moment.uniform(0, LATEST_S))
+            kill(deployed, moment)
+            check(deployed)
+            # The claim of the dead ends by itself, after half a minute; nobody is to wait for that here.
+            redis.delete(claim)
+        eventually(lambda: not redis.exists(claim), "no run under way", TIMEOUT_S)
+        last = client.train("base").result(TIMEOUT_S)
+        check(deployed)
+        assert last.promoted
+        assert deployed.registry.champion("base") == last.version
