@@ -83,7 +83,7 @@ def plain_celery(
     messages: int,
     gap_s: float = 1.0,
     pause_s: float | None = None,
-    settle_s: float = 30.0,
+    settle_s: float = 20.0,
     workers: int = 2,
 ) -> dict[str, int]:
     """Run a plain Celery worker under the same faults: how many messages were lost, how many ran twice."""

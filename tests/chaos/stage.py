@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -38,7 +39,9 @@ TRAIN_EVERY = "every 5 s"
 PRO_USER = jobs.User(id="pro", custom={"plan": "pro"})
 QUEUES = (*names.SERVING_QUEUES, names.SHADOW_QUEUE, names.TRAIN_QUEUE)
 FLAGS_DEADLINE_S = 60.0
-RESTART_DEADLINE_S = 30.0
+RESTART_DEADLINE_S = 60.0
+IS_READY = re.compile(r"^[0-9.]+ serving .*@\S+ ready\.")
+HAS_ENDED = re.compile(r"^[0-9.]+ serving .*starting again")
 # What a fault adds to the time in which work is done, roughly.
 LASTS_S = {"pause_redis": 1.0, "swallow": 2.0, "delay": 1.0, "fill_redis": 2.0}
 
@@ -189,17 +192,28 @@ class Stage:
         return [f"open {each}: { {key: entry.get(key) for key in kept} }" for each, entry in entries]
 
     def _children(self) -> list[int]:
-        """Give the processes of the pool, waiting for a worker that has just been started to have some."""
+        """Give the processes of the pool; one that has just been started is given time to do some work first."""
         deadline = time.monotonic() + RESTART_DEADLINE_S
+        waited = False
         while time.monotonic() < deadline:
             with contextlib.suppress(psutil.Error):
-                parent = self.deployment.pids().get("serving")
-                children = [child.pid for child in psutil.Process(parent).children()] if parent else []
-                if children:
-                    return children
+                parent = psutil.Process(self.deployment.pids().get("serving", os.getpid()))
+                children = [child.pid for child in parent.children()]
+                if children and self._is_ready():
+                    if not waited:
+                        return children
+                    time.sleep(self.random.uniform(0.3, 2.0))
+                    waited = False
+                    continue
+            waited = True
             time.sleep(0.05)
         msg = f"no worker within {RESTART_DEADLINE_S} s"
         raise TimeoutError(msg)
+
+    def _is_ready(self) -> bool:
+        """Say whether the worker has said that it is, since it last ended."""
+        news = (line for line in reversed(self.log) if IS_READY.search(line) or HAS_ENDED.search(line))
+        return IS_READY.search(next(news, "")) is not None
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self.deployment.pids().get(name)

@@ -150,3 +150,20 @@ def test_what_was_put_off_comes_back_once_when_its_time_has_come_and_is_not_lost
     # Should what is put off be forgotten, the entry in the ledger is still there to be found.
     redis.delete(names.BULK_QUEUE)
     assert reconcile(messages) == [message_id]
+
+
+def test_a_start_that_a_shutdown_cut_off_does_not_count_and_any_other_does(
+    client: Client, settings: Settings, messages: OpenMessages
+) -> None:
+    (message_id,) = submit(client, 1)
+    ledger = RedisLedger.connect(settings)
+
+    def begin(node: str) -> int:
+        return ledger.begin(message_id, worker=f"{node}:7", max_starts=3).starts
+
+    assert begin("a") == 1
+    messages.excuse([message_id, "unknown"], "a")
+    assert begin("b") == 1
+    # It is with another worker by now.
+    messages.excuse([message_id], "a")
+    assert [begin("b"), begin("b")] == [2, 3]

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ UNREADABLE: Final = (
 polled_at = 0.0
 # The longest pause between two tries to connect.
 RECONNECT_S: Final = 2.0
+# How long a shutdown waits for it to be noted what it cuts off.
+EXCUSE_S: Final = 1.0
 # What is to be buried when Redis is back.
 _unburied: deque[tuple[str, bytes, Exception]] = deque()
 
@@ -150,6 +153,14 @@ class WatchfulConsumer(Consumer):
         )
         return super().ensure_connected(conn)
 
+    def cancel_active_requests(self) -> None:
+        """Cut off what did not end by itself within the soft shutdown."""
+        # This is the handler of a signal, and the thread that it interrupted may hold the connection.
+        noting = threading.Thread(target=excuse, args=[self.hostname], name="pointsman-excuse", daemon=True)
+        noting.start()
+        noting.join(EXCUSE_S)
+        super().cancel_active_requests()
+
     def on_decode_error(self, message: Any, exc: Exception) -> None:  # noqa: ANN401  kombu's message
         """Bury what cannot be decoded."""
         self._refuse(message, exc)
@@ -212,6 +223,15 @@ def disown(message: Any) -> None:  # noqa: ANN401  kombu's message
     message_id = transport.ledgered_id(raw)
     if message_id is not None and composition.settings().broker_url is None:
         composition.open_messages().disown(message_id, raw.get("body"))
+
+
+def excuse(node: str) -> None:
+    """Note that a worker which was asked to end cuts off what it does: a long training may live through many of those."""
+    running = [str(request.id) for request in state.active_requests]
+    try:
+        composition.open_messages().excuse(running, node)
+    except errors.RetryableError:
+        logger.warning("Redis is away, so the starts of what is cut off count")
 
 
 def bury(queue: str, raw: bytes, error: Exception, *, headers: Mapping[str, Any] | None = None) -> None:

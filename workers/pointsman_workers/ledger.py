@@ -41,7 +41,10 @@ if redis.call('EXISTS', KEYS[5]) == 1 then return {-1, false} end
 local last = redis.call('HGET', KEYS[3], 'delivery')
 local again = last == ARGV[5]
 local before = tonumber(redis.call('HGET', KEYS[3], 'starts') or '0')
-if before > 0 and not again then
+if last and not again and redis.call('HGET', KEYS[3], 'excused') == last then
+  before = redis.call('HINCRBY', KEYS[3], 'starts', -1)
+  redis.call('HDEL', KEYS[3], 'excused')
+elseif before > 0 and not again then
   local now, most = tonumber(ARGV[3]), tonumber(ARGV[6])
   if redis.call('HGET', KEYS[3], 'cut_off') ~= last then
     redis.call('HSET', KEYS[3], 'cut_off', last)

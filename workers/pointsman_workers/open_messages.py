@@ -59,6 +59,13 @@ end
 redis.call('RPUSH', KEYS[4], ARGV[3])
 return 1
 """
+# The start that a worker has under way will not count against its message, if it does not come to an end.
+_EXCUSE = """
+local worker = redis.call('HGET', KEYS[1], 'worker')
+if not worker or string.sub(worker, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'excused', redis.call('HGET', KEYS[1], 'delivery'))
+return 1
+"""
 
 PAGE = 200
 MOST_SUSPECTS = 5_000
@@ -78,6 +85,7 @@ class OpenMessages:
         self._queued = redis.register_script(_QUEUED)
         self._taken = redis.register_script(_TAKEN)
         self._republish = redis.register_script(_REPUBLISH)
+        self._excuse = redis.register_script(_EXCUSE)
 
     @classmethod
     def connect(cls, settings: Settings) -> "OpenMessages":
@@ -180,6 +188,11 @@ class OpenMessages:
         pipeline.persist(names.open_key(message_id))
         pipeline.zadd(names.OPEN_INDEX_KEY, {message_id: now}, nx=True)
         self._call(pipeline.execute)
+
+    def excuse(self, message_ids: Iterable[str], node: str) -> None:
+        """Let the starts that a worker has under way not count, because it is asked to end."""
+        for message_id in message_ids:
+            self._call(lambda: self._excuse(keys=[names.open_key(message_id)], args=[f"{node}:"]))  # noqa: B023  called at once
 
     def disown(self, message_id: str, body: object) -> None:
         """Close the entry of something that is no sound message, unless it is another message's of the same id."""
