@@ -17,6 +17,8 @@ PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
 TIERS = (names.BASE_TIER, names.PRO_TIER)
 # A queue whose next message has waited this long is not being emptied as it should.
 OLD_QUEUE_S = 60.0
+# The share of Redis's memory above which producers are refused, unless POINTSMAN_REDIS_MAX_FILL says otherwise.
+FULL_REDIS = 0.85
 # Worker processes say how they are every ten seconds.
 SILENT_PROCESS_S = 30.0
 START_ADVICE = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
@@ -91,7 +93,10 @@ def examine(probe: Probe, shown_url: str, *, clock: Callable[[], float] = time.t
     yield from judge_redis(report, shown_url)
     if probe.has_queues_here():
         yield from judge_queues(probe.queues(), probe.unacknowledged())
-    yield from judge_workers(probe.consumers())
+    try:
+        yield from judge_workers(probe.consumers())
+    except errors.RetryableError as error:
+        yield Finding(status="problem", what="worker", detail=f"nobody can be asked: {error}")
     yield from judge_processes(probe.processes(), clock())
 
 
@@ -119,6 +124,13 @@ def judge_redis(report: RedisReport, shown_url: str) -> Iterator[Finding]:
             what="redis",
             detail="keeps no append-only file: what is queued is lost when it restarts",
             advice="redis-cli config set appendonly yes",
+        )
+    if report.fill is not None and report.fill > FULL_REDIS:
+        yield Finding(
+            status="problem" if report.fill > 1 else "warning",
+            what="redis",
+            detail=f"uses {report.fill:.0%} of its maxmemory: producers are refused",
+            advice="wait until work has been done, purge dead letters, or give it more memory",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from celery import signals
 
 from pointsman_shared import names
-from pointsman_workers import celery_settings, composition, intake, schedule, tasks
+from pointsman_workers import celery_settings, composition, intake, leaving, pulse, schedule, tasks
 
 with celery_settings.explained():
     app = celery_settings.make_serving_app(composition.settings())
@@ -26,6 +26,7 @@ def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carr
 def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal carries
     composition.start_reconciler()
     composition.start_pulse(sender.hostname, intake.hearing(names.CLASSIFY_TASK))
+    leaving.leave_in_time(pulse.end_this_process)
 
 
 @signals.worker_process_init.connect

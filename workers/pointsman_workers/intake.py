@@ -38,7 +38,7 @@ UNREADABLE: Final = (
 # When this process last heard from its queues, be it that they are empty.
 polled_at = 0.0
 # The longest pause between two tries to connect.
-RECONNECT_S: Final = 2.0
+RECONNECT_S: Final = 1.0
 # What is to be buried when Redis is back.
 _unburied: deque[tuple[str, bytes, Exception]] = deque()
 
