@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors, names, outages
 
 # The guard that makes outcomes happen once decides here as well: either the work was done, or it was called off.
 _CANCEL = """
@@ -69,8 +69,7 @@ class Canceller:
                 ],
             )
         except RedisError as error:
-            msg = f"Redis cannot be reached: {type(error).__name__}"
-            raise errors.BrokerUnavailableError(msg) from error
+            raise outages.explained(error) from error
         return bool(done)
 
     def cancel_batch(self, batch: str) -> None:
@@ -82,8 +81,7 @@ class Canceller:
         try:
             self._redis.set(names.cancelled_key(batch), "1", ex=self._ttl_s)
         except RedisError as error:
-            msg = f"Redis cannot be reached: {type(error).__name__}"
-            raise errors.BrokerUnavailableError(msg) from error
+            raise outages.explained(error) from error
 
 
 def _whose(raw: bytes | None) -> tuple[str, int, str]:

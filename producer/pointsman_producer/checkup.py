@@ -21,6 +21,8 @@ OLD_QUEUE_S = 60.0
 # Shadow work may wait for spare time; if it waits this long, there is none.
 OLD_SHADOW_S = 600.0
 MUCH_SHED = 0.05
+# The share of Redis's memory above which producers are refused, unless POINTSMAN_REDIS_MAX_FILL says otherwise.
+FULL_REDIS = 0.85
 # Worker processes say how they are every ten seconds.
 SILENT_PROCESS_S = 30.0
 START_ADVICE = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
@@ -108,10 +110,15 @@ def examine(probe: Probe, shown_url: str, *, clock: Callable[[], float] = time.t
     yield from judge_redis(report, shown_url)
     if probe.has_queues_here():
         yield from judge_queues(probe.queues(), probe.unacknowledged())
-    consumers = probe.consumers()
-    yield from judge_workers(consumers)
+    consumers: Mapping[str, set[str]] | None = None
+    try:
+        consumers = probe.consumers()
+        yield from judge_workers(consumers)
+    except errors.RetryableError as error:
+        yield Finding(status="problem", what="worker", detail=f"nobody can be asked: {error}")
     yield from judge_processes(probe.processes(), clock())
-    yield from judge_shadow(probe.shadow(), consumers, clock())
+    if consumers is not None:
+        yield from judge_shadow(probe.shadow(), consumers, clock())
 
 
 def judge_versions() -> Finding:
@@ -138,6 +145,13 @@ def judge_redis(report: RedisReport, shown_url: str) -> Iterator[Finding]:
             what="redis",
             detail="keeps no append-only file: what is queued is lost when it restarts",
             advice="redis-cli config set appendonly yes",
+        )
+    if report.fill is not None and report.fill > FULL_REDIS:
+        yield Finding(
+            status="problem" if report.fill > 1 else "warning",
+            what="redis",
+            detail=f"uses {report.fill:.0%} of its maxmemory: producers are refused",
+            advice="wait until work has been done, purge dead letters, or give it more memory",
         )
 
 

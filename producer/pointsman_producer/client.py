@@ -22,7 +22,7 @@ from pointsman_producer.runs import Runs
 from pointsman_producer.shadowing import ShadowClient
 from pointsman_producer.stream import Stream, TurnOutcome
 from pointsman_producer.users import UserLike, as_user, distinct_users
-from pointsman_shared import addresses, broker, errors, jobs, names
+from pointsman_shared import addresses, broker, errors, jobs, names, outages
 from pointsman_shared.pressure import Pressure
 from pointsman_shared.settings import Settings
 
@@ -270,7 +270,7 @@ class Client:
         summary, queue = f"tier {request.tier}", names.TRAIN_QUEUE
         try:
             self._send(names.TRAIN_TASK, request.model_dump(), run, queue=queue, summary=summary, keep=True)
-        except errors.BrokerUnavailableError:
+        except errors.PointsmanError:
             self._runs.unbook(request.tier, run)
             raise
 
@@ -312,8 +312,7 @@ class Client:
         try:
             pipeline.execute()
         except RedisError as error:
-            msg = f"Redis cannot be reached: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+            raise outages.explained(error) from error
 
     def cancel(self, job_or_message_id: str) -> bool:
         """Call off a message that has no outcome yet, and with it all its jobs.
@@ -371,8 +370,7 @@ class Client:
         try:
             self._inbox.expect(message_id, future)
         except RedisError as error:
-            msg = f"Redis cannot be reached: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+            raise outages.explained(error) from error
 
     def _send(
         self, task: str, payload: Mapping[str, Any], message_id: str, *, queue: str, summary: str, keep: bool
@@ -381,7 +379,7 @@ class Client:
             self._outbox.send(
                 task, payload, message_id=message_id, queue=queue, summary=summary, keep_result=keep
             )
-        except errors.BrokerUnavailableError:
+        except errors.PointsmanError:
             self._inbox.forget(message_id)
             raise
 

@@ -60,9 +60,13 @@ class Guard:
         """Begin."""
         self._thread.start()
 
+    def rest(self) -> None:
+        """Have nothing started again any more."""
+        self._stopped.set()
+
     def stop(self) -> None:
         """End, after the step under way."""
-        self._stopped.set()
+        self.rest()
         self._thread.join()
         self._redis.close()
 
@@ -71,6 +75,8 @@ class Guard:
         for node, worker in self._workers.items():
             if self._is_well(node, worker, now):
                 self._deaf_since.pop(node, None)
+            elif self._stopped.is_set():
+                return
             elif now - self._deaf_since.setdefault(node, now) >= health.DEAF_AFTER_S:
                 self._say(
                     node.partition("@")[0],

@@ -30,11 +30,13 @@ class RedisReport:
         version: Its version.
         eviction: Its maxmemory-policy; None where it does not say.
         is_persistent: Whether it has an append-only file; None where it does not say.
+        fill: The share of its maxmemory that is used; None without one.
     """
 
     version: str
     eviction: str | None
     is_persistent: bool | None
+    fill: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ class Probe:
             version=str(info.get("redis_version", "unknown")),
             eviction=info.get("maxmemory_policy"),
             is_persistent=bool(info["aof_enabled"]) if "aof_enabled" in info else None,
+            fill=info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else None,
         )
 
     def has_queues_here(self) -> bool:
@@ -153,8 +156,8 @@ class Probe:
         try:
             with broker.make_app(self._settings) as app:
                 answers = app.control.inspect(timeout=ANSWER_TIMEOUT_S).active_queues() or {}
-        except (KombuError, OSError) as error:
-            msg = f"the broker does not answer: {type(error).__name__}"
+        except (KombuError, RedisError, OSError) as error:
+            msg = f"the broker takes no question: {error}"
             raise errors.BrokerUnavailableError(msg) from error
         return {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}
 

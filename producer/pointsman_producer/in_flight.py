@@ -119,4 +119,6 @@ class InFlight:
     def _naming_lines(self, error: errors.PermanentError) -> errors.PermanentError:
         sent = self._sent[0]
         lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
-        return type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
+        named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
+        named.dead_letter = error.dead_letter
+        return named

@@ -130,11 +130,13 @@ class Deployment:
     def stop(self, grace_s: float = GRACE_S) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
         if self._guard is not None:
-            self._guard.stop()
-            self._guard = None
+            self._guard.rest()
         if self._supervisor is not None:
             self._supervisor.stop(grace_s)
             self._supervisor = None
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
         self._keepers = []
         self._claim.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
-from pointsman_shared import broker, errors
+from pointsman_shared import broker, errors, outages
 from pointsman_shared.settings import Settings
 
 # Five more tries: an outage of about three seconds is ridden out. A longer one is reported, also where nothing answers
@@ -64,10 +64,7 @@ class Outbox:
                 )
             except _UNSENT as error:
                 if "maxmemory" in str(error):
-                    msg = (
-                        "Redis is full (maxmemory): nothing was submitted; try again when work has been done"
-                    )
-                    raise errors.QueueFullError(msg) from error
+                    raise errors.QueueFullError(outages.FULL) from error
                 if pause_s is None or time.monotonic() - begun > PATIENCE_S:
                     msg = f"the broker did not take the message: {type(error).__name__}"
                     raise errors.BrokerUnavailableError(msg) from error

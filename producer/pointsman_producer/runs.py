@@ -3,7 +3,7 @@
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors, names, outages
 
 # Time for a run to wait behind others in the queue; a trainer that has begun keeps the booking itself.
 BOOKED_MS = 600_000
@@ -48,7 +48,7 @@ class Runs:
         """Take a booking back that came to nothing; where that fails too, it ends by itself."""
         try:
             self._ask(_UNBOOK, tier, run)
-        except errors.BrokerUnavailableError:
+        except errors.RetryableError:
             return
 
     def cancel(self, tier: str, who: str) -> str | None:
@@ -63,6 +63,5 @@ class Runs:
         try:
             answer = self._redis.eval(script, 1, names.training_key(tier), *arguments)
         except RedisError as error:
-            msg = f"Redis cannot be reached: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+            raise outages.explained(error) from error
         return answer.decode() if isinstance(answer, bytes) else None

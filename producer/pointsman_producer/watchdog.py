@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-GRACE_S = 10.0
+# A second is left for Redis, which ends last.
+GRACE_S = 9.0
 
 
 def follow(lines: Iterable[str]) -> dict[int, str]:

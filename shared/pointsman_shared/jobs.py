@@ -16,6 +16,9 @@ from pointsman_shared import errors, names
 MAX_TEXTS = 2_000
 MAX_TEXT_CHARS = 20_000
 MAX_MESSAGE_CHARS = 4_000_000
+# Of a whole message on its queue: every character of the largest texts an emoji, which JSON escapes in 12 characters,
+# in base64, with room for the rest.
+MAX_MESSAGE_BYTES = MAX_MESSAGE_CHARS * 12 * 4 // 3 + 1_000_000
 MAX_CUSTOM_ATTRIBUTES = 50
 ANONYMOUS = -1
 

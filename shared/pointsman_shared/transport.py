@@ -12,7 +12,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps
 from redis.commands.core import Script
 
-from pointsman_shared import names
+from pointsman_shared import errors, jobs, names
 
 # In a message's properties: it has an entry in the ledger.
 LEDGERED: Final = "pointsman_ledger"
@@ -47,6 +47,11 @@ class Ledgering:
             super()._put(queue, message, **kwargs)  # type: ignore[misc]  # the channel this is mixed into
             return
         message["properties"][LEDGERED] = True
+        raw = dumps(message)
+        if len(raw) > jobs.MAX_MESSAGE_BYTES:
+            # Workers would put it aside, and whoever waits for its outcome would wait for ever.
+            msg = f"the message has {len(raw)} bytes; at most {jobs.MAX_MESSAGE_BYTES} are taken: send several, or less of each user"
+            raise errors.InvalidMessageError(msg)
         key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))  # type: ignore[attr-defined]
         with self.conn_or_acquire() as redis:  # type: ignore[attr-defined]  # the channel's
             if self._publish is None:
@@ -59,7 +64,7 @@ class Ledgering:
                     names.done_key(message_id),
                     names.result_key(message_id),
                 ],
-                args=[key, dumps(message), message_id, time.time()],
+                args=[key, raw, message_id, time.time()],
                 client=redis,
             )
 

@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 import redis
 
+from pointsman_shared.settings import PREFIX, Settings
 from tests.support import compose
 from tests.support.compose import Host, Service
 
 SECRETS = {"REDIS_PASSWORD": "sesame7", "FLOWER_BASIC_AUTH": "watcher:letmein"}
-SERVICES = compose.services(SECRETS)
+SERVICES = compose.services({**SECRETS, "REDIS_MAXMEMORY": "64mb"})
 OURS = sorted(set(SERVICES) - {"redis"})
 
 
@@ -73,6 +74,15 @@ def test_docker_compose_refuses_to_run_without_a_secret(missing: str) -> None:
 def test_no_secret_has_a_default(missing: str) -> None:
     with pytest.raises(ValueError, match=r"^set "):
         compose.services({name: SECRETS[name] for name in SECRETS if name != missing})
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_is_passed_on_but_those_the_file_fixes(name: str) -> None:
+    fields = set(Settings.model_fields) - {"redis_url", "broker_url", "data_dir", "flags_file"}
+    asked = {PREFIX + field.upper(): f"value of {field}" for field in fields}
+    given = compose.services({**SECRETS, **asked})[name]["environment"]
+
+    assert {variable: given.get(variable) for variable in asked} == asked
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -127,6 +137,7 @@ def test_redis_wants_a_password_and_forgets_nothing(redis_service: Service, host
     with redis.Redis(port=host.redis_port, password=SECRETS["REDIS_PASSWORD"]) as client:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory") == {"maxmemory": str(64 * 2**20)}
 
 
 def test_redis_shows_whether_it_is_well_and_ends_when_asked(redis_service: Service) -> None:

@@ -31,9 +31,9 @@ PAYMENT = "Can I pay you with my Google Pay wallet?"
 class Up:
     """A running `pointsman up` in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redis_port: int | None = None) -> None:
         self.folder = folder
-        self.redis_port, self.flower_port = ports.free_port(), ports.free_port()
+        self.redis_port, self.flower_port = redis_port or ports.free_port(), ports.free_port()
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [POINTSMAN, "up", f"--redis-port={self.redis_port}", f"--flower-port={self.flower_port}"],

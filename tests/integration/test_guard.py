@@ -42,11 +42,12 @@ def worker() -> Worker:
 
 
 @pytest.fixture
-def guard(redis_url: str, worker: Worker) -> Guard:
+def guard(redis_url: str, worker: Worker) -> Iterator[Guard]:
     settings = Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})
     guard = Guard(settings, {NODE: worker}, lambda *_: None)
     guard.look(0)
-    return guard
+    yield guard
+    guard._redis.close()
 
 
 def test_a_worker_without_a_sign_of_life_is_started_again_after_a_while(guard: Guard, worker: Worker) -> None:
@@ -55,6 +56,13 @@ def test_a_worker_without_a_sign_of_life_is_started_again_after_a_while(guard: G
     assert worker.restarts == 0
     guard.look(START_S + DEAF_S)
     assert worker.restarts == 1
+
+
+def test_nothing_is_started_again_while_everything_is_ended(guard: Guard, worker: Worker) -> None:
+    guard.look(START_S)
+    guard.rest()
+    guard.look(START_S + 2 * DEAF_S)
+    assert worker.restarts == 0
 
 
 def test_a_worker_has_time_to_load_its_models(guard: Guard, worker: Worker) -> None:

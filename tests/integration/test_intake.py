@@ -30,10 +30,12 @@ def redis(deployed: Running) -> Iterator[Redis]:
         yield client
 
 
-def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis) -> None:
+@pytest.mark.parametrize("times", [2, pytest.param(21, marks=pytest.mark.slow)])
+def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, times: int) -> None:
+    redis.delete(names.DEAD_INDEX_KEY)
     pids = deployed.deployment.pids()
     letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
-    pushed = [kind() for kind in garbage.KINDS.values() for _ in range(3)]
+    pushed = [kind() for kind in garbage.KINDS.values() for _ in range(times)]
     random.shuffle(pushed)
     with Client(settings=deployed.settings) as client:
         answered = []

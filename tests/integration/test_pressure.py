@@ -6,9 +6,10 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client import Client, checked_request
-from pointsman_shared import errors, names
+from pointsman_shared import errors, jobs, names
 from pointsman_shared.pressure import Pressure
 from pointsman_shared.settings import Settings
+from pointsman_workers import envelopes
 from pointsman_workers.ledger import RedisLedger
 
 REQUEST = checked_request(["hi", "bye"], [None, None], "b")
@@ -80,6 +81,40 @@ def test_a_redis_that_fills_up_takes_no_more_before_it_is_full(redis: Redis, set
     assert Pressure(redis, settings).has_room(names.BULK_QUEUE, share=0.5)
 
 
+def test_a_full_redis_is_said_clearly_and_leaves_nothing_half_done(
+    client: Client, redis: Redis, settings: Settings
+) -> None:
+    redis.config_set("maxmemory", "1")
+    for ask in (
+        lambda: client.submit("hi"),
+        lambda: client.train("base"),
+        lambda: client.models("list"),
+        lambda: client.cancel_batch("b"),
+    ):
+        with pytest.raises(errors.QueueFullError, match=r"full|memory"):
+            ask()
+    assert redis.dbsize() == 0
+    redis.config_set("maxmemory", "0")
+    # Neither a run that was never asked for nor a message that was never sent is in the way.
+    assert client.train("base").id
+    with Client(settings=settings) as other:
+        assert other.submit("hi").status == "pending"
+
+
+def test_a_training_that_finds_no_room_does_not_keep_its_tier(
+    client: Client, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.QueueFullError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client._outbox, "send", refuse)
+        with pytest.raises(errors.QueueFullError):
+            client.train("base")
+    assert not redis.exists(names.training_key("base"))
+    assert client.train("base").status == "pending"
+
+
 def test_a_message_that_is_called_off_is_not_done_any_more(
     client: Client, redis: Redis, settings: Settings
 ) -> None:
@@ -106,3 +141,18 @@ def test_a_batch_that_is_called_off_is_not_begun(client: Client, settings: Setti
     ledger = RedisLedger.connect(settings)
     assert ledger.begin("m", worker="w", batch="b").is_cancelled
     assert not ledger.begin("n", worker="w", batch="c").is_cancelled
+
+
+def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redis: Redis) -> None:
+    somebody = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
+    with pytest.raises(errors.InvalidMessageError, match="at most 65000000 are taken"):
+        client.submit("hi", user=somebody)
+    assert not redis.exists(names.OPEN_INDEX_KEY, names.INTERACTIVE_QUEUE)
+
+
+def test_the_largest_texts_there_are_can_be_sent_and_are_taken(client: Client, redis: Redis) -> None:
+    text = "\U0001f600" * jobs.MAX_TEXT_CHARS
+    client.submit_message(checked_request([text] * 200, [None] * 200))
+    raw = redis.rpop(names.BULK_QUEUE)
+    assert isinstance(raw, bytes)
+    assert envelopes.read(raw)["headers"]["task"] == names.CLASSIFY_TASK

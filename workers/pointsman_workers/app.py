@@ -8,7 +8,16 @@ from typing import Any
 from celery import signals
 
 from pointsman_shared import names
-from pointsman_workers import celery_settings, composition, intake, schedule, shadow_tasks, tasks
+from pointsman_workers import (
+    celery_settings,
+    composition,
+    intake,
+    leaving,
+    pulse,
+    schedule,
+    shadow_tasks,
+    tasks,
+)
 
 with celery_settings.explained():
     app = celery_settings.make_serving_app(composition.settings())
@@ -27,6 +36,7 @@ def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal 
     composition.start_reconciler()
     composition.start_pulse(sender.hostname, intake.hearing(names.CLASSIFY_TASK))
     _begin_shadow(sender.controller.concurrency)
+    leaving.leave_in_time(pulse.end_this_process)
 
 
 def _call_for_shadow(brief: bool) -> None:

@@ -34,7 +34,9 @@ def worker_configuration(queues: tuple[str, ...]) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": True,
         # No message waits behind another in a child while its neighbour idles.
         "worker_prefetch_multiplier": 1,
-        "worker_soft_shutdown_timeout": 5,
+        "worker_soft_shutdown_timeout": 4,
+        # Celery would give up, and end, after a hundred tries.
+        "broker_connection_max_retries": None,
         # What is no sound message is put aside before Celery sees it.
         "worker_consumer": "pointsman_workers.intake:WatchfulConsumer",
         # What runs when the connection is lost may finish: its outcome counts once, whoever else does it again.

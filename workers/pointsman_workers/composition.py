@@ -4,6 +4,7 @@ Nothing is built at import. A worker's parent loads the tiers before it forks, s
 what may not cross a fork (connections, threads, the flag client) each process builds for itself, once.
 """
 
+import contextlib
 import functools
 import gc
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from pointsman_models import tiers
 from pointsman_models.registry import Registry
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_workers import redaction
 from pointsman_workers.advice import ShadowAdvisor
@@ -53,7 +55,9 @@ class Process:
         """Stop the thread, say goodbye."""
         self.upkeep.stop()
         self.flags.close()
-        self.ledger.forget_process(socket.gethostname(), os.getpid())
+        # What it said of itself expires by itself, if Redis is away.
+        with contextlib.suppress(errors.RetryableError):
+            self.ledger.forget_process(socket.gethostname(), os.getpid())
 
 
 # What a parent loaded; its children find it here after the fork.

@@ -10,8 +10,7 @@ from typing import Any, Final, NoReturn
 
 from pointsman_shared import errors, jobs
 
-# Every character of a message of the largest size escaped, in base64, with room for the headers.
-MAX_BYTES: Final = jobs.MAX_MESSAGE_CHARS * 6 * 4 // 3 + 1_000_000
+MAX_BYTES: Final = jobs.MAX_MESSAGE_BYTES
 MAX_NESTING: Final = 32
 MAX_ID_CHARS: Final = 200
 MAX_HEADER_CHARS: Final = 4_096

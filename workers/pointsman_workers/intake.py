@@ -39,7 +39,7 @@ UNREADABLE: Final = (
 # When this process last heard from its queues, be it that they are empty.
 polled_at = 0.0
 # The longest pause between two tries to connect.
-RECONNECT_S: Final = 2.0
+RECONNECT_S: Final = 1.0
 # How long a shutdown waits for it to be noted what it cuts off.
 EXCUSE_S: Final = 1.0
 # What is to be buried when Redis is back.

@@ -24,6 +24,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE_EVERY_S = 5.0
 SHOWN_REJECTIONS = 10
 SHOWN_INTENTS = 25
+# What became of one message; once it was replayed, the others are not done again.
+GIVEN_UP = (errors.JobFailedError, errors.PoisonError, errors.TimeLimitError)
 SECONDS_PER_MINUTE = 60
 
 
@@ -124,7 +126,7 @@ def _resumable(plan: batches.Plan) -> Iterator[None]:
     """Say how to go on, where a run failed that can be gone on with."""
     try:
         yield
-    except (errors.RetryableError, errors.JobFailedError) as error:
+    except (errors.RetryableError, *GIVEN_UP) as error:
         if plan.journal.exists() and not isinstance(error, errors.BusyError):
             edge.say(f"What is done is in {escape(str(plan.journal))}. {_advice(plan)}")
         raise

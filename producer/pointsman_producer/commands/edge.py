@@ -11,12 +11,13 @@ import click
 import orjson
 from pydantic import BaseModel
 from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 from rich.console import Console
+from rich.markup import escape
 
 from pointsman_producer import local, redis_server
 from pointsman_producer.client import Client
-from pointsman_shared import errors
+from pointsman_shared import errors, outages
 from pointsman_shared.settings import Settings
 
 OK: Final = 0
@@ -100,9 +101,11 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
 
 def unreachable(
     settings: Settings, error: RedisError, advice: str = NO_REDIS_ADVICE
-) -> errors.BrokerUnavailableError:
+) -> errors.RetryableError:
     """Say that Redis does not answer, or not to us, and what to do about it."""
     url, why = local.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
+    if isinstance(error, OutOfMemoryError):
+        return errors.QueueFullError(outages.FULL)
     if isinstance(error, AuthenticationError | ResponseError):
         return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
     return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
@@ -151,6 +154,9 @@ def _report(error: Exception) -> None:
     expected = isinstance(error, errors.PointsmanError)
     kind = "error" if expected else f"unexpected {type(error).__name__}"
     err.print(f"{kind}: {error}", markup=False, style="red")
+    if isinstance(error, errors.PointsmanError) and error.dead_letter:
+        again = "; trying again can help" if error.is_retryable else ""
+        say(f"It is kept as a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
     if not expected and not os.environ.get(DEBUG_VARIABLE):
         say(f"This is a bug in Pointsman. Set {DEBUG_VARIABLE}=1 to see where it happened.")
 

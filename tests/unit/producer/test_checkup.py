@@ -109,6 +109,14 @@ def test_a_redis_that_forgets_is_a_warning() -> None:
     assert complaints(patient) == [("warning", "redis", "redis-cli config set appendonly yes")]
 
 
+@pytest.mark.parametrize(("fill", "status"), [(0.5, None), (0.9, "warning"), (1.05, "problem")])
+def test_a_redis_without_room_is_said(fill: float, status: str | None) -> None:
+    patient = Patient(answer=RedisReport(version="7.2", eviction="noeviction", is_persistent=True, fill=fill))
+    assert [(what, found) for found, what, _ in complaints(patient)] == (
+        [("redis", status)] if status else []
+    )
+
+
 def test_a_hosted_redis_that_does_not_say_is_believed() -> None:
     assert complaints(Patient(answer=RedisReport(version="7.2", eviction=None, is_persistent=None))) == []
 

@@ -86,13 +86,16 @@ def test_a_wait_can_be_ended_and_taken_up_again() -> None:
 
 
 def test_a_message_that_was_given_up_is_named_with_its_lines() -> None:
-    under_way = sent(Workers(fail_after=1, error=errors.JobFailedError("it is a dead letter")), 2)
+    error = errors.JobFailedError("it is a dead letter")
+    error.dead_letter = "m1"
+    under_way = sent(Workers(fail_after=1, error=error), 2)
     under_way.take()
     with pytest.raises(
         errors.JobFailedError,
         match=r"^message m1 \(lines 10 to 15 of in.jsonl\) failed: it is a dead letter$",
-    ):
+    ) as named:
         under_way.take()
+    assert named.value.dead_letter == "m1"
 
 
 def test_nobody_waits_for_a_client_that_was_closed() -> None:

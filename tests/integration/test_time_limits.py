@@ -1,0 +1,133 @@
+"""Jobs that take too long, on real workers: stopped, explained, and in nobody's way."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pointsman_producer.client import Client, checked_request
+from pointsman_producer.commands import edge, root
+from pointsman_producer.launcher import APP, Deployment
+from pointsman_producer.supervisor import Program
+from pointsman_shared import dead_letters, errors, names
+from pointsman_shared.settings import Settings
+from pointsman_workers import delivery
+from tests.support import running, slow_app
+from tests.support.running import Running
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 2
+TIMEOUT_S = 60
+
+
+class SlowDeployment(Deployment):
+    """A deployment whose serving worker knows texts that take for ever."""
+
+    def programs(self) -> list[Program]:
+        return [
+            Program(
+                name=program.name,
+                command=["tests.support.slow_app" if part == APP else part for part in program.command],
+                environ={**program.environ, "PYTHONPATH": str(ROOT)},
+            )
+            for program in super().programs()
+        ]
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("slow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "Deployment", SlowDeployment)
+        with running.deployment(
+            folder, extra={"classify_time_limit_s": LIMIT_S, "visibility_timeout_s": 10}
+        ) as deployment:
+            yield deployment
+
+
+@pytest.fixture
+def client(deployed: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setenv("POINTSMAN_REDIS_URL", deployed.settings.redis_url.get_secret_value())
+    with Client(settings=deployed.settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("text", "limit_s"), [(slow_app.SLEEPS, LIMIT_S), (slow_app.SLEEPS_ON, LIMIT_S + delivery.KILL_AFTER_S)]
+)
+def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
+    client: Client, text: str, limit_s: int
+) -> None:
+    # One for each process, so that the others can only be done after them.
+    hung = [client.submit_message(checked_request([text, "hi"], [None, None], "b")) for _ in range(2)]
+    others = [client.submit(greeting) for greeting in ["hi"] * 20]
+    for message in hung:
+        with pytest.raises(errors.TimeLimitError, match=f"time limit of {limit_s} s") as stopped:
+            message.result(TIMEOUT_S)
+        assert stopped.value.dead_letter == message.id
+        assert not stopped.value.is_retryable
+    assert {other.result(TIMEOUT_S).intent for other in others} == {"greeting"}
+    letters = dead_letters.DeadLetters(client._redis, ttl_s=60, most=99)
+    found = [letter for letter in letters.find() if letter.id in {message.id for message in hung}]
+    assert [(letter.reason, letter.texts) for letter in found] == [(dead_letters.TIME_LIMIT, 2)] * 2
+
+
+def test_the_command_line_says_what_became_of_it_and_where_it_is(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = edge.run(root.pointsman, ["classify", slow_app.SLEEPS])
+    said = capsys.readouterr().err
+    assert code == edge.BAD_INPUT
+    assert f"stopped after its time limit of {LIMIT_S} s" in said
+    letter_id = said.split("pointsman dead show ")[1].strip()
+    assert edge.run(root.pointsman, ["dead", "show", letter_id, "--json"]) == edge.OK
+    assert json.loads(capsys.readouterr().out)["reason"] == dead_letters.TIME_LIMIT
+
+
+def test_what_waits_can_be_called_off_at_the_command_line(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = [client.submit_message(checked_request([slow_app.SLEEPS], [None])) for _ in range(2)]
+    waiting = client.submit_message(checked_request(["hi"], [None]))
+    rest = [client.submit_message(checked_request(["hi", "bye"], [None, None], "off")) for _ in range(3)]
+    assert edge.run(root.pointsman, ["cancel", waiting.id, "--json"]) == edge.OK
+    assert json.loads(capsys.readouterr().out)["cancelled"] == [waiting.id]
+    assert edge.run(root.pointsman, ["cancel", "--batch", "off"]) == edge.OK
+    for message in (waiting, *rest):
+        with pytest.raises(errors.CancelledError) as called_off:
+            message.result(TIMEOUT_S)
+        assert called_off.value.dead_letter is None
+    assert client.progress("off") == {"cancelled": 6}
+    assert all(message.future.result(TIMEOUT_S) for message in busy)
+
+
+def test_what_is_being_done_can_be_called_off(client: Client) -> None:
+    message = client.submit_message(checked_request([slow_app.SLEEPS], [None], "begun"))
+    time.sleep(0.5)
+    assert client.cancel(message.id)
+    with pytest.raises(errors.CancelledError):
+        message.result(TIMEOUT_S)
+    # Its time limit comes later, and changes nothing.
+    assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
+    time.sleep(LIMIT_S + 1)
+    with pytest.raises(errors.CancelledError):
+        client.submit_message(checked_request(["hi"], [None], "begun"), message_id=message.id).result(
+            TIMEOUT_S
+        )
+    assert client.progress("begun") == {"cancelled": 1}
+
+
+@pytest.mark.parametrize(
+    ("task", "limits"),
+    [(names.CLASSIFY_TASK, (7, 12)), (names.MODELS_TASK, (7, 12)), (names.TRAIN_TASK, (900, 905))],
+)
+def test_each_kind_of_job_has_the_limit_its_setting_gives(task: str, limits: tuple[int, int]) -> None:
+    settings = Settings.model_validate({"classify_time_limit_s": 7, "train_time_limit_s": 900})
+    assert delivery.limits(settings, task) == limits
+
+
+def test_no_limit_is_longer_than_a_message_may_be_out() -> None:
+    settings = Settings.model_validate({"classify_time_limit_s": 100, "visibility_timeout_s": 60})
+    assert delivery.limits(settings, names.CLASSIFY_TASK).soft_s == 40

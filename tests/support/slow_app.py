@@ -1,0 +1,30 @@
+"""The serving application with texts that take as long as they like."""
+
+import time
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from pointsman_shared import jobs
+from pointsman_workers import app as serving_app
+from pointsman_workers import serving
+
+SLEEPS, SLEEPS_ON = "this text takes for ever", "this text heeds nobody"
+
+app = serving_app.app
+_classify = serving.classify
+
+
+def classify(request: jobs.ClassifyRequest, message_id: str, **parts: Any) -> dict[str, Any]:
+    """Classify as the real one does, but for two texts."""
+    if SLEEPS in request.texts:
+        time.sleep(600)
+    while SLEEPS_ON in request.texts:
+        try:
+            time.sleep(600)
+        except SoftTimeLimitExceeded:
+            continue
+    return _classify(request, message_id, **parts)
+
+
+serving.classify = classify
