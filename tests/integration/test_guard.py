@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from redis import Redis
 
@@ -106,3 +107,22 @@ def test_a_worker_that_stands_still_is_started_again_and_its_work_is_done(tmp_pa
             lambda: deployed.deployment.pids().get("serving") not in {pid, None}, "another process", 120
         )
         assert message.result(60).intent == "greeting"
+
+
+@pytest.mark.slow
+def test_a_worker_whose_children_stand_still_is_started_again_and_its_work_is_done(tmp_path: Path) -> None:
+    limits = {"classify_time_limit_s": 2, "visibility_timeout_s": 10}
+    with (
+        running.deployment(tmp_path, extra=limits) as deployed,
+        Client(settings=deployed.settings) as client,
+    ):
+        pid = deployed.deployment.pids()["serving"]
+        client.classify("hi")
+        for child in psutil.Process(pid).children():
+            child.suspend()
+        # More than its children can hold, so that it asks for no others.
+        waiting = [client.submit("hi") for _ in range(4)]
+        eventually(
+            lambda: deployed.deployment.pids().get("serving") not in {pid, None}, "another process", 120
+        )
+        assert {job.result(60).intent for job in waiting} == {"greeting"}
