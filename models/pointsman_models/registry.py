@@ -17,6 +17,7 @@ import contextlib
 import os
 import threading
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -189,6 +190,9 @@ class Registry:
 
         Returns:
             The card as saved, with the version's number and the digests of its files.
+
+        Raises:
+            RegistryError: The disk is full, or the place cannot be written to.
         """
         content = model_file.write(pipeline)
         version = self._claim(tier, content)
@@ -410,7 +414,8 @@ class Registry:
         version = max(self._numbers(tier), default=0)
         while True:
             version += 1
-            self._fs.makedirs(self._path(tier, version), exist_ok=True)
+            with _writing():
+                self._fs.makedirs(self._path(tier, version), exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 self._create(self._path(tier, version, MODEL), content)
                 return version
@@ -430,6 +435,9 @@ class Registry:
             found = self._fs.ls(self._path(tier), detail=False)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            msg = f"the registry cannot be read: {error.strerror or type(error).__name__}"
+            raise errors.RegistryError(msg) from error
         last = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(int(name) for name in last if name.isascii() and name.isdecimal())
 
@@ -438,31 +446,40 @@ class Registry:
 
         Raises:
             FileExistsError: Somebody else did.
+            RegistryError: It cannot be written.
         """
-        if isinstance(self._fs, LocalFileSystem):
-            self._create_in_folder(path, content)
-            return
-        with _CLAIM:
-            self._fs.pipe_file(path, content, mode="create")
+        with _writing():
+            if isinstance(self._fs, LocalFileSystem):
+                self._create_in_folder(path, content)
+                return
+            with _CLAIM:
+                self._fs.pipe_file(path, content, mode="create")
 
     def _create_in_folder(self, path: str, content: bytes) -> None:
         self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-        temporary = f"{path}.{uuid.uuid4().hex}"
-        self._fs.pipe_file(temporary, content)
-        try:
+        with self._staged(path, content) as temporary:
             # A link is made in one step, and only where no file is.
             os.link(temporary, path)
-        finally:
-            self._fs.rm_file(temporary)
 
     def _replace(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees the old or the new content, never a part."""
-        if not isinstance(self._fs, LocalFileSystem):
-            self._fs.pipe_file(path, content)
-            return
+        with _writing():
+            if not isinstance(self._fs, LocalFileSystem):
+                self._fs.pipe_file(path, content)
+                return
+            with self._staged(path, content) as temporary:
+                os.replace(temporary, path)
+
+    @contextlib.contextmanager
+    def _staged(self, path: str, content: bytes) -> Iterator[str]:
+        """Write a file beside the one that is meant, which is gone afterwards, whatever happens."""
         temporary = f"{path}.{uuid.uuid4().hex}"
-        self._fs.pipe_file(temporary, content)
-        os.replace(temporary, path)
+        try:
+            self._fs.pipe_file(temporary, content)
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
 
     def _path(self, tier: str, *parts: str | int) -> str:
         # Tier names come off the wire: one must not lead out of the registry.
@@ -470,3 +487,14 @@ class Registry:
             msg = f"{tier!r} cannot name a tier"
             raise errors.UnknownTierError(msg)
         return "/".join((self._root.rstrip("/"), tier, *map(str, parts)))
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        msg = f"the registry cannot be written: {error.strerror or type(error).__name__}"
+        raise errors.RegistryError(msg) from error

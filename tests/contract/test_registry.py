@@ -1,7 +1,9 @@
 """One suite over the registry in a folder, in fsspec's memory and in an S3 bucket (of moto's server)."""
 
+import contextlib
 import json
 import pickle
+import resource
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -458,3 +460,39 @@ def test_the_number_of_a_pruned_version_is_not_given_again(registry: Registry) -
     registry.prune("base", keep=1)
     assert registry.versions("base") == [1, 3]
     assert registry.save("base", PIPELINE, make_card()).version == 4
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Let every file that is written end after a hundred bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_version(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path))
+    registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "marge", "first")
+    with full_disk():
+        for change in (
+            lambda: registry.save("base", PIPELINE, make_card()),
+            lambda: registry.nominate("base", 1, "marge", "try it"),
+        ):
+            with pytest.raises(errors.RegistryError, match="the registry cannot be written: File too large"):
+                change()
+    assert registry.versions("base") == [1]
+    assert registry.champion("base") == 1
+    assert len(registry.history("base")) == 1
+    assert not [path for path in tmp_path.rglob("*") if len(path.suffix) > 30], "no staged file is left"
+    assert registry.save("base", PIPELINE, make_card()).version > 1
+
+
+def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    registry = Registry(str(tmp_path / "file" / "registry"))
+    with pytest.raises(errors.RegistryError, match="the registry cannot be read: Not a directory"):
+        registry.save("base", PIPELINE, make_card())
