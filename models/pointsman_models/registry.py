@@ -320,6 +320,20 @@ class Registry:
                 return None
         return None
 
+    def rolled_back(self, tier: str) -> set[int]:
+        """Give the versions that served, had to go back, and were not promoted again since."""
+        gone: set[int] = set()
+        # Those say nothing about what they learnt.
+        never_served: set[int] = set()
+        for entry in self.history(tier):
+            if entry.what == "rollback" and entry.previous is not None:
+                gone.add(entry.previous)
+            elif entry.what == "flagged":
+                never_served.add(entry.version)
+            elif entry.what == "champion":
+                gone.discard(entry.version)
+        return gone - never_served
+
     def prune(self, tier: str, keep: int = KEPT_VERSIONS) -> list[int]:
         """Remove old versions; the newest ones, the aliases' and the one to roll back to stay.
 

@@ -16,6 +16,8 @@ from pointsman_models.tiers import GateOptions, Tier
 from pointsman_shared import errors, utterances
 
 GATE = "gate"
+# What two versions have in common that are the same model.
+LEARNT = ("data", "pipeline", "parameters", "classes", "temperature", "threshold")
 
 
 def hold(
@@ -182,12 +184,27 @@ def promote(
         ConflictError: The champion it was compared with serves no longer.
     """
     case = examine(certificate, aliases, options, shadow)
+    if (twin := _rolled_back_twin(registry, certificate)) is not None:
+        return [
+            f"it is the same model as version {twin}, which was rolled back; only somebody can promote it",
+            *case.objections,
+        ]
     if not case.reasons:
         carry_out(registry, certificate, aliases, case, who=certificate.requested_by)
         return []
     if case.objections:
         return list(case.reasons)
     return [_nominate(registry, certificate, aliases, options, shadow)]
+
+
+def _rolled_back_twin(registry: Registry, certificate: Certificate) -> int | None:
+    """Find the version that went back, if a version has learnt the same, from the same data."""
+    new = registry.card(certificate.tier, certificate.version)
+    for version in sorted(registry.rolled_back(certificate.tier) & set(registry.versions(certificate.tier))):
+        old = registry.card(certificate.tier, version)
+        if all(getattr(old, name) == getattr(new, name) for name in LEARNT):
+            return version
+    return None
 
 
 def promote_candidate(

@@ -1,85 +1,70 @@
-"""Beat retrains, the gate judges, every process takes over what passed, while jobs flow that notice nothing of it."""
+"""Beat retrains on the shipped data, by the shipped gate, while jobs flow that notice nothing of it.
+
+The data grows, goes bad, and is asked for what it does not give. A run follows the other more closely than a deployment
+would ever have it, and beat was started twice.
+"""
 
 import contextlib
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
+from pointsman_models import tiers
+from pointsman_models.certificate import Certificate
+from pointsman_models.golden import read as read_golden
+from pointsman_models.registry import Registry
+from pointsman_producer.client import Client
 from pointsman_producer.health import Probe
-from pointsman_shared import names
-from tests.support import live_tiers, running, tier_files, tiny
+from pointsman_shared import names, utterances
+from tests.support import beats, running, shipped
 from tests.support.deadlines import eventually
 from tests.support.running import Running
+from tests.support.traffic import Traffic
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+EVERY = "every 8 s"
 JOBS_A_SECOND = 200
-DEADLINE_S = 60
-SEVERAL_RUNS = 3
+DEADLINE_S = 180
 
 
-class Traffic:
-    """Single jobs, each in a message of its own, at a steady rate, in a thread."""
-
-    def __init__(self, client: Client) -> None:
-        self.messages = [client.submit_message(checked_request(["hello there"], [None]))]
-        self._client = client
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Traffic":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        began = time.monotonic()
-        while not self._stopped.is_set():
-            request = checked_request(["hello there"], [None])
-            self.messages.append(self._client.submit_message(request, queue=names.INTERACTIVE_QUEUE))
-            ahead = len(self.messages) / JOBS_A_SECOND - (time.monotonic() - began)
-            if ahead > 0:
-                self._stopped.wait(ahead)
-
-
-@contextlib.contextmanager
-def second_beat(deployed: Running, folder: Path) -> Iterator[None]:
-    """Somebody started beat twice."""
-    app = ["-A", "pointsman_workers.app", "beat", "-s", str(folder / "second"), "--pidfile="]
-    with (folder / "second.log").open("wb") as log:
-        beat = subprocess.Popen(
-            [sys.executable, "-m", "celery", "--quiet", *app, "--loglevel", "INFO"],
-            env={"PATH": "", **deployed.settings.environ()},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield
-    finally:
-        beat.terminate()
-        beat.wait(20)
-
-
-def serving(deployed: Running) -> list[int]:
+def serving(deployed: Running) -> set[int]:
     """Ask every process which version of base it serves."""
     with contextlib.closing(Probe(deployed.settings)) as probe:
-        return [process.tiers[names.BASE_TIER] for process in probe.processes()]
+        return {process.tiers[names.BASE_TIER] for process in probe.processes()}
 
 
-def add_rows(data: Path, round_: int) -> None:
-    rows = [(text, intent) for intent in tiny.BASE_INTENTS for text in tier_files.texts(intent)]
-    new = [(f"hello from room {number}", "greeting") for number in range(10 * round_, 10 * round_ + 10)]
-    tier_files.write_lines(data / "base.jsonl", [*rows, *new])
+def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:
+    """Give the certificates of the versions that learnt some rows and had to be right about so many golden ones."""
+    found = (registry.certificate("base", version) for version in registry.versions("base"))
+    return [
+        one
+        for one in found
+        if one is not None and one.data[0].name.startswith(f"{rows}/") and one.figures["golden"] == golden
+    ]
+
+
+def learnt(deployed: Running, rows: str, golden: str | None) -> list[Certificate]:
+    """Change the data; wait until beat has had it learnt, and judged."""
+    folder = deployed.settings.data_dir
+    shipped.declare(folder, rows, golden)
+    wanted = len(read_golden(tiers.load(folder)["base"]))
+    eventually(lambda: judged(deployed.registry, rows, wanted) != [], f"a version of {rows}", DEADLINE_S)
+    return judged(deployed.registry, rows, wanted)
+
+
+def known(registry: Registry) -> dict[str, str]:
+    """Give golden texts that the champion is right about, as everything that may follow it has to be."""
+    version = registry.champion("base")
+    assert version is not None
+    golden = utterances.read(shipped.DATA / "golden.jsonl")
+    answers = registry.load_classifier("base", version).classify([row.text for row in golden]).intent
+    return {
+        row.text: row.intent
+        for row, answer in zip(golden, answers, strict=True)
+        if row.intent == answer and row.intent in shipped.INTENTS
+    }
 
 
 def ended_runs(deployed: Running) -> int:
@@ -87,54 +72,42 @@ def ended_runs(deployed: Running) -> int:
         return len(list(redis.scan_iter(names.trained_key("*"))))
 
 
-def promote_better_data(deployed: Running, round_: int) -> None:
-    """New data arrives; wait until what was learnt from it serves everywhere, or is followed already."""
-    registry = deployed.registry
-    before = registry.champion("base")
-    add_rows(deployed.settings.data_dir, round_)
-    eventually(lambda: registry.champion("base") != before, "a promotion", DEADLINE_S)
-    promoted = registry.champion("base")
-    eventually(
-        lambda: set(serving(deployed)) == {promoted} or registry.champion("base") != promoted,
-        "every process serves it",
-    )
-
-
-def break_golden(deployed: Running) -> int | None:
-    """Ask for answers the data does not give; wait for runs that are judged by them, and give the champion."""
-    wrong = [("hello there", "goodbye"), ("bye now", "greeting")]
-    tier_files.write_lines(deployed.settings.data_dir / "golden.jsonl", wrong)
-    # The run that read the old file may still be promoted; the later ones may not.
-    runs = ended_runs(deployed)
-    eventually(lambda: ended_runs(deployed) >= runs + 2, "a run on the broken file", DEADLINE_S)
-    good = deployed.registry.champion("base")
-    eventually(lambda: ended_runs(deployed) >= runs + 3, "one more run", DEADLINE_S)
-    return good
-
-
 def test_retraining_goes_unnoticed_by_the_jobs(tmp_path: Path) -> None:
-    data = live_tiers.write(tmp_path / "data")
-    extra = {"data_dir": data, "train_schedule": {"base": "every 4 s"}}
+    data = shipped.write(tmp_path / "data")
+    shipped.declare(data, "early", golden=None)
+    extra = {"data_dir": data, "train_schedule": {"base": EVERY}}
     with (
         running.deployment(tmp_path, beat=True, extra=extra) as deployed,
         Client(settings=deployed.settings) as client,
+        beats.beat(deployed.settings, tmp_path / "second") as second,
     ):
-        with second_beat(deployed, tmp_path), Traffic(client) as traffic:
-            for round_ in range(SEVERAL_RUNS):
-                promote_better_data(deployed, round_)
-            good = break_golden(deployed)
-            assert deployed.registry.champion("base") == good
-            eventually(lambda: set(serving(deployed)) == {good}, "the good champion in every process")
+        registry = deployed.registry
+        assert learnt(deployed, "early", golden=None)[0].approved_by == "gate"
+        eventually(lambda: serving(deployed) == {registry.champion("base")}, "every process serves it")
+        answers = known(registry)
+        with Traffic(client, JOBS_A_SECOND, list(answers)) as traffic:
+            better = learnt(deployed, "utterances", golden="golden.jsonl")[0]
+            assert better.approved_by == "gate"
+            assert better.figures["comparison"]["lower_bound"] > 0, "it is better, not merely no worse"
+            eventually(lambda: registry.champion("base") == better.version, "it is promoted")
+            eventually(lambda: serving(deployed) == {better.version}, "every process serves it")
+            worse = learnt(deployed, "shuffled", golden="broken.jsonl")[0]
+            good = registry.champion("base")
+            eventually(lambda: serving(deployed) == {good}, "the good champion in every process")
         replies = [message.result(DEADLINE_S) for message in traffic.messages]
         # Both beats asked for every run, and each was done once; the first version was there before.
         eventually(
-            lambda: ended_runs(deployed) == len(deployed.registry.versions("base")) - 1, "no run under way"
+            lambda: ended_runs(deployed) == len(registry.versions("base")) - 1, "no run under way", DEADLINE_S
         )
-    champions = {entry.champion for entry in deployed.registry.history("base")}
-    stopped = deployed.registry.certificate("base", deployed.registry.versions("base")[-1])
-    assert stopped is not None
-    assert any("golden utterance 'hello there'" in reason for reason in stopped.reasons)
-    assert (tmp_path / "second.log").read_text().count("Sending due task") >= SEVERAL_RUNS
-    assert {reply.intent[0] for reply in replies} == {"greeting"}
-    assert {reply.routes[0].model_version for reply in replies} <= champions
+    champions = {entry.champion for entry in registry.history("base") if entry.what == "champion"}
+    assert worse.version not in champions
+    assert any(reason.startswith("macro-F1 ") for reason in worse.reasons), (
+        "the labels of one intent are shuffled"
+    )
+    for text in shipped.WRONG:
+        assert any(reason.startswith(f"golden utterance {text!r}") for reason in worse.reasons)
+    assert second.read_text().count("Sending due task") >= 3
+    assert [reply.intent[0] for reply in replies] == [answers[text] for text in traffic.texts]
+    served = {reply.routes[0].model_version for reply in replies}
+    assert {better.version, good} <= served <= champions
     assert len({reply.message_id for reply in replies}) == len(traffic.messages)

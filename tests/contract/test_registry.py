@@ -441,6 +441,20 @@ def test_a_promotion_that_failed_is_flagged_once_until_the_next_one(registry: Re
     assert registry.flagged("base") is None
 
 
+def test_what_was_rolled_back_is_known_until_somebody_promotes_it_again(registry: Registry) -> None:
+    save_two(registry)
+    registry.promote("base", 1, "marge", "first")
+    registry.promote("base", 2, "marge", "newer")
+    assert registry.rolled_back("base") == set()
+    registry.rollback("base", "olek", "complaints")
+    assert registry.rolled_back("base") == {2}
+    registry.promote("base", 2, "olek", "it was not the model")
+    assert registry.rolled_back("base") == set()
+    registry.flag("base", 2, "worker a", "its digest differs")
+    registry.rollback("base", "olek", "it does not load")
+    assert registry.rolled_back("base") == set(), "it never served, so nothing is known against it"
+
+
 def test_pruning_keeps_the_newest_the_aliases_and_the_way_back(registry: Registry) -> None:
     for _ in range(9):
         registry.save("base", PIPELINE, make_card())

@@ -56,6 +56,22 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
     assert "at least" in last.why
 
 
+def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
+    tier: tiers.Tier, registry: Registry
+) -> None:
+    training.train(tier, registry)
+    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
+    tier_files.write_lines(tier.datasets[0], [*rows, ("a new greeting", rows[0][1])])
+    assert training.train(tier, registry).promoted
+    registry.rollback("small", "olek", "complaints")
+    again = training.train(tier, registry)
+    assert not again.promoted
+    assert "the same model as version 2, which was rolled back" in again.reasons[0]
+    assert registry.champion("small") == 1
+    tier_files.write_lines(tier.datasets[0], [*rows, ("another new greeting", rows[0][1])])
+    assert training.train(tier, registry).promoted
+
+
 def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registry: Registry) -> None:
     for version in (1, 2):
         training.train(tier, registry)
