@@ -55,7 +55,7 @@ SCRIPTS = {
         is_ours_alone=True,
     ),
     "mixed": Script(
-        title="two of each of these, in any order",
+        title="all faults, each twice",
         faults=dict.fromkeys(
             (
                 "kill_child",

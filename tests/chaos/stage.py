@@ -332,6 +332,8 @@ def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
             "train_visibility_timeout_s": 60,
             "train_schedule": {TRAINED_TIER: TRAIN_EVERY},
             "reconcile_interval_s": 2,
+            # Shedding is for a deployment that cannot keep up; here all is to be compared.
+            "shadow_max_queue": 100_000,
         }
     )
 

@@ -104,10 +104,10 @@ def register_training(app: Celery) -> None:
         def report(progress: jobs.TrainProgress) -> None:
             try:
                 task.update_state(state="PROGRESS", meta=progress.model_dump())
-            except Exception as error:  # of any backend: a run goes on when nobody can watch it
+                # Flower shows the state and the result of the last event.
+                task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
+            except Exception as error:  # what a broker and a backend raise is theirs: a run goes on unwatched
                 logger.warning("a training's progress could not be told: %s", type(error).__name__)
-            # Flower shows the state and the result of the last event.
-            task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
 
         wanted = jobs.TrainRequest.parse(request)
         return composition.trainer().train(wanted, str(task.request.id), report).model_dump()
