@@ -292,20 +292,13 @@ def _judge_letters(verdict: Verdict, stage: Stage) -> None:
     died = {letter.id for letter in letters if letter.reason == dead_letters.POISON}
     malformed = sum(letter.reason == dead_letters.MALFORMED for letter in letters)
     unexpected = [
-        letter
-        for letter in letters
-        if letter.reason != dead_letters.MALFORMED and letter.id not in poison and not _was_refused(letter)
+        letter for letter in letters if letter.reason != dead_letters.MALFORMED and letter.id not in poison
     ]
     verdict.unexpected_letters = len(unexpected)
     verdict.notes += [f"letter {one.id} {one.reason} {one.detail} starts {one.starts}" for one in unexpected]
     verdict.missing_letters = len(poison - died)
     if not KILLS & stage.done.keys():
         verdict.missing_letters += abs(len(stage.garbage) - malformed)
-
-
-def _was_refused(letter: dead_letters.DeadLetter) -> bool:
-    """Say whether beat asked for a training while the one before was still waited for."""
-    return letter.task == names.TRAIN_TASK and letter.error == errors.BusyError.__name__
 
 
 def _judge_registry(verdict: Verdict, registry: Registry) -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client import Client
-from pointsman_shared import errors, jobs, names
+from pointsman_shared import dead_letters, errors, jobs, names
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -122,6 +122,27 @@ def test_a_second_run_of_a_tier_is_refused_or_joins_and_a_run_can_be_cancelled(
         with pytest.raises(errors.CancelledError, match="was cancelled"):
             handle.result(TIMEOUT_S)
     assert client.cancel_training("base") is None
+
+
+def test_a_scheduled_run_that_meets_another_one_is_left_out(
+    deployed: Running, client: Client, data: Path
+) -> None:
+    live_tiers.write(data, search=SLOW)
+    slow = client.train("base")
+    eventually(lambda: slow.progress() is not None, "the run has begun")
+    request = jobs.TrainRequest(tier="pro", requested_by="schedule")
+    scheduled = client._ask(names.TRAIN_TASK, request.model_dump(), names.TRAIN_QUEUE, "tier pro")
+    booked = client.train("pro")
+    client.cancel_training("base")
+    with pytest.raises(errors.BusyError, match=booked.id):
+        scheduled.result(TIMEOUT_S)
+    client.cancel_training("pro")
+    for handle in (slow, booked):
+        with pytest.raises(errors.CancelledError):
+            handle.result(TIMEOUT_S)
+    with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
+        letters = dead_letters.DeadLetters(redis, ttl_s=60, most=100)
+        assert [letter.id for letter in letters.find() if letter.error == "BusyError"] == []
 
 
 def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client) -> None:

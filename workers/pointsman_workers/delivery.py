@@ -11,7 +11,7 @@ import traceback
 from typing import Any, NamedTuple
 
 from celery import Task
-from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
 from pointsman_shared import dead_letters, errors, names
 from pointsman_shared.settings import Settings
@@ -122,25 +122,28 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         except (SoftTimeLimitExceeded, TimeoutError) as error:
             raise too_slow(self.soft_time_limit) from error
         except Exception as error:
-            # Its text may quote what it choked on; where it happened says enough.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
-            logger.error("%s[%s] failed unexpectedly: %s", self.name, self.request.id, where)
-            raise errors.JobFailedError(where) from None
+            failure = unexpected(error)
+            logger.error("%s[%s] failed unexpectedly: %s", self.name, self.request.id, failure)
+            raise failure from None
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: object) -> None:  # noqa: ANN401, ARG002  Celery's hook
-        """Give up what the worker's parent had to end: a job past its hard time limit."""
-        if isinstance(exc, errors.PointsmanError):
+        """Give up what the worker's parent had to end: a job past its hard time limit.
+
+        A job whose process was lost is still open in the ledger, and is published again.
+        """
+        if isinstance(exc, (errors.PointsmanError, WorkerLostError)):
             return
+        error = too_slow(self.time_limit) if isinstance(exc, TimeLimitExceeded) else unexpected(exc)
         try:
-            self._give_up(task_id, payload_of(tuple(args), dict(kwargs)), too_slow(self.time_limit))
+            self._give_up(task_id, payload_of(tuple(args), dict(kwargs)), error)
         except LedgerUnavailableError:
             logger.warning("%s[%s] was ended; Redis is away, so it will be tried again", self.name, task_id)
 
     def _give_up(
         self, message_id: str, payload: object, error: errors.PointsmanError, *, starts: int = 0
     ) -> None:
-        cancelled = isinstance(error, errors.CancelledError)
+        # Whoever called it off, or asked while a tier was being trained, has been told; nothing is to be done about it.
+        keep = not isinstance(error, (errors.CancelledError, errors.BusyError))
         letter = dead_letters.DeadLetter(
             id=message_id,
             reason=reason_of(error),
@@ -157,7 +160,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             retryable=isinstance(error, errors.RetryableError),
             versions=upkeep.versions(),
         )
-        composition.ledger().fail(letter, error, client_id=self.request.reply_to, keep=not cancelled)
+        composition.ledger().fail(letter, error, client_id=self.request.reply_to, keep=keep)
 
     def _worker(self) -> str:
         return f"{self.request.hostname or 'parent'}:{os.getpid()}"
@@ -171,6 +174,13 @@ def reason_of(error: errors.PointsmanError) -> str:
 def too_slow(limit_s: float | None) -> errors.TimeLimitError:
     """Say that a job was stopped at its time limit."""
     return errors.TimeLimitError(f"stopped after its time limit of {limit_s or 0:g} s")
+
+
+def unexpected(error: Exception) -> errors.JobFailedError:
+    """Say what went wrong, and where. The error's own text may quote what it choked on."""
+    places = traceback.extract_tb(error.__traceback__)
+    where = f" at {os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else ""
+    return errors.JobFailedError(f"{type(error).__name__}{where}")
 
 
 def payload_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
