@@ -118,6 +118,9 @@ def test_a_worker_whose_children_stand_still_is_started_again_and_its_work_is_do
     ):
         pid = deployed.deployment.pids()["serving"]
         client.classify("hi")
+        # A child that stands still within a job is ended at its time limit, which is another matter.
+        with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
+            eventually(lambda: redis.hlen(names.UNACKED_KEY) == 0, "every child has nothing to do")
         for child in psutil.Process(pid).children():
             child.suspend()
         # More than its children can hold, so that it asks for no others.
