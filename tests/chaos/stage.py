@@ -333,7 +333,7 @@ def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
             "train_schedule": {TRAINED_TIER: TRAIN_EVERY},
             "reconcile_interval_s": 2,
             # Shedding is for a deployment that cannot keep up; here all is to be compared.
-            "shadow_max_queue": 100_000,
+            "shadow_max_mib": 1024,
         }
     )
 

@@ -86,3 +86,18 @@ def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) ->
         check(deployed)
         assert last.promoted
         assert deployed.registry.champion("base") == last.version
+
+
+def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(tmp_path: Path) -> None:
+    extra = {"data_dir": live_tiers.write(tmp_path / "data"), "reconcile_interval_s": 2}
+    with (
+        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
+        Client(settings=deployed.settings) as client,
+    ):
+        parent = trainer(deployed)
+        run = client.train("base")
+        eventually(lambda: run.progress() is not None, "the run has begun", TIMEOUT_S)
+        for victim in (parent, *parent.children()):
+            victim.send_signal(signal.SIGKILL)
+        assert run.result(3 * TIMEOUT_S).promoted
+        check(deployed)

@@ -14,6 +14,7 @@ from pointsman_shared.settings import Settings
 from pointsman_workers import reconciler
 from pointsman_workers.ledger import RedisLedger
 from pointsman_workers.open_messages import OpenMessages
+from pointsman_workers.training_book import RedisTrainingBook
 
 NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
 
@@ -167,3 +168,22 @@ def test_a_start_that_a_shutdown_cut_off_does_not_count_and_any_other_does(
     # It is with another worker by now.
     messages.excuse([message_id], "a")
     assert [begin("b"), begin("b")] == [2, 3]
+
+
+def test_a_training_whose_trainer_fell_silent_is_published_again_once(
+    settings: Settings, redis: Redis, client: Client, messages: OpenMessages
+) -> None:
+    book = RedisTrainingBook.connect(settings)
+    run = client.train("base").id
+    raw = redis.rpop(names.TRAIN_QUEUE)
+    redis.hset(names.TRAIN_UNACKED_KEY, "tag", json.dumps([json.loads(raw), "", names.TRAIN_QUEUE]))  # type: ignore[arg-type]
+    assert messages.silent_runs(-1.0) == [], "nobody began it: it is waited for"
+    assert book.claim("base", run, "a trainer").state == "mine"
+    assert book.renew("base", run, "a trainer") == "mine"
+    assert messages.silent_runs(10.0) == []
+    assert messages.silent_runs(-1.0) == [run]
+    assert messages.republish(run)
+    assert messages.silent_runs(-1.0) == []
+    assert redis.llen(names.TRAIN_QUEUE) == 1
+    redis.delete(names.TRAIN_QUEUE)
+    assert messages.silent_runs(-1.0) == [], "until somebody begins it again"

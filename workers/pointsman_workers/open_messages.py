@@ -52,6 +52,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], 'message
   return 0
 end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('HDEL', KEYS[2], 'alive_at')
 if ARGV[4] == '' then
   redis.call('HINCRBY', KEYS[2], 'republished', 1)
   redis.call('HINCRBY', KEYS[5], 'republished', 1)
@@ -139,6 +140,17 @@ class OpenMessages:
     def taken(self, unacked_key: str) -> list[str]:
         """Give the ids of what was taken off a queue and is not acknowledged."""
         return [raw.decode() for raw in self._call(lambda: self._taken(keys=[unacked_key]))]
+
+    def silent_runs(self, silent_for_s: float) -> list[str]:
+        """Give the trainings that were taken, begun, and of which nothing was heard for a while."""
+        taken = self.taken(names.TRAIN_UNACKED_KEY)
+        pipeline = self._redis.pipeline(transaction=False)
+        for message_id in taken:
+            pipeline.hget(names.open_key(message_id), "alive_at")
+        heard = self._call(pipeline.execute) if taken else []
+        ends = time.time() - silent_for_s
+        silent = {one for one, at in zip(taken, heard, strict=True) if at is not None and float(at) < ends}
+        return sorted(silent - set(self.queued(names.TRAIN_QUEUE))) if silent else []
 
     def touch(self, message_ids: Iterable[str]) -> None:
         """Note that open messages are where they should be."""

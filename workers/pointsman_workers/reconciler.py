@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 RESTORE_MARGIN_S = 15.0
 # Between the two looks at a message that seems lost: it may have been on its way from one place to another.
 SECOND_LOOK_S = 1.0
+# A trainer says every two seconds that it goes on. Its claim on the tier ends before this.
+SILENT_S = 45.0
 IDS_SHOWN = 5
 
 
@@ -35,6 +37,10 @@ class Open(Protocol):
 
     def taken(self, unacked_key: str) -> Iterable[str]:
         """Give the ids of what was taken off a queue and is not acknowledged."""
+        ...
+
+    def silent_runs(self, silent_for_s: float) -> Iterable[str]:
+        """Give the trainings that were begun and of which nothing was heard for a while."""
         ...
 
     def touch(self, message_ids: Iterable[str]) -> None:
@@ -81,6 +87,15 @@ def resume(messages: Open) -> None:
     """Put back what was put off and whose time has come."""
     for message_id in messages.due():
         messages.republish(message_id, was_put_off=True)
+
+
+def take_up(messages: Open) -> list[str]:
+    """Publish the trainings again whose trainers were killed: the visibility timeout is as long as a training may take.
+
+    Returns:
+        What was published again.
+    """
+    return [message_id for message_id in messages.silent_runs(SILENT_S) if messages.republish(message_id)]
 
 
 def _unseen(messages: Open, wanted: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -133,6 +148,7 @@ class Reconciler:
             try:
                 if self._messages.claim(self._owner, 3 * self._interval_s + 10):
                     resume(self._messages)
+                    self._report(take_up(self._messages))
                     self._report(reconcile(self._messages, self._grace_s, self._stopped.wait))
             except errors.RetryableError as error:
                 logger.warning("lost messages cannot be looked for now: %s", error)

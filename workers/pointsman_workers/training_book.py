@@ -3,6 +3,7 @@
 It knows Redis, as the ledger does; nobody else here does.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,6 +38,8 @@ local holder = redis.call('HGET', KEYS[1], 'holder')
 if holder and holder ~= ARGV[2] then return 'lost' end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'holder', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+-- The ledger's entry: who looks for lost messages sees that this one is being done.
+if redis.call('HEXISTS', KEYS[2], 'message') == 1 then redis.call('HSET', KEYS[2], 'alive_at', ARGV[4]) end
 if redis.call('HGET', KEYS[1], 'cancel') then return 'cancelled' end
 return 'mine'
 """
@@ -102,7 +105,8 @@ class RedisTrainingBook:
         Raises:
             LedgerUnavailableError: Redis cannot be reached.
         """
-        answer = self._ask(self._renew, tier, [run, holder, self._claim_ttl_ms])
+        given = [run, holder, self._claim_ttl_ms, time.time()]
+        answer = self._ask(self._renew, tier, given, names.open_key(run))
         return _text(answer)  # type: ignore[return-value]  # the script says nothing else
 
     def finish(self, tier: str, run: str, holder: str, end: str) -> None:
