@@ -253,7 +253,8 @@ def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
             verdict.left_queued = sum(int(redis.llen(queue)) for queue in QUEUES)
             taken = (names.UNACKED_KEY, names.TRAIN_UNACKED_KEY)
             verdict.left_unacked = sum(int(redis.hlen(key)) for key in taken)
-            if not (verdict.left_open or verdict.left_queued or verdict.left_unacked):
+            left_in_shadow = int(redis.zcard(names.SHADOW_WAITING_KEY))
+            if not (verdict.left_open or verdict.left_queued or verdict.left_unacked or left_in_shadow):
                 break
             if time.monotonic() > deadline:
                 break
