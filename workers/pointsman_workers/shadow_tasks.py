@@ -59,6 +59,7 @@ def register(app: Celery, settings: Settings) -> None:
     """Give an application the tasks of shadowing."""
 
     @app.task(
+        shared=False,
         name=names.SHADOW_TASK,
         soft_time_limit=settings.shadow_time_limit_s,
         time_limit=HARD_LIMIT_FACTOR * settings.shadow_time_limit_s,
@@ -70,11 +71,11 @@ def register(app: Celery, settings: Settings) -> None:
     def shadow(brief: bool = False) -> int:
         return composition.process().shadowing.work(yields=serves(app), brief=brief is True)
 
-    @app.task(base=LedgerTask, name=names.SHADOW_QUERY_TASK)
+    @app.task(base=LedgerTask, name=names.SHADOW_QUERY_TASK, shared=False)
     def report(query: Any) -> Any:  # noqa: ANN401  off the wire
         return composition.process().reports.answer(shadow_messages.Query.parse(query))
 
-    @app.task(base=LedgerTask, name=names.SHADOW_COMPARE_TASK)
+    @app.task(base=LedgerTask, name=names.SHADOW_COMPARE_TASK, shared=False)
     def compare(request: Any) -> dict[str, Any]:  # noqa: ANN401  off the wire
         return composition.process().reports.classify(shadow_messages.CompareRequest.parse(request))
 

@@ -49,6 +49,7 @@ def register_serving(app: Celery) -> None:
     limits = delivery.limits(composition.settings(), names.CLASSIFY_TASK)
 
     @app.task(
+        shared=False,
         bind=True,
         base=ClassifyTask,
         name=names.CLASSIFY_TASK,
@@ -67,7 +68,11 @@ def _register_models(app: Celery) -> None:
     limits = delivery.limits(composition.settings(), names.MODELS_TASK)
 
     @app.task(
-        base=LedgerTask, name=names.MODELS_TASK, soft_time_limit=limits.soft_s, time_limit=limits.hard_s
+        shared=False,
+        base=LedgerTask,
+        name=names.MODELS_TASK,
+        soft_time_limit=limits.soft_s,
+        time_limit=limits.hard_s,
     )
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         return composition.library().answer(jobs.ModelsQuery.parse(query))
@@ -94,6 +99,7 @@ def register_training(app: Celery) -> None:
     limits = delivery.limits(composition.settings(), names.TRAIN_TASK)
 
     @app.task(
+        shared=False,
         bind=True,
         base=LedgerTask,
         name=names.TRAIN_TASK,
