@@ -7,11 +7,12 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import corpus, deployment, latency, memory, promotion, shadow, throughput
+from benchmarks import corpus, deployment, latency, ledger, memory, promotion, shadow, throughput
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "throughput": throughput.run,
     "latency": latency.run,
+    "ledger": ledger.run,
     "memory": memory.run,
     "shadow": shadow.run,
     "promotion": promotion.run,

@@ -19,13 +19,17 @@ from pointsman_shared.settings import Settings
 
 @contextlib.contextmanager
 def running(
-    *, workers: int, trained: Path, flags_file: Path = ROOT / "data" / "flags.json"
+    *,
+    workers: int,
+    trained: Path,
+    flags_file: Path = ROOT / "data" / "flags.json",
+    kind: type[Deployment] = Deployment,
 ) -> Iterator[Deployment]:
     """Run a whole deployment, with versions that were trained before."""
     settings = Settings(registry_url=str(trained), data_dir=ROOT / "data", flags_file=flags_file)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder,
-        Deployment(
+        kind(
             settings,
             workers=workers,
             redis_port=ports.free_port(),
