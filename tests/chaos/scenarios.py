@@ -1,10 +1,10 @@
 """The runs: what is submitted, which faults are done, how it is judged; ours and plain Celery under the same script."""
 
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kombu.exceptions import OperationalError
@@ -58,16 +58,18 @@ def ours(
         faulting = Script(set_up, faults, gap_s=gap_s)
         workload = Workload(client, set_up.registry, faulting.keep_pace)
         faulting.start()
-        parts = (
-            threading.Thread(target=workload.bulk, args=(texts - 6 * few, size)),
-            threading.Thread(target=workload.single, args=(few,)),
-            threading.Thread(target=workload.coalesced, args=(5 * few,)),
-        )
+        with ThreadPoolExecutor() as pool:
+            parts = (
+                pool.submit(workload.bulk, texts - 6 * few, size),
+                pool.submit(workload.single, few),
+                pool.submit(workload.coalesced, 5 * few),
+            )
         for part in parts:
-            part.start()
-        for part in (*parts, faulting):
-            part.join()
+            part.result()
+        faulting.join()
         verdict = workload.judge(set_up, settle_s)
+        verdict.faults_missed = sum(faults.values()) - sum(set_up.done.values())
+        verdict.notes += faulting.troubles
         verdict.duration_s = time.monotonic() - begun
         if not verdict.is_clean:
             log = Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log"

@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -156,8 +155,10 @@ class Stage:
         """Have Redis reach its `maxmemory`, under `noeviction`, and make room again after a while."""
         with self.redis.client() as redis:
             redis.config_set("maxmemory", redis.info("memory")["used_memory"])
-            time.sleep(self.random.uniform(1.0, 3.0))
-            redis.config_set("maxmemory", 0)
+            try:
+                time.sleep(self.random.uniform(1.0, 3.0))
+            finally:
+                redis.config_set("maxmemory", 0)
 
     def break_flags(self) -> None:
         """Have the flags' CDN fail in one of its ways for a while, during which other faults may come."""
@@ -345,10 +346,14 @@ class Script(threading.Thread):
         stage: Whom to do them to.
         faults: How often each is done.
         gap_s: The pause between two, on average.
+
+    Attributes:
+        troubles: Why faults could not be done; each is tried again.
     """
 
     # How far work may run ahead of the faults, as shares.
     LEAD = 0.1
+    TRIES = 3
 
     def __init__(self, stage: Stage, faults: Mapping[str, int], *, gap_s: float) -> None:
         super().__init__(daemon=True)
@@ -356,17 +361,24 @@ class Script(threading.Thread):
         self._gap_s = gap_s
         self._order = [name for name, count in faults.items() for _ in range(count)]
         self._at = 0
+        self.troubles: list[str] = []
         stage.random.shuffle(self._order)
 
     def run(self) -> None:
         """Do them."""
         for self._at, name in enumerate(self._order):  # noqa: B020  read by those who keep pace
+            self._do(name)
+        self._at = len(self._order)
+
+    def _do(self, name: str) -> None:
+        for _ in range(self.TRIES):
             time.sleep(self._stage.random.uniform(0.5, 1.5) * self._gap_s)
             try:
                 self._stage.fault(name)
-            except Exception as error:
-                print(f"fault {name}: {error!r}", file=sys.stderr)
-        self._at = len(self._order)
+            except Exception as error:  # whatever it is, the others are still to be done
+                self.troubles.append(f"fault {name}: {error!r}")
+            else:
+                return
 
     def keep_pace(self, share: float) -> None:
         """Wait until a share of the work is due, so that there is work for as long as there are faults."""

@@ -39,6 +39,7 @@ class Verdict:
     left_queued: int = 0
     left_unacked: int = 0
     registry_broken: int = 0
+    faults_missed: int = 0
     compared: int = 0
     shed: int = 0
     letters: int = 0
@@ -65,6 +66,7 @@ class Verdict:
         "left_queued",
         "left_unacked",
         "registry_broken",
+        "faults_missed",
     )
 
     FACTS: ClassVar = {
