@@ -81,10 +81,11 @@ def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is
         set_up.redis.kill()
         begun = time.monotonic()
         with pytest.raises(errors.BrokerUnavailableError):
-            client.submit_message(checked_request(["hi"], [None]))
+            client.submit_message(checked_request(["hi"], [None]), message_id="refused")
         assert time.monotonic() - begun < 15
         set_up.redis.restart()
         with set_up.redis.client() as redis:
-            assert redis.zcard(names.OPEN_INDEX_KEY) == 0
+            assert redis.zscore(names.OPEN_INDEX_KEY, "refused") is None
+            assert not redis.exists(names.open_key("refused"), *names.SERVING_QUEUES)
         begun = time.monotonic()
         assert client.classify("hi").intent == "greeting"

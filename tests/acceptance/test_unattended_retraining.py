@@ -106,7 +106,7 @@ def test_retraining_goes_unnoticed_by_the_jobs(tmp_path: Path) -> None:
     )
     for text in shipped.WRONG:
         assert any(reason.startswith(f"golden utterance {text!r}") for reason in worse.reasons)
-    assert second.read_text().count("Sending due task") >= 3
+    assert second.read_text().count("Sending due task") >= 2
     assert [reply.intent[0] for reply in replies] == [answers[text] for text in traffic.texts]
     served = {reply.routes[0].model_version for reply in replies}
     assert {better.version, good} <= served <= champions
