@@ -5,12 +5,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 
-def side_by_side(contestants: Mapping[str, Callable[[], int]], *, rounds: int = 5) -> dict[str, float]:
+def side_by_side(
+    contestants: Mapping[str, Callable[[], int]],
+    *,
+    rounds: int = 5,
+    settle: Callable[[], object] = lambda: None,
+) -> dict[str, float]:
     """Run all contestants in turn, several times, and give each one's median rate.
 
     Args:
         contestants: What to run; each says how many texts it did.
         rounds: How often. Taking turns spreads the machine's moods over all of them.
+        settle: Waits until what one left behind is done, so that the next has the machine for itself.
 
     Returns:
         Texts a second.
@@ -18,11 +24,13 @@ def side_by_side(contestants: Mapping[str, Callable[[], int]], *, rounds: int = 
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for contestant in contestants.values():
         contestant()
+        settle()
     for _ in range(rounds):
         for name, contestant in contestants.items():
             started = time.perf_counter()
             done = contestant()
             rates[name].append(done / (time.perf_counter() - started))
+            settle()
     return {name: statistics.median(values) for name, values in rates.items()}
 
 

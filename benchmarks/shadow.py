@@ -1,27 +1,23 @@
 """What shadowing every text costs users: throughput and single jobs, with shadowing and without, in turn.
 
 Whether a text is shadowed depends on its user here, so that turns can be short and no process has to notice a change.
-Processor time is measured as well: other work on the machine changes how long things take, and that much less.
 """
 
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from benchmarks import corpus, deployment, figures
+from benchmarks.meter import Meter, serving
 from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
 from pointsman_producer.client import Client, checked_request
-from pointsman_producer.launcher import Deployment
 from pointsman_shared import jobs, names
 
 BULK_TEXTS = 20_000
-JOBS = 200
+JOBS = 600
 # Long enough for the work that waits to be done in between.
 BEHIND_JOBS = 1_000
 ROUNDS = 12
@@ -58,19 +54,19 @@ def run(trained: Path) -> None:
         deployment.running(workers=2, trained=trained, flags_file=_flags(Path(folder))) as ours,
         Client(settings=ours.settings) as client,
     ):
-        processes = _processes(ours)
+        meter = Meter(serving(ours))
         for number in range(-1, ROUNDS):
             # The first round warms everything up.
             into = measured if number >= 0 else {name: Measured() for name in measured}
             for name, users in ((NONE, "no"), (EVERY, "yes"))[:: 1 if number % 2 else -1]:
                 one = into[name]
-                took, cpu_s = _timed(processes, lambda: _bulk(client, texts, users))  # noqa: B023  called at once
+                took, cpu_s = meter.timed(lambda: _bulk(client, texts, users))  # noqa: B023  called at once
                 one.rates.append(len(texts) / took)
                 one.bulk_cpu_s.append(cpu_s)
-                took, _ = _timed(processes, lambda: _settle(client))
+                took, _ = meter.timed(lambda: _settle(client))
                 if number >= 0 and name == EVERY:
                     left_s.append(took)
-                _, cpu_s = _timed(processes, lambda: one.jobs_ms.extend(_jobs(client, texts, users)))  # noqa: B023
+                _, cpu_s = meter.timed(lambda: one.jobs_ms.extend(_jobs(client, texts, users)))  # noqa: B023
                 one.jobs_cpu_s.append(cpu_s / JOBS)
                 _settle(client)
             _bulk(client, texts, "yes")
@@ -119,24 +115,6 @@ def _flags(folder: Path) -> Path:
     path = folder / "flags.json"
     path.write_text(json.dumps(shipped), encoding="utf-8")
     return path
-
-
-def _processes(ours: Deployment) -> list[psutil.Process]:
-    """Give those that serve: Redis, the worker's parent and its children."""
-    pids = ours.pids()
-    parent = psutil.Process(pids["serving"])
-    return [psutil.Process(pids["redis"]), parent, *parent.children()]
-
-
-def _timed(processes: list[psutil.Process], action: Callable[[], object]) -> tuple[float, float]:
-    """Give the seconds an action took, and the processor seconds the processes spent meanwhile."""
-    before, begun = _cpu_s(processes), time.perf_counter()
-    action()
-    return time.perf_counter() - begun, _cpu_s(processes) - before
-
-
-def _cpu_s(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def _bulk(client: Client, texts: list[str], shadowed: str) -> None:
