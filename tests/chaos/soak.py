@@ -25,7 +25,7 @@ TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 SIZE = 500
 PRO_USER = jobs.User(id="pro", custom={"plan": "pro"})
 # What is kept is kept for minutes, so that what should stay level is level soon.
-SETTINGS = {"result_ttl_s": 60, "shadow_max_age_s": 60}
+SETTINGS = {"result_ttl_s": 60, "shadow_max_age_s": 20}
 # What is kept longest, the ledger's guards of what was served, twice over.
 WARM_UP_MINUTES = 5.0
 WINDOW = 64

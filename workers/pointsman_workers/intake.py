@@ -38,6 +38,8 @@ UNREADABLE: Final = (
 )
 # When this process last heard from its queues, be it that they are empty.
 polled_at = 0.0
+# How many messages it has taken that somebody waits for.
+asked = 0
 # The longest pause between two tries to connect.
 RECONNECT_S: Final = 1.0
 # How long a shutdown waits for it to be noted what it cuts off.
@@ -67,10 +69,10 @@ def activity() -> spare.Activity:
     try:
         held = [request.name for request in list(state.reserved_requests)]
     except RuntimeError:  # the consumer's thread took a message meanwhile
-        return spare.Activity(serving=1, served=-1, shadowing=0)
+        return spare.Activity(serving=1, served=-1, asked=asked, shadowing=0)
     shadowing = held.count(names.SHADOW_TASK)
     served = sum(state.total_count.values()) - state.total_count[names.SHADOW_TASK]
-    return spare.Activity(serving=len(held) - shadowing, served=served, shadowing=shadowing)
+    return spare.Activity(serving=len(held) - shadowing, served=served, asked=asked, shadowing=shadowing)
 
 
 class Gate:
@@ -137,6 +139,7 @@ class WatchfulConsumer(Consumer):
                 self._check(message)
                 enter(message)
                 handle(message)
+                count(message)
             except (*lost_redis, errors.RetryableError):
                 raise
             except (
@@ -202,6 +205,12 @@ class WatchfulConsumer(Consumer):
         disown(message)
         if not message.acknowledged:
             message.ack()
+
+
+def count(message: Any) -> None:  # noqa: ANN401  kombu's message
+    """Note that somebody waits for a message."""
+    global asked  # noqa: PLW0603  one consumer a process
+    asked += message.delivery_info.get("routing_key") == names.INTERACTIVE_QUEUE
 
 
 def enter(message: Any) -> None:  # noqa: ANN401  kombu's message

@@ -41,6 +41,8 @@ MOST_TEXTS = 500
 FIRST_PACE_S = 1e-4
 # A candidate that keeps one part this long is in trouble, though it answers.
 SLOW_S = 1.0
+# What waited for that much of the time for which outcomes are kept is only counted.
+KEPT_FOR = 0.8
 # How long one call to do shadow work goes on while nobody else needs the workers.
 CALL_S = 0.5
 
@@ -69,7 +71,8 @@ class Shadowing:
         self._store = store
         self._redactor = redactor
         self._breaker = Breaker(store)
-        self._max_age_s = settings.shadow_max_age_s
+        # An outcome that is kept no longer can be compared no longer, nor be counted.
+        self._max_age_s = min(settings.shadow_max_age_s, KEPT_FOR * settings.result_ttl_s)
         self._attributes = settings.shadow_attributes
         # Longer than a process can be busy with what it took.
         self._hold_s = 4.0 * settings.shadow_time_limit_s
@@ -81,7 +84,7 @@ class Shadowing:
 
         Args:
             yields: Whether users may need this process; one that only does shadow work goes on.
-            brief: Whether one part is enough.
+            brief: Whether the time of one part is enough; what is only counted takes less.
 
         Returns:
             How many texts were compared or counted.
@@ -89,13 +92,13 @@ class Shadowing:
         Raises:
             StoreUnavailableError: Redis is away; what was not counted is done again.
         """
-        end = time.monotonic() + CALL_S
+        end = time.monotonic() + (PART_S if brief else CALL_S)
         texts, first, self._time_is_up = 0, True, False
-        while not self._time_is_up and (first or (not brief and time.monotonic() < end)):
+        while not self._time_is_up and (first or time.monotonic() < end):
             holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
             most = max(1, min(MOST_TEXTS, int(PART_S / self._pace_s)))
             taken = self._waiting.take(
-                holder, most_texts=most, hold_s=self._hold_s, yields=yields, alone=not first
+                holder, most_texts=most, hold_s=self._hold_s, yields=yields, alone=not (first or brief)
             )
             if not taken:
                 break

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_S = 0.5
 BUSY_S = 0.05
+# Between two short parts while bulk work comes in, and none of it waits.
+BETWEEN_S = 0.02
 # Where users have not left the worker alone for that long, though none of them waits, one short part is done.
 PATIENCE_S = 2.0
 
@@ -30,11 +32,13 @@ class Activity:
     Attributes:
         serving: How many served messages it holds.
         served: How many it has begun in its life.
+        asked: How many it has taken in its life that somebody waits for.
         shadowing: How many calls to do shadow work it holds.
     """
 
     serving: int
     served: int
+    asked: int
     shadowing: int
 
 
@@ -75,6 +79,7 @@ class Caller:
         self._most = most
         self._clock = clock
         self._served = 0
+        self._asked = 0
         # When it was last left alone, or did a part all the same.
         self._alone_at = clock()
         self._stopped = threading.Event()
@@ -93,7 +98,8 @@ class Caller:
         """Call for shadow work if there is some and time for it; give the seconds until it is worth looking again."""
         activity = self._activity()
         left_alone = not self._yields or (activity.serving == 0 and activity.served == self._served)
-        self._served = activity.served
+        in_no_hurry = activity.asked == self._asked
+        self._served, self._asked = activity.served, activity.asked
         if left_alone:
             self._alone_at = self._clock()
         if activity.shadowing >= self._most:
@@ -101,16 +107,20 @@ class Caller:
         look = self._queue.look()
         if not look.ready:
             return IDLE_S
-        if not look.calls and self._has_time(look, left_alone=left_alone):
+        if not look.calls and self._has_time(look, left_alone=left_alone, in_no_hurry=in_no_hurry):
             self._call(not left_alone)
             self._alone_at = self._clock()
+            return BUSY_S if left_alone else BETWEEN_S
         return BUSY_S
 
-    def _has_time(self, look: Look, *, left_alone: bool) -> bool:
+    def _has_time(self, look: Look, *, left_alone: bool, in_no_hurry: bool) -> bool:
         if not self._yields:
             return True
+        if look.users:
+            return False
         patience_ends = self._clock() - self._alone_at >= PATIENCE_S
-        return not look.users and (left_alone or patience_ends)
+        # Bulk work that nothing of waits in a queue leaves time, and a short part delays it by nothing that counts.
+        return left_alone or patience_ends or (in_no_hurry and look.users is not None)
 
     def _run(self) -> None:
         pause = IDLE_S

@@ -197,12 +197,12 @@ class Look:
     Attributes:
         ready: How many messages wait to be shadowed and are held by nobody.
         calls: How many calls to do shadow work lie in its queue.
-        users: How many messages lie in the serving queues.
+        users: How many messages lie in the serving queues; None if they are at another broker.
     """
 
     ready: int
     calls: int
-    users: int
+    users: int | None
 
 
 class Waiting:
@@ -225,7 +225,7 @@ class Waiting:
         return cls(Redis.from_url(settings.redis_url.get_secret_value(), **broker.SOCKET_OPTIONS), settings)
 
     def look(self) -> Look:
-        """Say how things stand; with the queues at another broker, as if they were empty.
+        """Say how things stand.
 
         Raises:
             StoreUnavailableError: Redis is away.
@@ -236,7 +236,7 @@ class Waiting:
         for queue in queues:
             pipeline.llen(queue)
         ready, *lengths = _do(pipeline.execute)
-        return Look(ready=ready, calls=sum(lengths[:1]), users=sum(lengths[1:]))
+        return Look(ready=ready, calls=sum(lengths[:1]), users=sum(lengths[1:]) if lengths else None)
 
     def take(
         self, holder: str, *, most_texts: int, hold_s: float, yields: bool, alone: bool = False
