@@ -89,7 +89,13 @@ def has_written(partial: Path, count: int) -> bool:
     return partial.exists() and partial.read_bytes().count(b"\n") >= count
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_was_cut_off_and_resumed_gives_the_file_of_one_that_was_not(
     deployed: Running, large: Path, tmp_path: Path, ending: signal.Signals
 ) -> None:

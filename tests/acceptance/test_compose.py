@@ -144,7 +144,9 @@ def test_redis_shows_whether_it_is_well_and_ends_when_asked(redis_service: Servi
     _hangs_and_ends(redis_service)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "worker" else pytest.mark.slow) for name in OURS]
+)
 def test_a_service_becomes_healthy_shows_when_it_hangs_and_ends_when_asked(
     name: str, redis_service: Service, host: Host
 ) -> None:

@@ -79,8 +79,8 @@ def test_new_data_that_is_as_good_is_promoted(folder: Path, registry: Registry) 
     ("worsen", "reason"),
     [
         (shuffle_labels, "macro-F1 "),
-        (shuffle_labels, "recall of 'goodbye'"),
-        (break_golden, "golden utterance"),
+        pytest.param(shuffle_labels, "recall of 'goodbye'", marks=pytest.mark.slow),
+        pytest.param(break_golden, "golden utterance", marks=pytest.mark.slow),
     ],
 )
 def test_a_worse_dataset_is_stopped_with_its_reasons_and_the_champion_serves_on(

@@ -119,10 +119,10 @@ def change_card(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (truncate, "bytes in the place of"),
+        pytest.param(truncate, "bytes in the place of", marks=pytest.mark.slow),
         (tamper, "SHA-256 differs"),
         (disguise, "a pickle is never loaded"),
-        (age, "was trained with scikit-learn 1.2.0"),
+        pytest.param(age, "was trained with scikit-learn 1.2.0", marks=pytest.mark.slow),
     ],
 )
 def test_a_version_that_cannot_be_loaded_never_serves_and_everybody_is_told(

@@ -80,7 +80,15 @@ def texts_of(client: Client, served: str, candidate: str) -> tuple[int, int]:
     return row["texts"], row["missed"]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "raises",
+        "hangs",
+        pytest.param("ignores its time limit", marks=pytest.mark.slow),
+        pytest.param("dies", marks=pytest.mark.slow),
+    ],
+)
 def test_a_failing_candidate_costs_users_nothing_and_is_soon_left_alone(
     deployed: Running, troubles: Path, trouble: str
 ) -> None:
@@ -101,6 +109,7 @@ def test_a_failing_candidate_costs_users_nothing_and_is_soon_left_alone(
         assert sum(told.missed[names.pair_name("base@1", candidate)].values()) == served
 
 
+@pytest.mark.slow
 def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
     deployed: Running, troubles: Path
 ) -> None:
@@ -125,6 +134,7 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
         assert texts_of(client, "base@1", candidate) == (compared + 1, missed)
 
 
+@pytest.mark.slow
 def test_totals_match_to_the_text_though_who_holds_texts_is_killed(deployed: Running, troubles: Path) -> None:
     with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
         before = texts_of(client, "base@1", "pro@1")

@@ -3,6 +3,7 @@
 import datetime
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 from pointsman_shared import names
@@ -13,6 +14,7 @@ HOUR = datetime.timedelta(hours=1)
 DEADLINE_S = 60
 
 
+@pytest.mark.slow
 def test_a_run_that_two_beats_missed_is_done_once(tmp_path: Path) -> None:
     now = datetime.datetime.now(datetime.UTC)
     times = {"base": beats.crontab_of(now - HOUR), "pro": beats.crontab_of(now - 9 * HOUR)}
