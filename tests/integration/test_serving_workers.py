@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -186,12 +188,21 @@ def test_redis_that_is_not_there_is_a_clear_error() -> None:
         client.classify("hi")
 
 
-def test_interactive_jobs_overtake_bulk_work(client: Client) -> None:
-    bulk = client.submit_many(TEXTS * 4_000)
-    urgent = client.classify("hi", user=FREE)
-    assert urgent.intent == "greeting"
-    assert not bulk[-1].done()
-    bulk[-1].result(TIMEOUT_S)
+def test_interactive_jobs_overtake_bulk_work(deployed: Running, client: Client) -> None:
+    order: list[str] = []
+    parent = deployed.deployment.pids()["serving"]
+    # While nobody takes anything, so that all of it waits when the urgent job comes.
+    os.kill(parent, signal.SIGSTOP)
+    try:
+        bulk = client.submit_many(TEXTS * 800)[-1]
+        urgent = client.submit("hi", user=FREE)
+        bulk.message.future.add_done_callback(lambda _: order.append("bulk"))
+        urgent.message.future.add_done_callback(lambda _: order.append("urgent"))
+    finally:
+        os.kill(parent, signal.SIGCONT)
+    assert urgent.result(TIMEOUT_S).intent == "greeting"
+    eventually(lambda: len(order) > 1, "both are done")
+    assert order == ["urgent", "bulk"]
 
 
 def test_a_new_champion_serves_without_restart(deployed: Running, client: Client) -> None:
