@@ -1,20 +1,25 @@
 """A deployment for the benchmarks: embedded Redis, our workers, a plain Celery worker beside them, a registry."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.corpus import ROOT
 from pointsman_models import tiers, training
 from pointsman_models.registry import Registry
 from pointsman_producer import ports
+from pointsman_producer.client import Client
 from pointsman_producer.launcher import Deployment
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
+
+SETTLE_S = 120
 
 
 @contextlib.contextmanager
@@ -79,3 +84,20 @@ def trained(folder: Path) -> Path:
             print(f"training {tier.name} ...", flush=True)
             training.train(tier, registry)
     return folder
+
+
+def flags(folder: Path, shadow: Mapping[str, object]) -> Path:
+    """Write the shipped flags, but for the share of texts to be shadowed; gives the file."""
+    shipped = json.loads((ROOT / "data" / "flags.json").read_text(encoding="utf-8"))
+    shipped["f"][names.SHADOW_FLAG] |= shadow
+    path = folder / "flags.json"
+    path.write_text(json.dumps(shipped), encoding="utf-8")
+    return path
+
+
+def settle(*clients: Client) -> None:
+    """Wait until all shadow work is done."""
+    for client in clients:
+        if not client.shadow.wait_drained(SETTLE_S):
+            msg = f"shadow work was left after {SETTLE_S} s"
+            raise TimeoutError(msg)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -17,7 +16,7 @@ from benchmarks.throughput import through_the_queue
 from pointsman_producer.client import Client
 from pointsman_producer.launcher import APP, Deployment
 from pointsman_producer.supervisor import Program
-from pointsman_shared import names, transport
+from pointsman_shared import transport
 
 TEXTS = 40_000
 # Deployments differ by some percent for as long as they run, whatever they do.
@@ -44,7 +43,8 @@ def run(trained: Path) -> None:
     texts = corpus.texts(TEXTS)
     taken: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory() as folder:
-        flags_file = _flags(Path(folder))
+        # Shadowing reuses what the ledger keeps, so nothing is shadowed.
+        flags_file = deployment.flags(Path(folder), {"v": {"d": 0.0}})
         for number in range(DEPLOYMENTS):
             kinds = {"without": Unledgered, "with": Deployment}
             for name, found in _measured(
@@ -105,12 +105,3 @@ def _show(taken: dict[str, list[tuple[float, float]]]) -> None:
     for name, ratios in (("speed", speed), ("CPU", cpu)):
         low, middle, high = statistics.quantiles(ratios, n=4)
         print(f"  ratio of {name}, median of the rounds {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
-
-
-def _flags(folder: Path) -> Path:
-    """Write the shipped flags with nothing shadowed: shadowing reuses what the ledger keeps."""
-    shipped = json.loads((corpus.ROOT / "data" / "flags.json").read_text(encoding="utf-8"))
-    shipped["f"][names.SHADOW_FLAG]["v"]["d"] = 0.0
-    path = folder / "flags.json"
-    path.write_text(json.dumps(shipped), encoding="utf-8")
-    return path

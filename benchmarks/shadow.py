@@ -3,7 +3,6 @@
 Whether a text is shadowed depends on its user here, so that turns can be short and no process has to notice a change.
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -14,7 +13,7 @@ from benchmarks import corpus, deployment, figures
 from benchmarks.meter import Meter, serving
 from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
 from pointsman_producer.client import Client, checked_request
-from pointsman_shared import jobs, names
+from pointsman_shared import jobs
 
 BULK_TEXTS = 20_000
 JOBS = 600
@@ -23,6 +22,12 @@ BEHIND_JOBS = 1_000
 ROUNDS = 12
 TIMEOUT_S = 120
 NONE, EVERY, BEHIND = "nothing shadowed", "every text shadowed", "the same, bulk work waits to be shadowed"
+# Shadows only the texts of users that say so.
+SHADOW_FLAG = {
+    "r": [{"c": [{"u": {"a": "shadowed", "c": 0, "l": ["yes"]}}], "s": {"v": {"d": 1.0}, "i": "shadowed"}}],
+    "v": {"d": 0.0},
+    "i": "others",
+}
 USERS = {
     shadowed: [
         jobs.User(
@@ -51,7 +56,9 @@ def run(trained: Path) -> None:
     texts = corpus.texts(BULK_TEXTS)
     with (
         tempfile.TemporaryDirectory() as folder,
-        deployment.running(workers=2, trained=trained, flags_file=_flags(Path(folder))) as ours,
+        deployment.running(
+            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), SHADOW_FLAG)
+        ) as ours,
         Client(settings=ours.settings) as client,
     ):
         meter = Meter(serving(ours))
@@ -63,15 +70,15 @@ def run(trained: Path) -> None:
                 took, cpu_s = meter.timed(lambda: _bulk(client, texts, users))  # noqa: B023  called at once
                 one.rates.append(len(texts) / took)
                 one.bulk_cpu_s.append(cpu_s)
-                took, _ = meter.timed(lambda: _settle(client))
+                took, _ = meter.timed(lambda: deployment.settle(client))
                 if number >= 0 and name == EVERY:
                     left_s.append(took)
                 _, cpu_s = meter.timed(lambda: one.jobs_ms.extend(_jobs(client, texts, users)))  # noqa: B023
                 one.jobs_cpu_s.append(cpu_s / JOBS)
-                _settle(client)
+                deployment.settle(client)
             _bulk(client, texts, "yes")
             into[BEHIND].jobs_ms += _jobs(client, texts, "yes", count=BEHIND_JOBS)
-            _settle(client)
+            deployment.settle(client)
         pairs = client.shadow.pairs()
     _show(measured, left_s)
     print(
@@ -101,22 +108,6 @@ def _show(measured: dict[str, Measured], left_s: list[float]) -> None:
         print(f"  single job, {name:<41}{shares}{cpu}")
 
 
-def _flags(folder: Path) -> Path:
-    """Write the shipped flags, but shadow only the texts of users that say so."""
-    shipped = json.loads((corpus.ROOT / "data" / "flags.json").read_text(encoding="utf-8"))
-    shipped["f"][names.SHADOW_FLAG] = {
-        "t": 3,
-        "r": [
-            {"c": [{"u": {"a": "shadowed", "c": 0, "l": ["yes"]}}], "s": {"v": {"d": 1.0}, "i": "shadowed"}}
-        ],
-        "v": {"d": 0.0},
-        "i": "others",
-    }
-    path = folder / "flags.json"
-    path.write_text(json.dumps(shipped), encoding="utf-8")
-    return path
-
-
 def _bulk(client: Client, texts: list[str], shadowed: str) -> None:
     """Submit, and read all outcomes."""
     users = USERS[shadowed]
@@ -141,9 +132,3 @@ def _jobs(client: Client, texts: list[str], shadowed: str, *, count: int = JOBS)
         client.classify(texts[place], user=USERS[shadowed][place % 2], timeout_s=TIMEOUT_S)
         taken.append((time.perf_counter() - begun) * 1000)
     return taken
-
-
-def _settle(client: Client) -> None:
-    if not client.shadow.wait_drained(TIMEOUT_S):
-        msg = f"shadow work was left after {TIMEOUT_S} s"
-        raise TimeoutError(msg)

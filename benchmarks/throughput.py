@@ -53,7 +53,7 @@ def run(trained: Path) -> None:
                 "Pointsman, 2 worker processes, all outcomes read": through_the_queue(to_two, texts),
                 "plain Celery, a task a text, 2 worker processes": plain,
             },
-            settle=lambda: [client.shadow.wait_drained(TIMEOUT_S) for client in (to_one, to_two)],
+            settle=lambda: deployment.settle(to_one, to_two),
         )
     figures.show_rates(
         f"Bulk ({corpus.source().name}, {len(set(texts)):,} distinct of {len(texts):,} texts; median of 5 rounds)",
