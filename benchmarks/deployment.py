@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.corpus import ROOT
-from pointsman_models import tiers, training
-from pointsman_models.registry import Registry
-from pointsman_producer import ports
-from pointsman_producer.client import Client
-from pointsman_producer.launcher import Deployment
+from pointsman_models.data import tiers
+from pointsman_models.registry.versions import Registry
+from pointsman_models.training import train
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import ports
+from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 
@@ -82,7 +83,7 @@ def trained(folder: Path) -> Path:
     for tier in tiers.load(ROOT / "data" / "tiers.toml").values():
         if registry.champion(tier.name) is None:
             print(f"training {tier.name} ...", flush=True)
-            training.train(tier, registry)
+            train.train(tier, registry)
     return folder
 
 

@@ -7,7 +7,7 @@ from celery import Celery
 
 from benchmarks import corpus, deployment, figures
 from benchmarks.throughput import USERS
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 
 JOBS = 400
 WARM_UP = 50

@@ -13,10 +13,10 @@ from kombu.transport import redis as kombu_redis
 from benchmarks import corpus, deployment
 from benchmarks.meter import Meter, serving
 from benchmarks.throughput import through_the_queue
-from pointsman_producer.client import Client
-from pointsman_producer.launcher import APP, Deployment
-from pointsman_producer.supervisor import Program
-from pointsman_shared import transport
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment.launcher import APP, Deployment
+from pointsman_producer.deployment.supervisor import Program
+from pointsman_shared.broker import transport
 
 TEXTS = 40_000
 # Deployments differ by some percent for as long as they run, whatever they do.

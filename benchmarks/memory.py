@@ -10,8 +10,8 @@ import psutil
 
 from benchmarks import corpus, deployment
 from benchmarks.throughput import MESSAGE
-from pointsman_producer.client import Client
-from pointsman_producer.launcher import Deployment
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment.launcher import Deployment
 
 FILES = (2_000, 200_000)
 MIB = 1024 * 1024

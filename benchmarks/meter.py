@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from pointsman_producer.launcher import Deployment
+from pointsman_producer.deployment.launcher import Deployment
 
 
 class Meter:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from pointsman_models.registry import Registry
+from pointsman_models.registry.versions import Registry
 from pointsman_shared.settings import Settings
 
 settings = Settings.from_env()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pointsman_models import bootstrap
-from pointsman_models.evaluation import Labels
+from pointsman_models.promotion import bootstrap
+from pointsman_models.training.evaluation import Labels
 
 ERROR_RATE = 0.05
 MARGIN = 0.01

@@ -8,9 +8,9 @@ from typing import Any
 from celery import Celery
 
 from benchmarks import corpus, deployment, figures
-from pointsman_models.registry import Registry
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import jobs
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared.wire import jobs
 
 BULK_TEXTS = 60_000
 PLAIN_TEXTS = 1_500

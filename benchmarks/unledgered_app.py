@@ -4,8 +4,9 @@ What is left is what `acks_late` gives. Outcomes are stored as ever.
 """
 
 from pointsman_workers import app as serving_app
-from pointsman_workers import composition, intake
-from pointsman_workers.ledger import Begun, RedisLedger
+from pointsman_workers import bootstrap
+from pointsman_workers.delivery import consumer
+from pointsman_workers.delivery.ledger import Begun, RedisLedger
 
 app = serving_app.app
 
@@ -20,5 +21,5 @@ def nothing(*_: object, **__: object) -> None:
 
 
 RedisLedger.begin = begin  # type: ignore[method-assign]
-intake.enter = nothing
-composition.start_reconciler = nothing
+consumer.enter = nothing
+bootstrap.start_reconciler = nothing

@@ -1,10 +1,17 @@
 """The asking: clients, transcript files, the command line, the local launcher. Never loads a model."""
 
-from pointsman_producer.client import Client
-from pointsman_producer.handles import Handle, MessageHandle, TaskHandle
-from pointsman_producer.stream import TurnOutcome
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.handles import Handle, MessageHandle, TaskHandle
+from pointsman_producer.client.stream import TurnOutcome
 from pointsman_shared.errors import PointsmanError
-from pointsman_shared.jobs import ClassifyReply, ClassifyRequest, FlagDecision, Outcome, RankedIntent, User
+from pointsman_shared.wire.jobs import (
+    ClassifyReply,
+    ClassifyRequest,
+    FlagDecision,
+    Outcome,
+    RankedIntent,
+    User,
+)
 
 __all__ = [
     "ClassifyReply",

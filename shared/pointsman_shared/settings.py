@@ -10,7 +10,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from pointsman_shared import addresses, errors, jobs
+from pointsman_shared import errors, urls
+from pointsman_shared.wire import jobs
 
 PREFIX = "POINTSMAN_"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -69,7 +70,7 @@ class Settings(BaseModel):
     """Texts that keep the candidate busy for longer count as failed."""
     shadow_samples: int = Field(default=1_000, ge=0, le=20_000)
     """How many disagreements are kept of each pair, and a quarter as many agreements; 0 keeps none."""
-    shadow_redactor: str = "pointsman_workers.redaction:mask"
+    shadow_redactor: str = "pointsman_workers.shadow.redaction:mask"
     """What masks a sampled text: `module:function`, or `off` to keep none."""
     shadow_retention_s: int = Field(default=2_592_000, ge=60)
     """How long a comparison is kept after its last text."""
@@ -105,7 +106,7 @@ class Settings(BaseModel):
     @field_validator("redis_url", "broker_url")
     @classmethod
     def _check_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        check = addresses.problem_of_redis if info.field_name == "redis_url" else addresses.problem_of_broker
+        check = urls.problem_of_redis if info.field_name == "redis_url" else urls.problem_of_broker
         if value is not None and (problem := check(value.get_secret_value())) is not None:
             raise ValueError(problem)
         return value

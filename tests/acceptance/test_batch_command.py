@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from pointsman_shared import names
 from tests.support import flag_config, running
 from tests.support.deadlines import eventually

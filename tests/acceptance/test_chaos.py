@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import dead_letters, errors, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import errors, names
+from pointsman_shared.store import dead_letters
 from tests.chaos import poison, scenarios
 from tests.chaos.stage import Stage, stage
 

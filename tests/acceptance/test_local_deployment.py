@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from pointsman_models.registry import Registry
-from pointsman_producer import ports
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.deployment import ports
 from pointsman_shared import names
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually

@@ -15,9 +15,9 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from pointsman_producer import ports
-from pointsman_producer.aio import AsyncClient
-from pointsman_producer.client import Client
+from pointsman_producer.client.async_client import AsyncClient
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import ports
 from pointsman_shared import errors
 from tests.acceptance.test_local_deployment import environ, furnish
 from tests.support import secure_redis

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_models import tiers
-from pointsman_models.certificate import Certificate
-from pointsman_models.golden import read as read_golden
-from pointsman_models.registry import Registry
-from pointsman_producer.client import Client
-from pointsman_producer.health import Probe
-from pointsman_shared import names, utterances
+from pointsman_models.data import tiers
+from pointsman_models.data.golden import read as read_golden
+from pointsman_models.registry.certificate import Certificate
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client
+from pointsman_producer.diagnostics.probe import Probe
+from pointsman_shared import names
+from pointsman_shared.data_files import utterances
 from tests.support import beats, running, shipped
 from tests.support.deadlines import eventually
 from tests.support.running import Running

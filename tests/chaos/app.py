@@ -5,9 +5,9 @@ import signal
 import time
 from typing import Any
 
-from pointsman_shared import jobs
+from pointsman_shared.wire import jobs
 from pointsman_workers import app as serving_app
-from pointsman_workers import serving
+from pointsman_workers.serving import classify as serving
 from tests.chaos import poison
 
 PAUSE_S = float(os.environ.get("CHAOS_PAUSE_S", "0"))

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from tests.chaos import plain
 from tests.chaos.stage import OURS, Script, Stage, busy_s, stage
 from tests.chaos.verdict import Verdict, Workload

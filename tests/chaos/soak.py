@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_producer.handles import MessageHandle
-from pointsman_shared import jobs, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.handles import MessageHandle
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.running import Running
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from pointsman_models.registry import Registry
-from pointsman_producer import launcher, supervisor
-from pointsman_producer.client import Client, checked_request
-from pointsman_producer.handles import MessageHandle
-from pointsman_producer.supervisor import Program
-from pointsman_shared import jobs, names
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.handles import MessageHandle
+from pointsman_producer.deployment import launcher, supervisor
+from pointsman_producer.deployment.supervisor import Program
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.wire import jobs
 from tests.chaos import plain, poison
 from tests.chaos.proxy import Proxy
 from tests.support import flag_config, garbage, live_tiers, running, tiny

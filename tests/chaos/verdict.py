@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
-from pointsman_models.registry import Registry
-from pointsman_producer.client import Client, checked_request, new_id
-from pointsman_producer.handles import Handle, MessageHandle
-from pointsman_shared import dead_letters, errors, jobs, names
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.client.handles import Handle, MessageHandle
+from pointsman_shared import errors, names
+from pointsman_shared.store import dead_letters
+from pointsman_shared.wire import jobs
 from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
 from tests.support import tiny
 

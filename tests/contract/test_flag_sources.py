@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from pointsman_shared import names
-from pointsman_workers import flag_sources
+from pointsman_workers.flags import sources as config_sources
 from tests.support import flag_config, key_values
 
 PRO = flag_config.plan_flag("proModel", "pro")
@@ -30,7 +30,7 @@ class Origin(Protocol):
     """Where a source under test reads from."""
 
     @property
-    def source(self) -> flag_sources.ConfigSource: ...
+    def source(self) -> config_sources.ConfigSource: ...
     def put(self, text: str) -> None: ...
     def put_bytes(self, content: bytes) -> None: ...
     def remove(self) -> None: ...
@@ -39,7 +39,7 @@ class Origin(Protocol):
 class FileOrigin:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.source = flag_sources.FileSource(path)
+        self.source = config_sources.FileSource(path)
 
     def put(self, text: str) -> None:
         self.put_bytes(text.encode())
@@ -52,9 +52,9 @@ class FileOrigin:
 
 
 class StoreOrigin:
-    def __init__(self, store: flag_sources.KeyValue) -> None:
+    def __init__(self, store: config_sources.KeyValue) -> None:
         self._store = store
-        self.source = flag_sources.StoreSource(store)
+        self.source = config_sources.StoreSource(store)
 
     def put(self, text: str) -> None:
         self.put_bytes(f"1700000000000\n\n{text}".encode())
@@ -78,7 +78,7 @@ def origin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Origin]:
             yield StoreOrigin(store)
 
 
-def document(source: flag_sources.ConfigSource) -> Any:
+def document(source: config_sources.ConfigSource) -> Any:
     entry = source.read()
     return None if entry is None else json.loads(entry.document)
 
@@ -163,7 +163,7 @@ def test_a_configuration_that_vanishes_goes_on_serving(origin: Origin) -> None:
 
 def test_a_file_replaced_without_another_size_or_time_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
-    source = flag_sources.FileSource(path)
+    source = config_sources.FileSource(path)
     for plan in ("pro", "max"):
         fresh = tmp_path / f"{plan}.json"
         fresh.write_text(json.dumps(flag_config.plan_flag("proModel", plan)))
@@ -176,7 +176,7 @@ def test_a_file_rewritten_within_one_tick_of_the_clock_is_read_again(tmp_path: P
     path = tmp_path / "flags.json"
     path.touch()
     changed_at = path.stat().st_mtime
-    source = flag_sources.FileSource(path, clock=lambda: changed_at + 0.5)
+    source = config_sources.FileSource(path, clock=lambda: changed_at + 0.5)
     for plan in ("pro", "max"):
         path.write_text(json.dumps(flag_config.plan_flag("proModel", plan)))
         os.utime(path, (changed_at, changed_at))
@@ -187,7 +187,7 @@ def test_a_file_that_stays_the_same_is_not_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     path.write_text(json.dumps(PRO))
     os.utime(path, (10**9, 10**9))
-    source = flag_sources.FileSource(path)
+    source = config_sources.FileSource(path)
     first = source.read()
     status = path.stat()
     path.write_text(json.dumps(PRO).replace("pro", "max"))
@@ -200,7 +200,7 @@ def test_a_file_that_comes_back_as_it_was_ends_the_problem(tmp_path: Path) -> No
     path, aside = tmp_path / "flags.json", tmp_path / "aside.json"
     path.write_text(json.dumps(PRO))
     os.utime(path, (10**9, 10**9))
-    source = flag_sources.FileSource(path)
+    source = config_sources.FileSource(path)
     source.read()
     path.rename(aside)
     source.read()
@@ -212,7 +212,7 @@ def test_a_file_that_comes_back_as_it_was_ends_the_problem(tmp_path: Path) -> No
 
 
 def test_a_folder_in_place_of_the_file_is_a_problem(tmp_path: Path) -> None:
-    source = flag_sources.FileSource(tmp_path)
+    source = config_sources.FileSource(tmp_path)
     assert source.read() is None
     assert source.problem
 
@@ -220,7 +220,7 @@ def test_a_folder_in_place_of_the_file_is_a_problem(tmp_path: Path) -> None:
 def test_the_simple_format_serves_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     path.write_text('{"flags": {"proModel": true}}')
-    assert document(flag_sources.FileSource(path)) == {"f": {"proModel": {"t": 0, "v": {"b": True}}}}
+    assert document(config_sources.FileSource(path)) == {"f": {"proModel": {"t": 0, "v": {"b": True}}}}
 
 
 def test_a_store_that_is_away_leaves_the_last_good_configuration() -> None:
@@ -251,7 +251,7 @@ def test_a_broken_entry_is_still_a_problem_after_the_store_was_away() -> None:
 
 
 def test_an_entry_survives_its_way_through_the_store() -> None:
-    entry = flag_sources.ConfigEntry(
+    entry = config_sources.ConfigEntry(
         etag='W/"1"', fetched_at=1_700_000_000.123, document=json.dumps(PRO, indent=1)
     )
-    assert flag_sources.ConfigEntry.parse(entry.serialize()) == entry
+    assert config_sources.ConfigEntry.parse(entry.serialize()) == entry

@@ -19,10 +19,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
-from pointsman_models import card as cards
-from pointsman_models import model_file
-from pointsman_models.card import Card
-from pointsman_models.registry import Registry
+from pointsman_models.registry import card as cards
+from pointsman_models.registry import model_file
+from pointsman_models.registry.card import Card
+from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors, names
 from tests.support import tiny
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from redis import Redis
 
-from pointsman_models import comparison
+from pointsman_models.comparison import counts
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_workers.comparisons import Addition, Comparisons, Kind, Row
-from pointsman_workers.shadowing import text_score
+from pointsman_workers.shadow.runner import text_score
+from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
 from tests.support import redis_server
 
 PAIR = "pro@7 vs base@4"
@@ -119,9 +119,9 @@ def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:
     for message in range(400):
         served, candidate = ([chance.choice(INTENTS) for _ in range(500)] for _ in range(2))
         sure = [chance.random() for _ in range(500)]
-        found = comparison.observe(
-            comparison.Answered(intent=served, confidence=sure, inference_ms=9.0),
-            comparison.Answered(intent=candidate, confidence=sure, inference_ms=9.0),
+        found = counts.observe(
+            counts.Answered(intent=served, confidence=sure, inference_ms=9.0),
+            counts.Answered(intent=candidate, confidence=sure, inference_ms=9.0),
             day=f"2026-11-{1 + message % 28:02}",
             attributes={"plan": [chance.choice(["free", "pro", None]) for _ in range(500)]},
         )
@@ -133,7 +133,7 @@ def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:
             if (score := text_score(job)) < limits[kind]:  # type: ignore[index]
                 chosen.append((kind, score, job, {**row(place), "text": "x" * 100}))
         add(kept, found.fields(), chosen)  # type: ignore[arg-type]
-    total = comparison.Comparison.from_fields(kept.fields(PAIR))
+    total = counts.Comparison.from_fields(kept.fields(PAIR))
     size = sum(redis.memory_usage(key, samples=0) or 0 for key in redis.scan_iter("*"))
     assert total.texts == 200_000
     assert len(kept.sample(PAIR, "disagreements")) == 1_000

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pointsman_producer.client import Client
-from pointsman_shared import jobs, names
+from pointsman_producer.client.client import Client
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 from tests.support import flag_config, running
 from tests.support.cdn import Cdn, Fault
 from tests.support.deadlines import eventually

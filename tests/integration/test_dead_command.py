@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_producer.commands import edge, root
-from pointsman_shared import dead_letters, errors, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.commands import command_line, root
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_workers.ledger import RedisLedger
+from pointsman_shared.store import dead_letters
+from pointsman_workers.delivery.ledger import RedisLedger
 
 SECRET = "a very secret utterance"
 
@@ -41,7 +42,7 @@ def redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    code = edge.run(root.pointsman, ["dead", *arguments])
+    code = command_line.run(root.pointsman, ["dead", *arguments])
     return code, capsys.readouterr().out
 
 
@@ -84,9 +85,9 @@ def test_replaying_puts_messages_back_and_a_dry_run_does_not(
 
 
 def test_purging_forgets_and_has_to_be_told_what(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "purge")[0] == edge.USAGE
-    assert run(capsys, "purge", "m-9")[0] == edge.BAD_INPUT
-    assert run(capsys, "purge", "--older-than", "soon")[0] == edge.USAGE
+    assert run(capsys, "purge")[0] == command_line.USAGE
+    assert run(capsys, "purge", "m-9")[0] == command_line.BAD_INPUT
+    assert run(capsys, "purge", "--older-than", "soon")[0] == command_line.USAGE
     assert run(capsys, "purge", "m-1")[0] == 0
     assert run(capsys, "purge", "--reason", "poison")[0] == 0
     assert run(capsys, "purge", "--all")[0] == 0

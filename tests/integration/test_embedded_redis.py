@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_producer import ports, redis_server
-from pointsman_producer.supervisor import Program, Supervisor
+from pointsman_producer.deployment import embedded_redis, ports
+from pointsman_producer.deployment.supervisor import Program, Supervisor
 from tests.support.deadlines import eventually
 
 
@@ -22,14 +22,14 @@ def supervisor() -> Iterator[Supervisor]:
 def test_what_was_queued_is_there_after_redis_was_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     port, folder = ports.free_port(), tmp_path / "a folder"
     folder.mkdir()
-    command = redis_server.command(redis_server.find_binary(), port=port, folder=folder)
+    command = embedded_redis.command(embedded_redis.find_binary(), port=port, folder=folder)
     keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
-    redis_server.wait_until_it_answers(port, alive=lambda: keeper.alive)
-    with Redis.from_url(redis_server.url(port)) as redis:
+    embedded_redis.wait_until_it_answers(port, alive=lambda: keeper.alive)
+    with Redis.from_url(embedded_redis.url(port)) as redis:
         redis.lpush("bulk", "a job")
         # Written, if not yet synced: that is enough for a kill of the process.
         os.kill(keeper.pid or 0, 9)
         eventually(lambda: keeper.restarts == 1, "a second start")
-        redis_server.wait_until_it_answers(port, alive=lambda: True)
+        embedded_redis.wait_until_it_answers(port, alive=lambda: True)
         assert redis.lrange("bulk", 0, -1) == [b"a job"]
         assert not ports.is_free(port)

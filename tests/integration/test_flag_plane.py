@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from pointsman_shared import broker, jobs, settings
+from pointsman_shared import settings
+from pointsman_shared.broker import config as broker_config
+from pointsman_shared.wire import jobs
 from tests.support import cdn, deadlines, flag_config
 from tests.support.redis_server import RedisServer
 
@@ -27,7 +29,7 @@ class Worker:
     """A running Celery worker whose children evaluate flags."""
 
     def __init__(self, configuration: settings.Settings, process: subprocess.Popen[bytes]) -> None:
-        self._app = broker.make_app(configuration)
+        self._app = broker_config.make_app(configuration)
         self.process = process
 
     def answers(self) -> dict[int, dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pointsman_shared import names, settings
-from pointsman_workers import flag_sources, flags
+from pointsman_workers.flags import configcat
+from pointsman_workers.flags import sources as config_sources
 from tests.support import cdn, deadlines, flag_config, key_values
 
 PRO = flag_config.plan_flag("proModel", "pro")
@@ -18,8 +19,8 @@ NOBODY = flag_config.plan_flag("proModel", "nobody")
 
 
 def make_poller(
-    server: cdn.Cdn, store: flag_sources.KeyValue, *, http_timeout_s: float = 1.0
-) -> flags.FlagPoller:
+    server: cdn.Cdn, store: config_sources.KeyValue, *, http_timeout_s: float = 1.0
+) -> configcat.FlagPoller:
     configuration = settings.Settings.model_validate(
         {
             # With the line break that a file of secrets ends with.
@@ -28,11 +29,11 @@ def make_poller(
             "configcat_poll_interval_s": 1,
         }
     )
-    return flags.FlagPoller(configuration, store, http_timeout_s=http_timeout_s)
+    return configcat.FlagPoller(configuration, store, http_timeout_s=http_timeout_s)
 
 
 @contextmanager
-def polling(server: cdn.Cdn, store: flag_sources.KeyValue) -> Iterator[flags.FlagPoller]:
+def polling(server: cdn.Cdn, store: config_sources.KeyValue) -> Iterator[configcat.FlagPoller]:
     poller = make_poller(server, store)
     poller.start()
     yield poller
@@ -52,7 +53,7 @@ def server() -> Iterator[cdn.Cdn]:
 
 def stored(store: key_values.DictStore) -> Any:
     raw = store.values.get(names.FLAG_CONFIG_KEY)
-    return None if raw is None else json.loads(flag_sources.ConfigEntry.parse(raw.decode()).document)
+    return None if raw is None else json.loads(config_sources.ConfigEntry.parse(raw.decode()).document)
 
 
 def test_the_first_configuration_is_there_when_the_start_returns(
@@ -64,7 +65,7 @@ def test_the_first_configuration_is_there_when_the_start_returns(
 
 def test_what_was_fetched_is_what_a_child_reads(server: cdn.Cdn, store: key_values.DictStore) -> None:
     with polling(server, store):
-        entry = flag_sources.StoreSource(store).read()
+        entry = config_sources.StoreSource(store).read()
     assert entry is not None
     assert (entry.etag, json.loads(entry.document)) == (server.etag, PRO)
 
@@ -90,7 +91,7 @@ def test_a_store_that_forgot_everything_is_filled_again_by_an_unchanged_configur
 
 
 def test_every_successful_poll_makes_the_entry_younger(server: cdn.Cdn, store: key_values.DictStore) -> None:
-    source = flag_sources.StoreSource(store)
+    source = config_sources.StoreSource(store)
     with polling(server, store):
         first = source.read()
         assert first is not None
@@ -118,7 +119,7 @@ def test_a_configuration_without_an_etag_gets_one_from_its_content(
 ) -> None:
     server.etag = ""
     with polling(server, store):
-        entry = flag_sources.StoreSource(store).read()
+        entry = config_sources.StoreSource(store).read()
     assert entry is not None
     assert entry.etag.startswith("content-")
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models import dataset, tiers, training, trial
-from pointsman_models.registry import Registry
+from pointsman_models.data import dataset, tiers
+from pointsman_models.promotion import decision
+from pointsman_models.registry.versions import Registry
+from pointsman_models.training import train
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "tiers" / "planA_train_val.jsonl"
 pytestmark = [
@@ -57,11 +59,11 @@ def test_what_another_tier_knows_must_not_get_worse_when_that_is_asked(tmp_path:
     registry = Registry(str(tmp_path / "registry"))
     trusting = declare(tmp_path, "")
     assert len(trusting["base"].intents) == 45
-    assert training.train(trusting["base"], registry).promoted
-    assert training.train(trusting["pro"], registry).promoted, "without a floor, nothing is seen"
+    assert train.train(trusting["base"], registry).promoted
+    assert train.train(trusting["pro"], registry).promoted, "without a floor, nothing is seen"
     asking = declare(tmp_path, '[tiers.pro.gate]\nreference = "base"\nrecall_drop = 0.1\n')["pro"]
     card, data = registry.card("pro", 1), dataset.assemble(asking)
-    certificate, _ = trial.hold(asking, registry, card, data, (), requested_by="tests")
+    certificate, _ = decision.hold(asking, registry, card, data, (), requested_by="tests")
     assert certificate.approved_by is None
     caught = [reason for reason in certificate.reasons if "with tier base" in reason]
     assert caught

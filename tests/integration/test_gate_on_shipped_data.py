@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models import tiers, training
-from pointsman_models.registry import Registry
-from pointsman_shared import utterances
+from pointsman_models.data import tiers
+from pointsman_models.registry.versions import Registry
+from pointsman_models.training import train as training
+from pointsman_shared.data_files import utterances
 from tests.support import tier_files
 
 SHIPPED = Path(__file__).parents[2] / "data"

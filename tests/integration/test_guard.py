@@ -10,16 +10,17 @@ import psutil
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge, root
-from pointsman_producer.guard import START_S, Guard
-from pointsman_shared import health, names
+from pointsman_producer.client.client import Client
+from pointsman_producer.commands import command_line, root
+from pointsman_producer.deployment.liveness import START_S, Guard
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import heartbeat
 from tests.support import running
 from tests.support.deadlines import eventually
 
 NODE = "serving@here"
-DEAF_S = health.DEAF_AFTER_S
+DEAF_S = heartbeat.DEAF_AFTER_S
 
 
 class Worker:
@@ -84,11 +85,11 @@ def test_health_is_an_exit_code(
     redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
-    assert edge.run(root.pointsman, ["health", NODE]) == edge.TRY_LATER
+    assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
     redis.set(names.pulse_key(NODE), time.time())
-    assert edge.run(root.pointsman, ["health", NODE, "--json"]) == edge.OK
+    assert command_line.run(root.pointsman, ["health", NODE, "--json"]) == command_line.OK
     redis.set(names.pulse_key(NODE), time.time() - 3 * DEAF_S)
-    assert edge.run(root.pointsman, ["health", NODE]) == edge.TRY_LATER
+    assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
 
 
 @pytest.mark.slow

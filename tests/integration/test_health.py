@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer import health, ports
+from pointsman_producer.deployment import ports
+from pointsman_producer.diagnostics import probe as health
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from tests.unit.producer.test_health import message
+from tests.unit.producer.diagnostics.test_probe import message
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import dead_letters, errors, jobs, names
-from pointsman_workers.open_messages import OpenMessages
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import errors, names
+from pointsman_shared.store import dead_letters
+from pointsman_shared.wire import jobs
+from pointsman_workers.delivery.open_messages import OpenMessages
 from tests.support import garbage, running
 from tests.support.deadlines import eventually
 from tests.support.running import Running

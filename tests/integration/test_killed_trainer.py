@@ -10,7 +10,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from pointsman_shared import names
 from tests.support import live_tiers, running
 from tests.support.deadlines import eventually

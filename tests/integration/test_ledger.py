@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import broker, dead_letters, errors, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import errors, names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers.ledger import LedgerUnavailableError, RedisLedger
+from pointsman_shared.store import dead_letters
+from pointsman_workers.delivery.ledger import LedgerUnavailableError, RedisLedger
 
 CLASSIFIED = {
     "message_id": "m",
@@ -70,7 +72,7 @@ def test_an_outcome_that_was_let_go_is_still_not_counted_again(settings: Setting
 
 def test_an_outcome_is_an_ordinary_celery_result(settings: Settings) -> None:
     RedisLedger.connect(settings).record(reply("m"))
-    app = broker.make_app(settings)
+    app = broker_config.make_app(settings)
     result = app.AsyncResult("m")
     assert result.get(timeout=5) == reply("m")
     assert result.status == "SUCCESS"

@@ -8,13 +8,14 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import broker, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers import reconciler
-from pointsman_workers.ledger import RedisLedger
-from pointsman_workers.open_messages import OpenMessages
-from pointsman_workers.training_book import RedisTrainingBook
+from pointsman_workers.delivery import reconciler
+from pointsman_workers.delivery.ledger import RedisLedger
+from pointsman_workers.delivery.open_messages import OpenMessages
+from pointsman_workers.training.training_book import RedisTrainingBook
 
 NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
 
@@ -110,7 +111,7 @@ def test_a_training_message_is_waited_for_much_longer(
 def test_whoever_publishes_through_our_application_is_covered(
     settings: Settings, redis: Redis, messages: OpenMessages
 ) -> None:
-    with broker.make_app(settings) as app:
+    with broker_config.make_app(settings) as app:
         app.send_task(names.TRAIN_TASK, args=({},), task_id="t", queue=names.TRAIN_QUEUE)
         app.send_task("another.task", task_id="a", queue="other")
     assert list(messages.suspects(-1)) == ["t"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models.registry import Registry
-from pointsman_producer.client import Client, checked_request
-from pointsman_producer.commands import edge, root
-from pointsman_producer.launcher import Deployment
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.commands import command_line, root
+from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from tests.support import flag_config, running, tiny
@@ -120,7 +120,7 @@ def test_a_producer_without_redis_gives_up_with_one_error_and_leaves_nothing_hal
                 with pytest.raises(errors.BrokerUnavailableError):
                     ask()
             for command in (["classify", "hi"], ["batch", str(file), "-o", str(out)], ["dead", "list"]):
-                assert edge.run(root.pointsman, command) == edge.TRY_LATER
+                assert command_line.run(root.pointsman, command) == command_line.TRY_LATER
                 said = capsys.readouterr().err
                 assert said.count("error:") == 1
                 assert "no Redis answers" in said

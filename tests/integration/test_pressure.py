@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import errors, jobs, names
-from pointsman_shared.pressure import Pressure
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_workers import envelopes
-from pointsman_workers.ledger import RedisLedger
+from pointsman_shared.store.backpressure import Pressure
+from pointsman_shared.wire import jobs
+from pointsman_workers.delivery import validation
+from pointsman_workers.delivery.ledger import RedisLedger
 
 REQUEST = checked_request(["hi", "bye"], [None, None], "b")
 
@@ -155,4 +156,4 @@ def test_the_largest_texts_there_are_can_be_sent_and_are_taken(client: Client, r
     client.submit_message(checked_request([text] * 200, [None] * 200))
     raw = redis.rpop(names.BULK_QUEUE)
     assert isinstance(raw, bytes)
-    assert envelopes.read(raw)["headers"]["task"] == names.CLASSIFY_TASK
+    assert validation.read(raw)["headers"]["task"] == names.CLASSIFY_TASK

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer import ports
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import ports
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from tests.support import live_tiers, running

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client
-from pointsman_shared import dead_letters, errors, jobs, names
+from pointsman_producer.client.client import Client
+from pointsman_shared import errors, names
+from pointsman_shared.store import dead_letters
+from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
 from tests.support.running import Running

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_shared import errors, jobs, names
-from pointsman_workers import runs
-from pointsman_workers.training_book import RedisTrainingBook
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
+from pointsman_workers.training import claim as training_claim
+from pointsman_workers.training.training_book import RedisTrainingBook
 from tests.support.deadlines import eventually
 
 REPLY = jobs.TrainReply(
@@ -43,7 +44,7 @@ def test_a_run_that_was_done_gives_its_reply_again_and_is_not_done_again(book: R
         done.append(1)
         return REPLY
 
-    assert [runs.do_once(book, "base", "run 1", work) for _ in range(2)] == [REPLY, REPLY]
+    assert [training_claim.do_once(book, "base", "run 1", work) for _ in range(2)] == [REPLY, REPLY]
     assert done == [1]
 
 
@@ -57,18 +58,18 @@ def test_a_run_that_failed_for_good_fails_again_without_being_done_again(book: R
 
     for _ in range(2):
         with pytest.raises(errors.InvalidDataError, match="goodbye has no examples"):
-            runs.do_once(book, "base", "run 1", work)
+            training_claim.do_once(book, "base", "run 1", work)
     assert done == [1]
 
 
 def test_another_run_of_the_tier_is_refused_and_another_tier_is_not(book: RedisTrainingBook) -> None:
     def work(check: object) -> jobs.TrainReply:
         with pytest.raises(errors.BusyError, match="by run run 1"):
-            runs.do_once(book, "base", "run 2", lambda _: REPLY)
-        return runs.do_once(book, "pro", "run 3", lambda _: REPLY)
+            training_claim.do_once(book, "base", "run 2", lambda _: REPLY)
+        return training_claim.do_once(book, "pro", "run 3", lambda _: REPLY)
 
-    assert runs.do_once(book, "base", "run 1", work) == REPLY
-    assert runs.do_once(book, "base", "run 2", lambda _: REPLY) == REPLY
+    assert training_claim.do_once(book, "base", "run 1", work) == REPLY
+    assert training_claim.do_once(book, "base", "run 2", lambda _: REPLY) == REPLY
 
 
 def test_the_same_run_delivered_twice_at_once_is_done_once(book: RedisTrainingBook) -> None:
@@ -76,7 +77,7 @@ def test_the_same_run_delivered_twice_at_once_is_done_once(book: RedisTrainingBo
     second: list[jobs.TrainReply] = []
 
     def again() -> None:
-        second.append(runs.do_once(book, "base", "run 1", lambda _: pytest.fail("done twice")))
+        second.append(training_claim.do_once(book, "base", "run 1", lambda _: pytest.fail("done twice")))
 
     thread = threading.Thread(target=again)
 
@@ -87,14 +88,14 @@ def test_the_same_run_delivered_twice_at_once_is_done_once(book: RedisTrainingBo
         time.sleep(1.0)
         return REPLY
 
-    assert runs.do_once(book, "base", "run 1", work) == REPLY
+    assert training_claim.do_once(book, "base", "run 1", work) == REPLY
     thread.join(10)
     assert (second, done) == ([REPLY], [1])
 
 
 def test_the_claim_of_a_dead_trainer_ends_and_its_run_goes_on_elsewhere(book: RedisTrainingBook) -> None:
     assert book.claim("base", "run 1", "the dead").state == "mine"
-    assert runs.do_once(book, "base", "run 1", lambda _: REPLY) == REPLY
+    assert training_claim.do_once(book, "base", "run 1", lambda _: REPLY) == REPLY
 
 
 def test_a_run_that_is_asked_to_stop_stops_at_its_next_step(book: RedisTrainingBook, redis: Redis) -> None:
@@ -105,8 +106,8 @@ def test_a_run_that_is_asked_to_stop_stops_at_its_next_step(book: RedisTrainingB
         return REPLY
 
     with pytest.raises(errors.CancelledError):
-        runs.do_once(book, "base", "run 1", work)
-    assert runs.do_once(book, "base", "run 2", lambda _: REPLY) == REPLY
+        training_claim.do_once(book, "base", "run 1", work)
+    assert training_claim.do_once(book, "base", "run 2", lambda _: REPLY) == REPLY
 
 
 def test_a_run_whose_claim_was_taken_over_stops(book: RedisTrainingBook, redis: Redis) -> None:
@@ -117,7 +118,7 @@ def test_a_run_whose_claim_was_taken_over_stops(book: RedisTrainingBook, redis: 
         return REPLY
 
     with pytest.raises(errors.BusyError, match="another run"):
-        runs.do_once(book, "base", "run 1", work)
+        training_claim.do_once(book, "base", "run 1", work)
     assert redis.hget(names.training_key("base"), "holder") == b"another"
 
 

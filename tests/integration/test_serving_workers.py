@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from pointsman_producer.aio import AsyncClient
-from pointsman_producer.client import Client, checked_request, new_id
-from pointsman_producer.stream import TurnOutcome
-from pointsman_shared import broker, errors, jobs, names
+from pointsman_producer.client.async_client import AsyncClient
+from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.client.stream import TurnOutcome
+from pointsman_shared import errors, names
+from pointsman_shared.broker import config as broker_config
+from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
 from tests.support.running import DATA, Running
@@ -40,7 +42,7 @@ def client(deployed: Running) -> Iterator[Client]:
 
 @pytest.fixture
 def celery_app(deployed: Running) -> Iterator[Celery]:
-    with broker.make_app(deployed.settings) as app:
+    with broker_config.make_app(deployed.settings) as app:
         yield app
 
 

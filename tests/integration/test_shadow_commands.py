@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge, root
+from pointsman_producer.client.client import Client
+from pointsman_producer.commands import command_line, root
 from pointsman_shared import names
 from tests.support import flag_config, running, tiny
 from tests.support.running import Running
@@ -49,7 +49,7 @@ def pointsman(
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = edge.run(root.pointsman, [str(argument) for argument in arguments])
+        code = command_line.run(root.pointsman, [str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return run
@@ -99,7 +99,7 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(pointsman: Command, tmp
     todo = tmp_path / "todo.csv"
     todo.write_text("hours of work")
     code, _, err = pointsman("label", "queue", PAIR, "-o", todo)
-    assert (code, todo.read_text()) == (edge.BAD_INPUT, "hours of work")
+    assert (code, todo.read_text()) == (command_line.BAD_INPUT, "hours of work")
     assert "--force" in err
     assert pointsman("label", "queue", PAIR, "-o", todo, "--force")[0] == 0
     assert "job_id" in todo.read_text()
@@ -114,7 +114,7 @@ def test_one_job_is_labelled_in_short_and_a_slip_of_the_pen_is_named(pointsman: 
     labels = {label["job_id"]: label for label in parsed(pointsman("label", "export", "--json"))}
     assert (labels[row["job_id"]]["label"], labels[row["job_id"]]["by"]) == ("greeting", "bob")
     code, _, err = pointsman("label", "nonsense", "greeting")
-    assert (code, "is not a job id" in err) == (edge.BAD_INPUT, True)
+    assert (code, "is not a job id" in err) == (command_line.BAD_INPUT, True)
 
 
 def test_two_versions_are_compared_on_a_labelled_file(pointsman: Command, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_version_that_is_not_there_is_named(
     file = tmp_path / "texts.txt"
     file.write_text("hi\n")
     code, _, err = pointsman("shadow", "compare", *versions, file)
-    assert (code, said in err) == (edge.BAD_INPUT, True), err
+    assert (code, said in err) == (command_line.BAD_INPUT, True), err
 
 
 @pytest.mark.parametrize("trained_on", ["full", "subset"])

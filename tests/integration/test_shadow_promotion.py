@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 from sklearn.base import clone
 
-from pointsman_models.registry import Registry
-from pointsman_producer.client import Client
-from pointsman_shared import errors, jobs, names
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
 from tests.support import flag_config, live_tiers, running, tier_files, tiny
 from tests.support.deadlines import eventually
 from tests.support.running import Running

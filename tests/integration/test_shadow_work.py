@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pointsman_models.classifier import Classifier
-from pointsman_models.comparison import Comparison, Tally
-from pointsman_models.registry import Aliases
-from pointsman_shared import errors, jobs, names
+from pointsman_models.comparison.counts import Comparison, Tally
+from pointsman_models.inference.classifier import Classifier
+from pointsman_models.registry.versions import Aliases
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_workers import redaction, serving, waiting
-from pointsman_workers.candidates import Candidates
-from pointsman_workers.comparisons import Comparisons
-from pointsman_workers.ledger import RedisLedger
-from pointsman_workers.shadowing import Shadowing
-from pointsman_workers.waiting import Waiting, Wish
+from pointsman_shared.wire import jobs
+from pointsman_workers.delivery.ledger import RedisLedger
+from pointsman_workers.serving import classify
+from pointsman_workers.shadow import backlog, redaction
+from pointsman_workers.shadow.backlog import Waiting, Wish
+from pointsman_workers.shadow.candidates import Candidates
+from pointsman_workers.shadow.runner import Shadowing
+from pointsman_workers.shadow.store import Comparisons
 from tests.support import redis_server, tiny
 from tests.support.flags import PlanFlags
 
@@ -89,8 +91,8 @@ class Deployed:
         body = json.dumps([[request.model_dump()], {}, None]).encode()
         envelope = json.dumps({"body": base64.b64encode(body).decode()})
         redis.hset(names.open_key(message_id), mapping={"message": envelope, "queue": "bulk"})
-        reply = serving.classify(request, message_id, flags=PlanFlags(), models=self.models)
-        wish = Wish(texts=len(texts), places=None, shed=None, request=b"", limit_bytes=waiting.MIB)
+        reply = classify.classify(request, message_id, flags=PlanFlags(), models=self.models)
+        wish = Wish(texts=len(texts), places=None, shed=None, request=b"", limit_bytes=backlog.MIB)
         RedisLedger.connect(self.settings).record(reply, shadow=wish)
 
     def shadow(self) -> int:
@@ -142,7 +144,7 @@ def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, server: redi
 @pytest.mark.parametrize(
     ("redactor", "kept"),
     [
-        ("pointsman_workers.redaction:mask", "can i pay ###"),
+        ("pointsman_workers.shadow.redaction:mask", "can i pay ###"),
         ("off", None),
         ("builtins:repr", "'can i pay 100'"),
         # It fails on each text: what could not be masked is not kept.

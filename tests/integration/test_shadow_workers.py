@@ -8,9 +8,10 @@ import psutil
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client, checked_request, new_id
-from pointsman_producer.health import Probe
-from pointsman_shared import errors, jobs, names
+from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.diagnostics.probe import Probe
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
 from tests.support.running import Running

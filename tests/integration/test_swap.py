@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models import card as cards
-from pointsman_producer import checkup
-from pointsman_producer.client import Client
-from pointsman_producer.health import Probe
+from pointsman_models.registry import card as cards
+from pointsman_producer.client.client import Client
+from pointsman_producer.diagnostics import checks
+from pointsman_producer.diagnostics.probe import Probe
 from pointsman_shared import errors, names
 from tests.support import live_tiers, running, tiny
 from tests.support.deadlines import eventually
@@ -53,9 +53,9 @@ def serving(deployed: Running) -> list[int]:
         return [process.tiers[names.BASE_TIER] for process in probe.processes()]
 
 
-def findings(deployed: Running) -> list[checkup.Finding]:
+def findings(deployed: Running) -> list[checks.Finding]:
     with contextlib.closing(Probe(deployed.settings)) as probe:
-        return list(checkup.examine(probe, "redis"))
+        return list(checks.examine(probe, "redis"))
 
 
 def swap(deployed: Running) -> float:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_producer.commands import edge, root
-from pointsman_producer.launcher import APP, Deployment
-from pointsman_producer.supervisor import Program
-from pointsman_shared import dead_letters, errors, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.commands import command_line, root
+from pointsman_producer.deployment.launcher import APP, Deployment
+from pointsman_producer.deployment.supervisor import Program
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_workers import delivery
+from pointsman_shared.store import dead_letters
+from pointsman_workers.delivery import task as delivery_task
 from tests.support import running, slow_app
 from tests.support.running import Running
 
@@ -55,7 +56,8 @@ def client(deployed: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clien
 
 
 @pytest.mark.parametrize(
-    ("text", "limit_s"), [(slow_app.SLEEPS, LIMIT_S), (slow_app.SLEEPS_ON, LIMIT_S + delivery.KILL_AFTER_S)]
+    ("text", "limit_s"),
+    [(slow_app.SLEEPS, LIMIT_S), (slow_app.SLEEPS_ON, LIMIT_S + delivery_task.KILL_AFTER_S)],
 )
 def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
     client: Client, text: str, limit_s: int
@@ -77,12 +79,12 @@ def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
 def test_the_command_line_says_what_became_of_it_and_where_it_is(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = edge.run(root.pointsman, ["classify", slow_app.SLEEPS])
+    code = command_line.run(root.pointsman, ["classify", slow_app.SLEEPS])
     said = capsys.readouterr().err
-    assert code == edge.BAD_INPUT
+    assert code == command_line.BAD_INPUT
     assert f"stopped after its time limit of {LIMIT_S} s" in said
     letter_id = said.split("pointsman dead show ")[1].strip()
-    assert edge.run(root.pointsman, ["dead", "show", letter_id, "--json"]) == edge.OK
+    assert command_line.run(root.pointsman, ["dead", "show", letter_id, "--json"]) == command_line.OK
     assert json.loads(capsys.readouterr().out)["reason"] == dead_letters.TIME_LIMIT
 
 
@@ -92,9 +94,9 @@ def test_what_waits_can_be_called_off_at_the_command_line(
     busy = [client.submit_message(checked_request([slow_app.SLEEPS], [None])) for _ in range(2)]
     waiting = client.submit_message(checked_request(["hi"], [None]))
     rest = [client.submit_message(checked_request(["hi", "bye"], [None, None], "off")) for _ in range(3)]
-    assert edge.run(root.pointsman, ["cancel", waiting.id, "--json"]) == edge.OK
+    assert command_line.run(root.pointsman, ["cancel", waiting.id, "--json"]) == command_line.OK
     assert json.loads(capsys.readouterr().out)["cancelled"] == [waiting.id]
-    assert edge.run(root.pointsman, ["cancel", "--batch", "off"]) == edge.OK
+    assert command_line.run(root.pointsman, ["cancel", "--batch", "off"]) == command_line.OK
     for message in (waiting, *rest):
         with pytest.raises(errors.CancelledError) as called_off:
             message.result(TIMEOUT_S)
@@ -125,9 +127,9 @@ def test_what_is_being_done_can_be_called_off(client: Client) -> None:
 )
 def test_each_kind_of_job_has_the_limit_its_setting_gives(task: str, limits: tuple[int, int]) -> None:
     settings = Settings.model_validate({"classify_time_limit_s": 7, "train_time_limit_s": 900})
-    assert delivery.limits(settings, task) == limits
+    assert delivery_task.limits(settings, task) == limits
 
 
 def test_no_limit_is_longer_than_a_message_may_be_out() -> None:
     settings = Settings.model_validate({"classify_time_limit_s": 100, "visibility_timeout_s": 60})
-    assert delivery.limits(settings, names.CLASSIFY_TASK).soft_s == 40
+    assert delivery_task.limits(settings, names.CLASSIFY_TASK).soft_s == 40

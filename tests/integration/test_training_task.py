@@ -7,9 +7,12 @@ import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
 
-from pointsman_shared import broker, jobs, names
+from pointsman_shared import names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers import composition, tasks
+from pointsman_shared.wire import jobs
+from pointsman_workers import bootstrap
+from pointsman_workers.serving import task as serving_task
 from tests.support.redis_server import RedisServer
 
 DONE = jobs.TrainProgress(tier="base", stage="search", fraction=0.5)
@@ -40,8 +43,8 @@ class Trainer:
 
 @pytest.fixture(scope="module")
 def train(redis_server: RedisServer) -> Iterator[Any]:
-    with broker.make_app(Settings.model_validate({"redis_url": redis_server.url})) as app:
-        tasks.register_training(app)
+    with broker_config.make_app(Settings.model_validate({"redis_url": redis_server.url})) as app:
+        serving_task.register_training(app)
         task = app.tasks[names.TRAIN_TASK]
         task.push_request(id="run")
         yield task
@@ -50,7 +53,7 @@ def train(redis_server: RedisServer) -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "trainer", Trainer)
+    monkeypatch.setattr(bootstrap, "trainer", Trainer)
 
 
 def test_a_run_goes_on_when_redis_is_full(train: Any, redis_url: str) -> None:

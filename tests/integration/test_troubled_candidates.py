@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_producer import launcher
-from pointsman_producer.client import Client
-from pointsman_producer.health import Probe
-from pointsman_producer.shadow_health import ShadowState
-from pointsman_shared import jobs, names
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import launcher
+from pointsman_producer.diagnostics.probe import Probe
+from pointsman_producer.diagnostics.shadow_probe import ShadowState
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
 from tests.support.deadlines import eventually

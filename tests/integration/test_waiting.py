@@ -10,10 +10,10 @@ from redis import Redis
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_workers import waiting
-from pointsman_workers.comparisons import Addition, Comparisons
-from pointsman_workers.ledger import RedisLedger
-from pointsman_workers.waiting import Taken, Waiting, Wish
+from pointsman_workers.delivery.ledger import RedisLedger
+from pointsman_workers.shadow import backlog
+from pointsman_workers.shadow.backlog import Taken, Waiting, Wish
+from pointsman_workers.shadow.store import Addition, Comparisons
 from tests.support import redis_server
 
 PAIR = "pro@7 vs base@4"
@@ -46,7 +46,7 @@ def wish(texts: int = 3, **changes: Any) -> Wish:
         "places": None,
         "shed": None,
         "request": b"",
-        "limit_bytes": waiting.MIB,
+        "limit_bytes": backlog.MIB,
         **changes,
     }
     return Wish(**values)
@@ -125,7 +125,7 @@ def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> 
     assert not take(settings, alone=True)
     redis.lpush(names.BULK_QUEUE, "a message")
     assert not take(settings)
-    assert Waiting.connect(settings).look() == waiting.Look(ready=1, calls=0, users=1)
+    assert Waiting.connect(settings).look() == backlog.Look(ready=1, calls=0, users=1)
     # Workers that only do shadow work need not care.
     assert take(settings, yields=False)
 
@@ -141,7 +141,7 @@ def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
         ("queue_full", None),
         ("redis_memory", None),
     ]
-    redis.set(names.SHADOW_BYTES_KEY, 10 * waiting.MIB)
+    redis.set(names.SHADOW_BYTES_KEY, 10 * backlog.MIB)
     serve(redis, settings, "d", wish(limit_bytes=1_000))
     assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from pointsman_shared import names
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pointsman_shared import broker
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers import schedule
+from pointsman_workers.training import schedule
 
 
 def crontab_of(moment: datetime.datetime) -> str:
@@ -19,7 +19,7 @@ def crontab_of(moment: datetime.datetime) -> str:
 
 def leave_behind(path: Path, settings: Settings, went_down: datetime.datetime) -> None:
     """Write the file of a beat that sent everything up to a moment, and nothing since."""
-    with broker.make_app(settings) as app:
+    with broker_config.make_app(settings) as app:
         schedule.configure(app, settings)
         scheduler = schedule.PunctualScheduler(app=app, schedule_filename=str(path))
         for entry in scheduler.schedule.values():

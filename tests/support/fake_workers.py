@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from pointsman_shared import errors, jobs, names
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
 
 BASE, PRO = (
     jobs.Route(

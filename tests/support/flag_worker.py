@@ -7,21 +7,23 @@ from typing import Any
 
 from celery import signals
 
-from pointsman_shared import broker, jobs
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers import flag_sources, flags
+from pointsman_shared.wire import jobs
+from pointsman_workers.flags import configcat
+from pointsman_workers.flags import sources as config_sources
 from tests.support import key_values
 
 HTTP_TIMEOUT_S = 1.0
 
 configuration = Settings.from_env()
-app = broker.make_app(configuration)
+app = broker_config.make_app(configuration)
 
 
 @signals.worker_init.connect
 def start_polling(**_: Any) -> None:
     """Poll in the parent, before the children are forked."""
-    poller = flags.FlagPoller(configuration, _store(), http_timeout_s=HTTP_TIMEOUT_S)
+    poller = configcat.FlagPoller(configuration, _store(), http_timeout_s=HTTP_TIMEOUT_S)
     poller.start()
     signals.worker_shutdown.connect(lambda **_: poller.close(), weak=False)
 
@@ -35,9 +37,9 @@ def decide(plan: str) -> dict[str, Any]:
 
 
 @functools.cache
-def _flags() -> flags.ConfigCatFlags:
+def _flags() -> configcat.ConfigCatFlags:
     """Make the evaluator on its first use, which is after the fork."""
-    return flags.ConfigCatFlags(flag_sources.StoreSource(_store()))
+    return configcat.ConfigCatFlags(config_sources.StoreSource(_store()))
 
 
 def _store() -> key_values.RedisStore:

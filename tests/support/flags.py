@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pointsman_shared import jobs
+from pointsman_shared.wire import jobs
 
 
 class PlanFlags:

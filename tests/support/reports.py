@@ -3,8 +3,10 @@
 import random
 from collections.abc import Sequence
 
-from pointsman_models import comparison, labelling, shadow_report
-from pointsman_shared import shadow
+from pointsman_models.comparison import counts
+from pointsman_models.comparison import labels as labelling
+from pointsman_models.comparison import report as comparison_report
+from pointsman_shared.wire import shadow_report
 
 INTENTS = ("opening_hours", "payment_methods", "cancel_order", "greeting", "goodbye", "refund_status")
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)> $\\frac{ [bold]markup[/] \x1b[31m\x07 日本 \u202e"
@@ -12,20 +14,20 @@ HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)> $\\f
 
 def observed(
     texts: int = 4_000, *, intents: Sequence[str] = INTENTS, days: int = 5, agreement: float = 0.9
-) -> comparison.Comparison:
+) -> counts.Comparison:
     """Compare two models that differ on some texts, in messages of a hundred."""
     chance = random.Random(1)
-    found = comparison.Comparison()
+    found = counts.Comparison()
     for message in range(texts // 100):
         served = chance.choices(intents, weights=range(len(intents), 0, -1), k=100)
         candidate = [one if chance.random() < agreement else chance.choice(intents) for one in served]
-        found += comparison.observe(
-            comparison.Answered(
+        found += counts.observe(
+            counts.Answered(
                 intent=served,
                 confidence=[chance.betavariate(8, 2) for _ in served],
                 inference_ms=100 * chance.lognormvariate(-3, 0.5),
             ),
-            comparison.Answered(
+            counts.Answered(
                 intent=candidate,
                 confidence=[chance.betavariate(9, 1.5) for _ in served],
                 inference_ms=100 * chance.lognormvariate(-2.3, 0.4),
@@ -52,10 +54,10 @@ def labels(count: int = 300, *, wins: float = 0.6, losses: float = 0.3) -> list[
 
 def disagreements(
     texts: Sequence[str | None] = ("When do you close on sunday?", None),
-) -> list[shadow.Disagreement]:
+) -> list[shadow_report.Disagreement]:
     """Give a sample of disagreements of these texts."""
     return [
-        shadow.Disagreement(
+        shadow_report.Disagreement(
             job_id=f"m:{place}",
             text=text,
             served="opening_hours",
@@ -68,20 +70,20 @@ def disagreements(
     ]
 
 
-def unlabelled() -> shadow.ShadowReport:
+def unlabelled() -> shadow_report.ShadowReport:
     """Give a report without a label, and with texts that were missed."""
-    missed = comparison.miss(["greeting"] * 90, kind="shed", reason="queue_age", day="2026-11-18")
-    failed = comparison.miss(["goodbye"] * 3, kind="failed", reason="raised", day="2026-11-19")
-    return shadow_report.build(
+    missed = counts.miss(["greeting"] * 90, kind="shed", reason="queue_age", day="2026-11-18")
+    failed = counts.miss(["goodbye"] * 3, kind="failed", reason="raised", day="2026-11-19")
+    return comparison_report.build(
         observed() + missed + failed, served="pro@7", candidate="base@4", disagreements=disagreements()
     )
 
 
 def labelled(
     count: int = 300, *, wins: float = 0.6, losses: float = 0.3, texts: int = 4_000
-) -> shadow.ShadowReport:
+) -> shadow_report.ShadowReport:
     """Give a report with labels."""
-    return shadow_report.build(
+    return comparison_report.build(
         observed(texts),
         served="pro@7",
         candidate="pro@8",
@@ -90,16 +92,16 @@ def labelled(
     )
 
 
-def empty() -> shadow.ShadowReport:
+def empty() -> shadow_report.ShadowReport:
     """Give a report of no texts."""
-    return shadow_report.build(comparison.Comparison(), served="pro@7", candidate="base@4")
+    return comparison_report.build(counts.Comparison(), served="pro@7", candidate="base@4")
 
 
-def hostile() -> shadow.ShadowReport:
+def hostile() -> shadow_report.ShadowReport:
     """Give a report in which everything that comes from outside is meant to break the page or the terminal."""
-    return shadow_report.build(
+    return comparison_report.build(
         observed(intents=(HOSTILE, *INTENTS))
-        + comparison.miss([HOSTILE], kind="failed", reason=HOSTILE, day="2026-11-18"),
+        + counts.miss([HOSTILE], kind="failed", reason=HOSTILE, day="2026-11-18"),
         served="pro@7",
         candidate="base@4",
         pairs=labels(),

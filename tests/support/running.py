@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pointsman_models.card import Card, library_versions
-from pointsman_models.registry import Registry
-from pointsman_producer import ports
-from pointsman_producer.launcher import Deployment
+from pointsman_models.registry.card import Card, library_versions
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.deployment import ports
+from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from tests.support import flag_config, tiny

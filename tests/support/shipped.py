@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pointsman_models import dataset
-from pointsman_shared import utterances
+from pointsman_models.data import dataset
+from pointsman_shared.data_files import utterances
 from tests.support import tier_files
 
 DATA: Final = Path(__file__).parents[2] / "data"

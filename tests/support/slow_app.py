@@ -5,9 +5,9 @@ from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pointsman_shared import jobs
+from pointsman_shared.wire import jobs
 from pointsman_workers import app as serving_app
-from pointsman_workers import serving
+from pointsman_workers.serving import classify as serving
 
 SLEEPS, SLEEPS_ON = "this text takes for ever", "this text heeds nobody"
 

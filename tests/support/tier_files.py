@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from pointsman_models import tiers
+from pointsman_models.data import tiers
 from pointsman_shared import names
 
 _PARTS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {

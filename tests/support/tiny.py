@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
-from pointsman_models.classifier import Classifier
+from pointsman_models.inference.classifier import Classifier
 from pointsman_shared import names
 
 UTTERANCES: Final[Mapping[str, Sequence[str]]] = {

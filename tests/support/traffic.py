@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from pointsman_producer.client import Client, checked_request
-from pointsman_shared import jobs, names
+from pointsman_producer.client.client import Client, checked_request
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 
 
 class Traffic:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pointsman_producer import transcripts
-from pointsman_producer.transcripts import Conversation, Rejection
+from pointsman_producer.transcripts import reader as transcript_reader
+from pointsman_producer.transcripts.reader import Conversation, Rejection
 
 
 def read(path: Path | str, *speakers: str) -> tuple[list[Conversation], list[Rejection]]:
     rejected: list[Rejection] = []
-    with transcripts.Reader(path, speakers=speakers or ("customer",), reject=rejected.append) as reader:
+    with transcript_reader.Reader(path, speakers=speakers or ("customer",), reject=rejected.append) as reader:
         return list(reader), rejected
 
 

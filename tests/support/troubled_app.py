@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pointsman_models.classifier import Classifier, Predictions
+from pointsman_models.inference.classifier import Classifier, Predictions
 from pointsman_shared import names
 from pointsman_workers import app as serving_app
-from pointsman_workers.candidates import Candidates
+from pointsman_workers.shadow.candidates import Candidates
 
 TROUBLES = Path(os.environ.get("TROUBLES_FILE", "/nonexistent"))
 

@@ -8,48 +8,44 @@ from typing import Any
 from celery import signals
 
 from pointsman_shared import names
-from pointsman_workers import (
-    celery_settings,
-    composition,
-    intake,
-    leaving,
-    pulse,
-    schedule,
-    shadow_tasks,
-    tasks,
-)
+from pointsman_workers import bootstrap
+from pointsman_workers.delivery import consumer
+from pointsman_workers.process import celery_config, heartbeat, shutdown
+from pointsman_workers.serving import task as serving_task
+from pointsman_workers.shadow import task as shadow_task
+from pointsman_workers.training import schedule
 
-with celery_settings.explained():
-    app = celery_settings.make_serving_app(composition.settings())
-    schedule.configure(app, composition.settings())
-    tasks.register_serving(app)
+with celery_config.explained():
+    app = celery_config.make_serving_app(bootstrap.settings())
+    schedule.configure(app, bootstrap.settings())
+    serving_task.register_serving(app)
 
 
 @signals.worker_init.connect
 def _prepare_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
-    composition.load_before_fork()
-    composition.start_flag_poller()
+    bootstrap.load_before_fork()
+    bootstrap.start_flag_poller()
 
 
 @signals.worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:  # noqa: ANN401  whatever the signal carries
-    composition.start_reconciler()
-    composition.start_pulse(sender.hostname, intake.hearing(names.CLASSIFY_TASK))
+    bootstrap.start_reconciler()
+    bootstrap.start_pulse(sender.hostname, consumer.hearing(names.CLASSIFY_TASK))
     _begin_shadow(sender.controller.concurrency)
-    leaving.leave_in_time(pulse.end_this_process)
+    shutdown.leave_in_time(heartbeat.end_this_process)
 
 
 def _call_for_shadow(brief: bool) -> None:
-    shadow_tasks.call(app, brief)
+    shadow_task.call(app, brief)
 
 
 def _begin_shadow(processes: int) -> None:
-    if not shadow_tasks.shadows(app):
+    if not shadow_task.shadows(app):
         return
-    yields = shadow_tasks.serves(app)
-    composition.start_shadow(
+    yields = shadow_task.serves(app)
+    bootstrap.start_shadow(
         _call_for_shadow,
-        intake.activity,
+        consumer.activity,
         yields=yields,
         # Where users are served, one process is left to them if there are several.
         most=max(1, processes - 1) if yields else processes,
@@ -58,15 +54,15 @@ def _begin_shadow(processes: int) -> None:
 
 @signals.worker_process_init.connect
 def _prepare_child(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
-    composition.process()
+    bootstrap.process()
 
 
 @signals.worker_process_shutdown.connect
 def _leave(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
-    composition.process().close()
+    bootstrap.process().close()
 
 
 @signals.worker_shutdown.connect
 def _close_parent(**_: Any) -> None:  # noqa: ANN401  whatever the signal carries
-    composition.stop_reconciler()
-    composition.stop_flag_poller()
+    bootstrap.stop_reconciler()
+    bootstrap.stop_flag_poller()

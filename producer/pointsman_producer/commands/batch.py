@@ -13,10 +13,12 @@ from rich import progress
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import batch as batches
-from pointsman_producer import in_flight, local, transcripts
-from pointsman_producer.batch_progress import Progress, Watcher
-from pointsman_producer.commands import edge
+from pointsman_producer.batch import run as batches
+from pointsman_producer.batch.progress import Progress, Watcher
+from pointsman_producer.client import in_flight
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import state as local_state
+from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -49,7 +51,7 @@ Examples:
     "--speaker",
     "speakers",
     multiple=True,
-    default=(transcripts.CUSTOMER,),
+    default=(transcript_reader.CUSTOMER,),
     show_default=True,
     help="Whose turns to classify; may be repeated; all for everybody's.",
 )
@@ -74,7 +76,7 @@ Examples:
     show_default=True,
     help="Seconds without any outcome after which to give up.",
 )
-@edge.json_option
+@command_line.json_option
 def batch(
     *,
     file: str,
@@ -98,7 +100,7 @@ def batch(
     if resume and force:
         msg = "--resume and --force exclude each other"
         raise click.UsageError(msg)
-    settings = local.settings()
+    settings = local_state.settings()
     plan = batches.Plan(
         source=file,
         out=out,
@@ -112,11 +114,11 @@ def batch(
         timeout_s=timeout_s,
     )
     with _resumable(plan), Display() as display:
-        report = batches.run(plan, lambda: edge.connected(settings), display)
+        report = batches.run(plan, lambda: command_line.connected(settings), display)
     if report is None:
-        edge.say(f"{escape(str(out))} is complete already: nothing is left to do")
+        command_line.say(f"{escape(str(out))} is complete already: nothing is left to do")
     if as_json:
-        edge.emit(_facts(plan, report))
+        command_line.emit(_facts(plan, report))
     if report is not None:
         _conclude(plan, report)
 
@@ -128,13 +130,13 @@ def _resumable(plan: batches.Plan) -> Iterator[None]:
         yield
     except (errors.RetryableError, *GIVEN_UP) as error:
         if plan.journal.exists() and not isinstance(error, errors.BusyError):
-            edge.say(f"What is done is in {escape(str(plan.journal))}. {_advice(plan)}")
+            command_line.say(f"What is done is in {escape(str(plan.journal))}. {_advice(plan)}")
         raise
 
 
 def _advice(plan: batches.Plan) -> str:
     words = ["pointsman", "batch", plan.source, "-o", str(plan.out)]
-    if plan.speakers != (transcripts.CUSTOMER,):
+    if plan.speakers != (transcript_reader.CUSTOMER,):
         words += [word for speaker in plan.speakers for word in ("--speaker", speaker)]
     if not plan.include_text:
         words.append("--no-text")
@@ -154,9 +156,9 @@ class Display(Watcher):
             progress.TaskProgressColumn(),
             progress.TextColumn("{task.fields[outcomes]:,} texts, {task.fields[rate]:,.0f}/s, left"),
             progress.TimeRemainingColumn(),
-            console=edge.err,
+            console=command_line.err,
             transient=True,
-            disable=not edge.err.is_terminal,
+            disable=not command_line.err.is_terminal,
         )
         self._task = self._bar.add_task("", total=None, outcomes=0, rate=0.0)
 
@@ -180,13 +182,13 @@ class Display(Watcher):
         """Say whether a signal came."""
         return self._stop
 
-    def rejected(self, rejection: transcripts.Rejection) -> None:
+    def rejected(self, rejection: transcript_reader.Rejection) -> None:
         """Name the first lines that cannot be used; all of them are in a file."""
         self._rejections += 1
         if self._rejections <= SHOWN_REJECTIONS:
-            edge.say(f"[yellow]rejected[/] line {rejection.line}: {escape(rejection.reason)}")
+            command_line.say(f"[yellow]rejected[/] line {rejection.line}: {escape(rejection.reason)}")
         elif self._rejections == SHOWN_REJECTIONS + 1:
-            edge.say("[yellow]rejected[/] more lines, which are not shown here")
+            command_line.say("[yellow]rejected[/] more lines, which are not shown here")
 
     def progressed(self, now: Progress) -> None:
         """Move the bar, or say a line."""
@@ -198,7 +200,9 @@ class Display(Watcher):
         self._bar.update(self._task, total=now.size, completed=now.position, outcomes=now.outcomes, rate=rate)
         if self._bar.disable and time.monotonic() - self._shown >= LINE_EVERY_S:
             self._shown = time.monotonic()
-            edge.say(f"{now.outcomes:,} texts{_share(now)}, {rate:,.0f}/s{self._left(now, elapsed_s)}")
+            command_line.say(
+                f"{now.outcomes:,} texts{_share(now)}, {rate:,.0f}/s{self._left(now, elapsed_s)}"
+            )
 
     def _left(self, now: Progress, elapsed_s: float) -> str:
         if not now.size or now.position <= self._began_at:
@@ -242,17 +246,17 @@ def _conclude(plan: batches.Plan, report: batches.Report) -> None:
     """Tell a person what was done; a run that was stopped ends the command here."""
     if not report.complete:
         done = f"{report.progress.outcomes:,} outcomes{_share(report.progress)} are in {plan.journal}"
-        edge.say(f"stopped: {escape(done)}. {_advice(plan)}")
-        click.get_current_context().exit(edge.INTERRUPTED)
-    edge.err.print(_table(report))
-    edge.say(
+        command_line.say(f"stopped: {escape(done)}. {_advice(plan)}")
+        click.get_current_context().exit(command_line.INTERRUPTED)
+    command_line.err.print(_table(report))
+    command_line.say(
         f"{report.progress.outcomes:,} outcomes of {report.conversations:,} conversations, "
         f"{report.tally.out_of_scope_share:.1%} out of scope, {report.progress.rejected:,} lines rejected; "
         f"{report.duration_s:.1f} s, {_rate(report):,.0f} texts/s"
     )
     rejected = [plan.rejected] if report.progress.rejected else []
     for path in (plan.out, plan.conversations, *rejected):
-        edge.say(f"  {escape(str(path))}")
+        command_line.say(f"  {escape(str(path))}")
 
 
 def _table(report: batches.Report) -> Table:

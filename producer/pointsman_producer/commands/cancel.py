@@ -2,7 +2,7 @@
 
 import click
 
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line
 
 
 @click.command(
@@ -17,19 +17,19 @@ Examples:
 )
 @click.argument("message_ids", metavar="[MESSAGE_ID]...", nargs=-1)
 @click.option("--batch", help="What is not begun of a batch.")
-@edge.json_option
+@command_line.json_option
 def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) -> None:
     """Call off messages, or what is not begun of a batch."""
     if bool(message_ids) == bool(batch):
         msg = "say either message ids or --batch"
         raise click.UsageError(msg)
-    with edge.connected() as client:
+    with command_line.connected() as client:
         if batch:
             client.cancel_batch(batch)
         cancelled = [message_id for message_id in message_ids if client.cancel(message_id)]
     if as_json:
-        edge.emit({"batch": batch, "cancelled": cancelled})
+        command_line.emit({"batch": batch, "cancelled": cancelled})
     elif batch:
-        edge.say(f"Batch {batch} was cancelled: workers drop what is left of it as they come to it.")
+        command_line.say(f"Batch {batch} was cancelled: workers drop what is left of it as they come to it.")
     else:
-        edge.say(f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome")
+        command_line.say(f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome")

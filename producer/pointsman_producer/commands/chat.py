@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import click
 from rich.markup import escape
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from pointsman_producer.commands import classify as classifying
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line
 from pointsman_producer.commands import train as training
-from pointsman_shared import errors, jobs, names
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
 
 with contextlib.suppress(ImportError):
     import readline  # noqa: F401  gives input() line editing and a history
@@ -50,15 +51,15 @@ Examples:
 )
 @click.option("--user", "user_id", metavar="ID", default="chat", show_default=True, help="Who speaks.")
 @click.option("--plan", metavar="NAME", help="The user's plan, as free or pro.")
-@edge.json_option
+@command_line.json_option
 def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:
     """Type texts and see intent, confidence, tier and why."""
     user = jobs.User.parse({"id": user_id, "custom": {"plan": plan} if plan else {}})
-    with edge.connected() as client:
+    with command_line.connected() as client:
         try:
             menu(Session(client=client, user=user, as_json=as_json))
         except EOFError:
-            edge.say()
+            command_line.say()
 
 
 def menu(session: Session) -> None:
@@ -68,7 +69,7 @@ def menu(session: Session) -> None:
         EOFError: The input ended.
     """
     while True:
-        edge.say(f"[bold]{MENU}[/]")
+        command_line.say(f"[bold]{MENU}[/]")
         choice = ask("> ")
         if choice == "1":
             session = interact(session)
@@ -77,12 +78,12 @@ def menu(session: Session) -> None:
         elif choice == "3":
             return
         elif choice:
-            edge.say("type 1, 2 or 3")
+            command_line.say("type 1, 2 or 3")
 
 
 def interact(session: Session) -> Session:
     """Classify what is typed until `/back`; gives the session with who spoke last."""
-    edge.say(f"[dim]{HELP}[/]")
+    command_line.say(f"[dim]{HELP}[/]")
     while True:
         typed = ask(f"{_who(session.user)}> ")
         if typed == "/back":
@@ -101,7 +102,7 @@ def command(session: Session, typed: str) -> Session:
         return replace(session, user=session.user.model_copy(update={"custom": {"plan": value}}))
     if name == "/user" and value:
         return replace(session, user=session.user.model_copy(update={"id": value}))
-    edge.say(HELP)
+    command_line.say(HELP)
     return session
 
 
@@ -110,7 +111,7 @@ def answer(session: Session, text: str) -> None:
     with _errors_said():
         outcome = session.client.classify(text, user=session.user)
         if session.as_json:
-            edge.emit(outcome)
+            command_line.emit(outcome)
         else:
             classifying.show(outcome)
 
@@ -125,7 +126,7 @@ def train(session: Session) -> None:
     with _errors_said():
         reply = training.train_and_wait(session.client, tier)
         if session.as_json:
-            edge.emit(reply)
+            command_line.emit(reply)
         else:
             training.show(reply)
 
@@ -136,7 +137,7 @@ def _errors_said() -> Iterator[None]:
     try:
         yield
     except errors.PointsmanError as error:
-        edge.say(f"[red]error[/] {escape(str(error))}")
+        command_line.say(f"[red]error[/] {escape(str(error))}")
 
 
 def ask(prompt: str) -> str:
@@ -147,7 +148,7 @@ def ask(prompt: str) -> str:
     """
     if sys.stdout.isatty():
         return input(prompt).strip()
-    edge.err.print(prompt, end="", markup=False)
+    command_line.err.print(prompt, end="", markup=False)
     return input().strip()
 
 

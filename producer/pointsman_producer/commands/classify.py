@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import click
 from rich.markup import escape
 
-from pointsman_producer.commands import edge
-from pointsman_shared import jobs, names
+from pointsman_producer.commands import command_line
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 
 STDIN = "-"
 OTHERS_SHOWN = 2
@@ -40,7 +41,7 @@ Examples:
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds."
 )
-@edge.json_option
+@command_line.json_option
 def classify(
     *,
     text: str,
@@ -57,10 +58,10 @@ def classify(
     """
     text = sys.stdin.read().strip() if text == STDIN else text
     user = describe_user(user_id, email=email, country=country, attributes=attributes)
-    with edge.connected() as client:
+    with command_line.connected() as client:
         outcome = client.classify(text, user=user, timeout_s=timeout_s)
     if as_json:
-        edge.emit(outcome)
+        command_line.emit(outcome)
     else:
         show(outcome)
 
@@ -93,10 +94,10 @@ def _attribute(pair: str) -> tuple[str, str]:
 
 def show(outcome: jobs.Outcome) -> None:
     """Print an outcome for a person."""
-    edge.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
-    edge.out.print(f"  tier  {escape(outcome.tier)}, version {outcome.model_version}")
-    edge.out.print(f"  why   {escape(why(outcome.flag))}")
-    edge.out.print(f"  time  {timing(outcome)}", style="dim")
+    command_line.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
+    command_line.out.print(f"  tier  {escape(outcome.tier)}, version {outcome.model_version}")
+    command_line.out.print(f"  why   {escape(why(outcome.flag))}")
+    command_line.out.print(f"  time  {timing(outcome)}", style="dim")
 
 
 def why(flag: jobs.FlagDecision) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from pointsman_producer import writers
-from pointsman_producer.commands import edge
-from pointsman_shared import errors, utterances
+from pointsman_producer.commands import command_line
+from pointsman_producer.files import writers
+from pointsman_shared import errors
+from pointsman_shared.data_files import utterances
 
 SHOWN_FINDINGS = 20
 
@@ -63,7 +64,7 @@ Examples:
     help="Where the utterances go. [default: FILE with the ending .jsonl]",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
-@edge.json_option
+@command_line.json_option
 def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Convert labelled utterances to JSON lines of {"text", "intent"}, with the conversation_id where there is one.
 
@@ -76,7 +77,7 @@ def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> 
     _write(read, out)
     found = list(repetitions(read))
     if as_json:
-        edge.emit(_facts(out, read, found))
+        command_line.emit(_facts(out, read, found))
     else:
         _show(out, read, found)
 
@@ -111,7 +112,7 @@ def _facts(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repe
 
 def _show(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> None:
     intents = len({utterance.intent for utterance in read})
-    edge.out.print(f"{len(read)} utterances of {intents} intents are in {escape(str(out))}")
+    command_line.out.print(f"{len(read)} utterances of {intents} intents are in {escape(str(out))}")
     contradictions = [same for same in found if same.is_contradiction]
     duplicates = [same for same in found if not same.is_contradiction]
     _list("contradictory", contradictions, "the same text is")
@@ -121,6 +122,6 @@ def _show(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repet
 def _list(kind: str, found: Sequence[Repetition], what: str) -> None:
     for same in found[:SHOWN_FINDINGS]:
         lines, intents = ", ".join(map(str, same.lines)), " and ".join(same.intents)
-        edge.say(f"[yellow]{kind}[/] lines {lines}: {what} {escape(intents)}")
+        command_line.say(f"[yellow]{kind}[/] lines {lines}: {what} {escape(intents)}")
     if len(found) > SHOWN_FINDINGS:
-        edge.say(f"[yellow]{kind}[/] and {len(found) - SHOWN_FINDINGS} more; --json lists all")
+        command_line.say(f"[yellow]{kind}[/] and {len(found) - SHOWN_FINDINGS} more; --json lists all")

@@ -12,10 +12,12 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import local
-from pointsman_producer.commands import edge
-from pointsman_shared import broker, dead_letters, errors
-from pointsman_shared.dead_letters import DeadLetter, DeadLetters, Filter
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import state as local_state
+from pointsman_shared import errors
+from pointsman_shared.broker import config as broker_config
+from pointsman_shared.store import dead_letters
+from pointsman_shared.store.dead_letters import DeadLetter, DeadLetters, Filter
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -62,20 +64,20 @@ Examples:
 )
 @filters
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
-@edge.json_option
+@command_line.json_option
 def list_letters(*, limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """List dead letters, the latest first; never what their messages say."""
     with connected() as letters:
         found = [letter for letter, _ in zip(letters.find(Filter(**wanted)), range(limit), strict=False)]
         count = letters.count()
     if as_json:
-        edge.emit([shown(letter) for letter in found])
+        command_line.emit([shown(letter) for letter in found])
     elif found:
-        edge.out.print(table(found))
+        command_line.out.print(table(found))
         if len(found) < count:
-            edge.say(f"{len(found)} of {count} dead letters.")
+            command_line.say(f"{len(found)} of {count} dead letters.")
     else:
-        edge.say("There is no such dead letter.")
+        command_line.say("There is no such dead letter.")
 
 
 @dead.command(
@@ -87,17 +89,17 @@ Examples:
 )
 @click.argument("letter_id", metavar="ID")
 @click.option("--payload", is_flag=True, help="Show what the message says, too: it may be private.")
-@edge.json_option
+@command_line.json_option
 def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
     """Show the dead letter ID."""
     with connected() as letters:
         letter = one(letters, letter_id)
     facts = shown(letter) | ({"payload": letter.arguments()} if payload else {})
     if as_json:
-        edge.emit(facts)
+        command_line.emit(facts)
         return
     for name, value in facts.items():
-        edge.out.print(f"  {name:<13}{escape(str(value))}")
+        command_line.out.print(f"  {name:<13}{escape(str(value))}")
 
 
 @dead.command(
@@ -115,7 +117,7 @@ Examples:
 @filters
 @click.option("--all", "everything", is_flag=True, help="All that can be sent again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@edge.json_option
+@command_line.json_option
 def replay(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """Send dead letters again: those named, or those that fit."""
     with connected() as letters:
@@ -140,7 +142,7 @@ Examples:
 @filters
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@edge.json_option
+@command_line.json_option
 def purge(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """Forget dead letters: those named, or those that fit."""
     with connected() as letters:
@@ -156,13 +158,13 @@ def connected() -> Iterator[DeadLetters]:
     Raises:
         BrokerUnavailableError: No Redis answers.
     """
-    settings = local.settings()
-    edge.require_redis(settings)
+    settings = local_state.settings()
+    command_line.require_redis(settings)
     try:
-        with Redis.from_url(settings.redis_url.get_secret_value(), **broker.SOCKET_OPTIONS) as redis:
+        with Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS) as redis:
             yield DeadLetters(redis, ttl_s=settings.dead_letter_ttl_s, most=settings.dead_letters_max)
     except RedisError as error:
-        raise edge.unreachable(settings, error) from error
+        raise command_line.unreachable(settings, error) from error
 
 
 def choose(letters: DeadLetters, ids: tuple[str, ...], wanted: Filter, everything: bool) -> list[DeadLetter]:
@@ -226,8 +228,8 @@ def table(found: list[DeadLetter]) -> Table:
 def report(what: str, done: list[DeadLetter], *, dry_run: bool, as_json: bool) -> None:
     """Say what was done."""
     if as_json:
-        edge.emit({"done" if not dry_run else "would": what, "ids": [letter.id for letter in done]})
+        command_line.emit({"done" if not dry_run else "would": what, "ids": [letter.id for letter in done]})
         return
-    edge.say(f"{'would be ' if dry_run else ''}{what}: {len(done)}")
+    command_line.say(f"{'would be ' if dry_run else ''}{what}: {len(done)}")
     for letter in done:
-        edge.out.print(escape(letter.id))
+        command_line.out.print(escape(letter.id))

@@ -12,29 +12,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import (
-    batch,
-    health,
-    launcher,
-    local,
-    ports,
-    report_html,
-    report_text,
-    tour,
-)
-from pointsman_producer.client import Client
+from pointsman_producer.batch import run as batch_run
+from pointsman_producer.client.client import Client
 from pointsman_producer.commands import classify as classifying
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line, tour
 from pointsman_producer.commands import train as training
-from pointsman_producer.interrupts import Interrupts
-from pointsman_producer.launcher import Deployment
-from pointsman_producer.tidy_log import TidyLog
-from pointsman_shared import errors, jobs, names
+from pointsman_producer.deployment import launcher, ports
+from pointsman_producer.deployment import state as local_state
+from pointsman_producer.deployment.launcher import Deployment
+from pointsman_producer.deployment.log_view import TidyLog
+from pointsman_producer.deployment.signals import Interrupts
+from pointsman_producer.diagnostics import probe as health
+from pointsman_producer.report import page as report_page
+from pointsman_producer.report import terminal as report_terminal
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.shadow import ShadowReport
+from pointsman_shared.wire import jobs
+from pointsman_shared.wire.shadow_report import ShadowReport
 
 WORKERS = 2
-STATE_DIR = local.STATE_DIR / "demo"
+STATE_DIR = local_state.STATE_DIR / "demo"
 LOG = STATE_DIR / "demo.log"
 OUTCOMES = STATE_DIR / "outcomes.jsonl"
 PAGE = STATE_DIR / "shadow.html"
@@ -74,18 +71,18 @@ Examples:
   pointsman demo --json
 """
 )
-@edge.json_option
+@command_line.json_option
 def demo(*, as_json: bool) -> None:
     """Take a guided tour: train, classify conversations, turn a flag, compare the tiers. About two minutes."""
     theirs = Settings.from_env()
     settings = demo_settings(theirs)
     launcher.require_data(settings)
-    with local.claim(STATE_DIR), _log() as console:
+    with local_state.claim(STATE_DIR), _log() as console:
         shutil.rmtree(STATE_DIR / "up", ignore_errors=True)
         tour.copy_flags(theirs.flags_file, settings.flags_file)
         summary = run(settings, console)
     if as_json:
-        edge.emit(summary)
+        command_line.emit(summary)
     tell_what_next()
 
 
@@ -106,7 +103,7 @@ def _log() -> Iterator[Console]:
         try:
             yield Console(file=file, highlight=False)
         except errors.PointsmanError:
-            edge.say(f"What the workers said is in {LOG}.")
+            command_line.say(f"What the workers said is in {LOG}.")
             raise
 
 
@@ -128,12 +125,12 @@ def run(settings: Settings, console: Console) -> Summary:
             )
             deployment.start()
             deployment.wait_ready()
-            edge.say(f"  They run. Their log is in {LOG}.")
+            command_line.say(f"  They run. Their log is in {LOG}.")
             with Client(settings=deployment.settings) as client:
                 return walk(client, deployment)
         finally:
             interrupts.ending()
-            edge.say("\n[dim]stopping everything ...[/]")
+            command_line.say("\n[dim]stopping everything ...[/]")
             deployment.stop()
 
 
@@ -160,8 +157,8 @@ def walk(client: Client, deployment: Deployment) -> Summary:
 
 def step(what: str, command: str) -> None:
     """Announce a step and the command that does the same."""
-    edge.say(f"\n[bold]{escape(what)}[/]")
-    edge.say(f"  [cyan]$ {escape(command)}[/]")
+    command_line.say(f"\n[bold]{escape(what)}[/]")
+    command_line.say(f"  [cyan]$ {escape(command)}[/]")
 
 
 def train_what_is_missing(client: Client, deployment: Deployment) -> None:
@@ -172,7 +169,9 @@ def train_what_is_missing(client: Client, deployment: Deployment) -> None:
         if tier in missing:
             train(client, tier)
         else:
-            edge.say(f"  It is in {escape(client.settings.registry_url)} already, so this run uses that.")
+            command_line.say(
+                f"  It is in {escape(client.settings.registry_url)} already, so this run uses that."
+            )
     with contextlib.closing(health.Probe(deployment.settings)) as probe:
         tour.wait_until_served(probe.processes, WORKERS)
 
@@ -185,7 +184,7 @@ def train(client: Client, tier: str) -> None:
     """
     reply = training.train_and_wait(client, tier)
     metrics = training.shown_metrics(reply.metrics)
-    edge.say(f"  Version {reply.version} in {reply.duration_s:.0f} s: {escape(metrics)}.")
+    command_line.say(f"  Version {reply.version} in {reply.duration_s:.0f} s: {escape(metrics)}.")
     if not reply.promoted:
         msg = f"version {reply.version} of {tier} may not serve: {'; '.join(reply.reasons)}"
         raise errors.InvalidDataError(msg)
@@ -196,15 +195,15 @@ def classify_transcripts(client: Client) -> tuple[int, dict[str, Counter[str]]]:
     source = client.settings.data_dir / "transcripts.jsonl"
     command = shlex.join(["pointsman", "batch", str(source), "-o", str(OUTCOMES)])
     step("Classify conversations; the flag proModel chooses each customer's tier at dequeue", command)
-    plan = batch.Plan(source=str(source), out=OUTCOMES, force=True)
-    report = batch.run(plan, lambda: contextlib.nullcontext(client))
+    plan = batch_run.Plan(source=str(source), out=OUTCOMES, force=True)
+    report = batch_run.run(plan, lambda: contextlib.nullcontext(client))
     outcomes = tour.read_outcomes(OUTCOMES)
     conversations = tour.tiers_by_plan(outcomes, tour.plans_of(source))
     if report is not None:
-        edge.say(
+        command_line.say(
             f"  {len(outcomes)} turns of {report.conversations} conversations in {report.duration_s:.1f} s."
         )
-    edge.err.print(_plans_table(conversations))
+    command_line.err.print(_plans_table(conversations))
     return len(outcomes), conversations
 
 
@@ -222,7 +221,7 @@ def compare_tiers(client: Client) -> None:
     for text in SAMPLES:
         answers = [client.classify(text, user=user) for user in (FREE, PRO)]
         table.add_row(escape(text), *(_cell(answer) for answer in answers))
-    edge.err.print(table)
+    command_line.err.print(table)
 
 
 def _cell(outcome: jobs.Outcome) -> str:
@@ -246,10 +245,10 @@ def turn_the_flag(client: Client) -> float:
     took_s = tour.seconds_until(client, SAMPLES[0], user=FREE, tier=names.PRO_TIER)
     after = client.classify(SAMPLES[0], user=FREE)
     for when, outcome in (("before", before), ("after", after)):
-        edge.say(
+        command_line.say(
             f"  {when:<7}{outcome.tier:<5} {escape(outcome.intent)}: {escape(classifying.why(outcome.flag))}"
         )
-    edge.say(f"  The next message after {took_s:.1f} s went the other way.")
+    command_line.say(f"  The next message after {took_s:.1f} s went the other way.")
     return took_s
 
 
@@ -260,19 +259,21 @@ def show_shadow(found: ShadowReport) -> None:
         "See how the other tier would have answered those conversations",
         command,
     )
-    report_text.show(edge.err, found)
-    report_html.write(found, PAGE)
-    edge.say(f"\n  With charts, as a page for your browser: [bold]{PAGE}[/]")
+    report_terminal.show(command_line.err, found)
+    report_page.write(found, PAGE)
+    command_line.say(f"\n  With charts, as a page for your browser: [bold]{PAGE}[/]")
 
 
 def tell_what_next() -> None:
     """Say what to try next."""
-    edge.say("\n[bold]That was it.[/] Try next:")
-    edge.say("  pointsman up                   [dim]the whole deployment, with Flower, until Ctrl-C[/]")
-    edge.say(
+    command_line.say("\n[bold]That was it.[/] Try next:")
+    command_line.say(
+        "  pointsman up                   [dim]the whole deployment, with Flower, until Ctrl-C[/]"
+    )
+    command_line.say(
         "  pointsman label queue          [dim]what to label, so that a report can say which tier is better[/]"
     )
-    edge.say("  pointsman chat                 [dim]type texts yourself, in another terminal[/]")
-    edge.say("  pointsman doctor               [dim]how the deployment is[/]")
-    edge.say(f"  head -3 {OUTCOMES}    [dim]what a batch writes[/]")
-    edge.say("  pointsman --help")
+    command_line.say("  pointsman chat                 [dim]type texts yourself, in another terminal[/]")
+    command_line.say("  pointsman doctor               [dim]how the deployment is[/]")
+    command_line.say(f"  head -3 {OUTCOMES}    [dim]what a batch writes[/]")
+    command_line.say("  pointsman --help")

@@ -6,8 +6,10 @@ import click
 from redis.exceptions import RedisError
 from rich.markup import escape
 
-from pointsman_producer import checkup, health, local
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import state as local_state
+from pointsman_producer.diagnostics import checks
+from pointsman_producer.diagnostics import probe as health
 
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
@@ -22,33 +24,33 @@ Examples:
   pointsman doctor --json | jq '.[] | select(.status != "ok")'
 """
 )
-@edge.json_option
+@command_line.json_option
 def doctor(*, as_json: bool) -> None:
     """Check Redis, queues, workers, models and flags, and say what to do."""
     findings = look()
     if as_json:
-        edge.emit(findings)
+        command_line.emit(findings)
     else:
         show(findings)
     if any(finding.status == "problem" for finding in findings):
-        raise click.exceptions.Exit(edge.TRY_LATER)
+        raise click.exceptions.Exit(command_line.TRY_LATER)
 
 
-def look() -> list[checkup.Finding]:
+def look() -> list[checks.Finding]:
     """Examine the running deployment."""
-    settings = local.settings()
-    url = local.shown_url(settings.redis_url.get_secret_value())
+    settings = local_state.settings()
+    url = local_state.shown_url(settings.redis_url.get_secret_value())
     with contextlib.closing(health.Probe(settings)) as probe:
         try:
-            return list(checkup.examine(probe, url))
+            return list(checks.examine(probe, url))
         except RedisError as error:
-            raise edge.unreachable(settings, error) from error
+            raise command_line.unreachable(settings, error) from error
 
 
-def show(findings: list[checkup.Finding]) -> None:
+def show(findings: list[checks.Finding]) -> None:
     """Print the findings for a person."""
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        edge.out.print(f"{MARKS[finding.status]}  {finding.what:<{width}}  {escape(finding.detail)}")
+        command_line.out.print(f"{MARKS[finding.status]}  {finding.what:<{width}}  {escape(finding.detail)}")
         if finding.advice:
-            edge.out.print(f"{'':9}{'':{width}}  -> {escape(finding.advice)}", style="bold")
+            command_line.out.print(f"{'':9}{'':{width}}  -> {escape(finding.advice)}", style="bold")

@@ -5,9 +5,9 @@ import socket
 import click
 from redis import Redis
 
-from pointsman_producer import local
-from pointsman_producer.commands import edge
-from pointsman_shared import health as signs
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import state as local_state
+from pointsman_shared.store import heartbeat as signs
 
 
 @click.command(
@@ -21,17 +21,17 @@ Examples:
 """
 )
 @click.argument("node")
-@edge.json_option
+@command_line.json_option
 def health(*, node: str, as_json: bool) -> None:
     """Say whether the worker NODE serves its queues; without @HOST, the one on this machine."""
-    settings = local.settings()
+    settings = local_state.settings()
     node = node if "@" in node else f"{node}@{socket.gethostname()}"
-    edge.require_redis(settings)
-    with Redis.from_url(settings.redis_url.get_secret_value(), **edge.ASK_ONCE) as redis:
+    command_line.require_redis(settings)
+    with Redis.from_url(settings.redis_url.get_secret_value(), **command_line.ASK_ONCE) as redis:
         serves = signs.is_serving(redis, node)
     if as_json:
-        edge.emit({"node": node, "serving": serves})
+        command_line.emit({"node": node, "serving": serves})
     else:
-        edge.say(f"{node} {'serves its queues' if serves else 'does not hear from its queues'}")
+        command_line.say(f"{node} {'serves its queues' if serves else 'does not hear from its queues'}")
     if not serves:
-        raise click.exceptions.Exit(edge.TRY_LATER)
+        raise click.exceptions.Exit(command_line.TRY_LATER)

@@ -9,11 +9,13 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import label_files, report_text, tables, writers
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge
+from pointsman_producer.client.client import Client
+from pointsman_producer.commands import command_line
 from pointsman_producer.commands import models as registry
 from pointsman_producer.commands import shadow as shadowing
+from pointsman_producer.files import labels as label_files
+from pointsman_producer.files import tables, writers
+from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared import names
 
 SHOWN_REFUSALS = 20
@@ -39,7 +41,7 @@ class LabelGroup(click.Group):
 def out_options(function: _Function) -> _Function:
     """Add the options of commands that write rows."""
     for option in (
-        edge.json_option,
+        command_line.json_option,
         click.option("--force", is_flag=True, help="Replace the file if it is there."),
         click.option(
             "-o",
@@ -72,16 +74,16 @@ Examples:
 @click.argument("job")
 @click.argument("intent")
 @click.option("--by", default="anonymous", show_default=True, help="Who says so.")
-@edge.json_option
+@command_line.json_option
 def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
     """Say that INTENT is the right answer to JOB; a second label corrects the first."""
-    with edge.connected() as client:
+    with command_line.connected() as client:
         client.shadow.label(job, intent, by)
         _warn_of_unknown(client, {intent})
     if as_json:
-        edge.emit({"job_id": job, "label": intent, "by": by})
+        command_line.emit({"job_id": job, "label": intent, "by": by})
     else:
-        edge.say(f"{escape(job)} is {escape(intent)}")
+        command_line.say(f"{escape(job)} is {escape(intent)}")
 
 
 @label.command(
@@ -103,7 +105,7 @@ Examples:
 def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
     """Draw the texts to label first; fill the column `label`, and bring them back with `label import`."""
     _check_out(out, force=force)
-    with edge.connected() as client:
+    with command_line.connected() as client:
         served, candidate = shadowing.choose(client, pair)
         rows = client.shadow.label_queue(served, candidate, limit=limit)
     shown = {"job_id": "job", "text": "text", "served": served, "candidate": candidate}
@@ -124,7 +126,7 @@ Examples:
 def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
     """Give the labels that came in, the earliest first."""
     _check_out(out, force=force)
-    with edge.connected() as client:
+    with command_line.connected() as client:
         chosen = shadowing.choose(client, pair) if pair else (None, None)
         rows = client.shadow.labels(*chosen)
     columns = label_files.PAIR_COLUMNS if pair else label_files.LABEL_COLUMNS
@@ -145,23 +147,23 @@ Examples:
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--by", help="Who says so, where a row does not. [default: anonymous]")
-@edge.json_option
+@command_line.json_option
 def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
     """Take labels from FILE: JSON lines, JSON or CSV with job_id, label and perhaps by."""
     labels, empty = label_files.read(file, by=by)
     accepted, rejected = 0, []
-    with edge.connected() as client:
+    with command_line.connected() as client:
         for start in range(0, len(labels), LABELS_PER_MESSAGE):
             done = client.shadow.label_many(labels[start : start + LABELS_PER_MESSAGE])
             accepted += done["accepted"]
             rejected += done["rejected"]
         _warn_of_unknown(client, {row["label"] for row in labels})
     if as_json:
-        edge.emit({"accepted": accepted, "rejected": rejected, "without_label": empty})
+        command_line.emit({"accepted": accepted, "rejected": rejected, "without_label": empty})
         return
-    edge.say(f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused")
+    command_line.say(f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused")
     for refused in rejected[:SHOWN_REFUSALS]:
-        edge.say(f"[yellow]refused[/] {escape(refused['job_id'])}: {escape(refused['reason'])}")
+        command_line.say(f"[yellow]refused[/] {escape(refused['job_id'])}: {escape(refused['reason'])}")
 
 
 def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
@@ -174,7 +176,7 @@ def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
     for label_name in sorted(set(labels) - known):
         close = difflib.get_close_matches(label_name, known, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        edge.say(f"[yellow]note[/] no model in use knows the intent {escape(label_name + meant)}")
+        command_line.say(f"[yellow]note[/] no model in use knows the intent {escape(label_name + meant)}")
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:
@@ -193,13 +195,13 @@ def _give(
 ) -> None:
     if out is not None:
         label_files.write(out, rows, columns)
-        edge.say(f"{len(rows)} rows are in {escape(str(out))}")
+        command_line.say(f"{len(rows)} rows are in {escape(str(out))}")
     if as_json:
-        edge.emit(rows)
+        command_line.emit(rows)
     elif out is None and rows:
-        edge.out.print(_table(rows, shown))
+        command_line.out.print(_table(rows, shown))
     elif out is None:
-        edge.say("There are none.")
+        command_line.say("There are none.")
 
 
 def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table:
@@ -208,5 +210,5 @@ def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table
         # An id that is cut is of no use.
         table.add_column(escape(title), no_wrap=name == "job_id", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(report_text.plain(str(row[name] or ""))) for name in shown))
+        table.add_row(*(escape(report_terminal.plain(str(row[name] or ""))) for name in shown))
     return table

@@ -7,7 +7,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line
 from pointsman_producer.commands import train as training
 
 ANSWER_TIMEOUT_S = 30.0
@@ -31,17 +31,17 @@ Examples:
 """,
 )
 @click.argument("tier", required=False)
-@edge.json_option
+@command_line.json_option
 def list_versions(*, tier: str | None, as_json: bool) -> None:
     """List the versions of TIER, or of every tier."""
-    with edge.connected() as client:
+    with command_line.connected() as client:
         versions = client.models("list", tier=tier).result(ANSWER_TIMEOUT_S)
     if as_json:
-        edge.emit(versions)
+        command_line.emit(versions)
     elif versions:
-        edge.out.print(versions_table(versions))
+        command_line.out.print(versions_table(versions))
     else:
-        edge.say("There is no version yet: train one with `pointsman train base`.")
+        command_line.say("There is no version yet: train one with `pointsman train base`.")
 
 
 @models.command(
@@ -54,13 +54,13 @@ Examples:
 )
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@edge.json_option
+@command_line.json_option
 def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
     """Show one VERSION of TIER, or its champion."""
-    with edge.connected() as client:
+    with command_line.connected() as client:
         (card,) = client.models("show", tier=tier, version=version).result(ANSWER_TIMEOUT_S)
     if as_json:
-        edge.emit(card)
+        command_line.emit(card)
     else:
         show(card)
 
@@ -72,7 +72,7 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", default="", help="The reason, for the history.")
 @click.option("--force", is_flag=True, help="Also if the gate or the shadow speaks against it; needs --why.")
-@edge.json_option
+@command_line.json_option
 def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: bool) -> None:
     """Make VERSION of TIER the champion; every worker takes it over within seconds.
 
@@ -92,20 +92,20 @@ def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: 
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", default="", help="The reason, for the history.")
-@edge.json_option
+@command_line.json_option
 def nominate_version(*, tier: str, version: int, why: str, as_json: bool) -> None:
     """Make VERSION of TIER the candidate, which the shadow compares with the champion."""
     (change,) = _ask("nominate", tier=tier, version=version, why=why)
     if as_json:
-        edge.emit(change)
+        command_line.emit(change)
     else:
-        edge.say(f"{escape(tier)} {version} is the candidate now")
+        command_line.say(f"{escape(tier)} {version} is the candidate now")
 
 
 @models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
 @click.argument("tier")
 @click.option("--why", default="", help="The reason, for the history.")
-@edge.json_option
+@command_line.json_option
 def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
     """Make the champion before this one champion of TIER again."""
     (change,) = _ask("rollback", tier=tier, why=why)
@@ -114,7 +114,7 @@ def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
 
 @models.command("history", epilog="\b\nExamples:\n  pointsman models history pro")
 @click.argument("tier")
-@edge.json_option
+@command_line.json_option
 def show_history(*, tier: str, as_json: bool) -> None:
     """Show who made which version of TIER serve, when and why."""
     changes = _ask("history", tier=tier)
@@ -128,7 +128,7 @@ def show_history(*, tier: str, as_json: bool) -> None:
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
 @click.argument("other", type=click.IntRange(min=1), required=False)
-@edge.json_option
+@command_line.json_option
 def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) -> None:
     """Show where VERSION of TIER and the OTHER one, or the champion, differ."""
     facts = _ask("diff", tier=tier, version=version, other=other)
@@ -141,14 +141,14 @@ def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) 
 @click.option(
     "--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Newest versions to keep."
 )
-@edge.json_option
+@command_line.json_option
 def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
     """Remove old versions of TIER; never the champion, the candidate or the one to roll back to."""
     (answer,) = _ask("prune", tier=tier, keep=keep)
     if as_json:
-        edge.emit(answer)
+        command_line.emit(answer)
     else:
-        edge.say(f"removed: {', '.join(map(str, answer['removed'])) or 'nothing'}")
+        command_line.say(f"removed: {', '.join(map(str, answer['removed'])) or 'nothing'}")
 
 
 @models.command(
@@ -156,23 +156,23 @@ def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
 )
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@edge.json_option
+@command_line.json_option
 def verify_version(*, tier: str, version: int | None, as_json: bool) -> None:
     """Work the certificate of VERSION of TIER, or of its champion, out again from the data."""
     (answer,) = _ask("verify", timeout_s=VERIFY_TIMEOUT_S, tier=tier, version=version)
     if as_json:
-        edge.emit(answer)
+        command_line.emit(answer)
     elif answer["holds"]:
-        edge.say(f"the certificate of {escape(tier)} {answer['version']} holds")
+        command_line.say(f"the certificate of {escape(tier)} {answer['version']} holds")
     else:
         for line in answer["differences"]:
-            edge.out.print(escape(line))
+            command_line.out.print(escape(line))
     if not answer["holds"]:
-        raise click.exceptions.Exit(edge.BAD_INPUT)
+        raise click.exceptions.Exit(command_line.BAD_INPUT)
 
 
 def _ask(action: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON values
-    with edge.connected() as client:
+    with command_line.connected() as client:
         return client.models(action, requested_by=training.myself(), **fields).result(timeout_s)
 
 
@@ -187,24 +187,24 @@ def _told(change: Mapping[str, Any]) -> dict[str, Any]:
 
 def _show_change(change: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        edge.emit(change)
+        command_line.emit(change)
         return
     before = f", after version {change['previous']}" if change["previous"] else ""
-    edge.say(f"{escape(change['tier'])} serves version {change['version']} now{before}")
+    command_line.say(f"{escape(change['tier'])} serves version {change['version']} now{before}")
 
 
 def _show_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothing: str, *, as_json: bool
 ) -> None:
     if as_json:
-        edge.emit(rows)
+        command_line.emit(rows)
     elif rows:
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
-        edge.out.print(table)
+        command_line.out.print(table)
     else:
-        edge.say(nothing)
+        command_line.say(nothing)
 
 
 def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
@@ -228,7 +228,7 @@ def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
 
 def show(card: Mapping[str, Any]) -> None:
     """Print a version's card for a person; `--json` has all of it."""
-    edge.out.print(f"[bold]{escape(card['tier'])}[/] version {card['version']}  {alias(card)}")
+    command_line.out.print(f"[bold]{escape(card['tier'])}[/] version {card['version']}  {alias(card)}")
     lines = {
         "trained": f"{_minute(card)} by {card['requested_by']} in {card['duration_s']:.1f} s",
         "pipeline": f"{card['pipeline']}, threshold {card['threshold']:.2f}",
@@ -239,11 +239,11 @@ def show(card: Mapping[str, Any]) -> None:
         **_judgement(card["certificate"]),
     }
     for name, line in lines.items():
-        edge.out.print(f"  {name:<10}{escape(line)}")
+        command_line.out.print(f"  {name:<10}{escape(line)}")
     if card["flagged"]:
-        edge.say(f"[red]flagged[/] workers could not take it over: {escape(card['flagged'])}")
+        command_line.say(f"[red]flagged[/] workers could not take it over: {escape(card['flagged'])}")
     for warning in card["warnings"]:
-        edge.say(f"[yellow]warning[/] {escape(warning)}")
+        command_line.say(f"[yellow]warning[/] {escape(warning)}")
 
 
 def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from pointsman_producer.commands import edge
+from pointsman_producer.commands import command_line
 
 
 class Entry(NamedTuple):
@@ -84,4 +84,4 @@ def pointsman() -> None:
 
 def run() -> int:
     """Run the command line and give the exit code."""
-    return edge.run(pointsman)
+    return command_line.run(pointsman)

@@ -9,12 +9,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from pointsman_producer import comparison_files, report_html, report_text
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge
+from pointsman_producer.client.client import Client
+from pointsman_producer.commands import command_line
 from pointsman_producer.commands import models as registry
+from pointsman_producer.files import comparisons as comparison_files
+from pointsman_producer.report import page as report_page
+from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared import errors, names
-from pointsman_shared.shadow import ShadowReport
+from pointsman_shared.wire.shadow_report import ShadowReport
 
 CHAMPION = "champion"
 VERDICT_OPTIONS = (
@@ -35,7 +37,7 @@ VERDICT_OPTIONS = (
     click.option(
         "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page of its own."
     ),
-    edge.json_option,
+    command_line.json_option,
 )
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -58,17 +60,19 @@ Examples:
   pointsman shadow pairs
 """,
 )
-@edge.json_option
+@command_line.json_option
 def pairs(*, as_json: bool) -> None:
     """List the pairs of versions that were compared, the latest first."""
-    with edge.connected() as client:
+    with command_line.connected() as client:
         found = client.shadow.pairs()
     if as_json:
-        edge.emit(found)
+        command_line.emit(found)
     elif found:
-        edge.out.print(_pairs_table(found))
+        command_line.out.print(_pairs_table(found))
     else:
-        edge.say("Nothing was compared yet: set the flag shadowSampleRate to a share above 0, and classify.")
+        command_line.say(
+            "Nothing was compared yet: set the flag shadowSampleRate to a share above 0, and classify."
+        )
 
 
 @shadow.command(
@@ -87,7 +91,7 @@ Examples:
 def report(*, pair: str | None, html: Path | None, alpha: float, margin: float, as_json: bool) -> None:
     """Say how a candidate compares, and whether to switch, with a stated error rate."""
     _check_page(html)
-    with edge.connected() as client:
+    with command_line.connected() as client:
         served, candidate = choose(client, pair)
         found = client.shadow.report(served, candidate, alpha=alpha, margin=margin)
     _show(found, html, as_json=as_json)
@@ -127,13 +131,13 @@ def compare(
     _check_page(html)
     if from_predictions:
         answers = comparison_files.read_predictions(file, served, candidate)
-        with edge.connected() as client:
+        with command_line.connected() as client:
             found = client.shadow.compare_predictions(
                 served=served, candidate=candidate, alpha=alpha, margin=margin, **asdict(answers)
             )
     else:
         texts, labels = comparison_files.read_texts(file)
-        with edge.connected() as client:
+        with command_line.connected() as client:
             one, other = _version(client, served), _version(client, candidate)
             found = client.shadow.compare(one, other, texts, labels, alpha=alpha, margin=margin)
     _show(found, html, as_json=as_json)
@@ -154,17 +158,17 @@ def _version(client: Client, name: str) -> str:
 
 def _check_page(html: Path | None) -> None:
     if html is not None:
-        report_html.require_packages()
+        report_page.require_packages()
 
 
 def _show(found: ShadowReport, html: Path | None, *, as_json: bool) -> None:
     if html is not None:
-        report_html.write(found, html)
-        edge.say(f"the report is in {escape(str(html))}")
+        report_page.write(found, html)
+        command_line.say(f"the report is in {escape(str(html))}")
     if as_json:
-        edge.emit(found)
+        command_line.emit(found)
     else:
-        report_text.show(edge.out, found)
+        report_terminal.show(command_line.out, found)
 
 
 def choose(client: Client, pair: str | None) -> tuple[str, str]:

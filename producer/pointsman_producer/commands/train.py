@@ -11,10 +11,11 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge
-from pointsman_producer.handles import TaskHandle
-from pointsman_shared import jobs, names
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.handles import TaskHandle
+from pointsman_producer.commands import command_line
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
 
 POLL_S = 0.3
 ANSWER_TIMEOUT_S = 30.0
@@ -53,7 +54,7 @@ Examples:
     show_default=True,
     help="Seconds to wait.",
 )
-@edge.json_option
+@command_line.json_option
 def train(
     *, tier: str, promote: str, wait: bool, join: bool, cancel: bool, timeout_s: float, as_json: bool
 ) -> None:
@@ -63,14 +64,14 @@ def train(
     """
     asked = promote == "gate"
     on_busy: Literal["join", "refuse"] = "join" if join else "refuse"
-    with edge.connected() as client, _explained_interrupt():
+    with command_line.connected() as client, _explained_interrupt():
         if cancel or not wait:
             run = client.cancel_training(tier) if cancel else _begin(client, tier, on_busy, promote=asked)
             _show_run(tier, run, cancelled=cancel, as_json=as_json)
             return
         reply = train_and_wait(client, tier, promote=asked, timeout_s=timeout_s, on_busy=on_busy)
     if as_json:
-        edge.emit(reply)
+        command_line.emit(reply)
     else:
         show(reply, asked_to_promote=asked)
 
@@ -81,13 +82,13 @@ def _begin(client: Client, tier: str, on_busy: Literal["join", "refuse"], *, pro
 
 def _show_run(tier: str, run: str | None, *, cancelled: bool, as_json: bool) -> None:
     if as_json:
-        edge.emit({"tier": tier, "run": run, "cancelled": cancelled and run is not None})
+        command_line.emit({"tier": tier, "run": run, "cancelled": cancelled and run is not None})
     elif run is None:
-        edge.say(f"tier {escape(tier)} is not being trained")
+        command_line.say(f"tier {escape(tier)} is not being trained")
     elif cancelled:
-        edge.say(f"run {run} of tier {escape(tier)} was asked to stop")
+        command_line.say(f"run {run} of tier {escape(tier)} was asked to stop")
     else:
-        edge.say(f"run {run} of tier {escape(tier)} is under way; see `pointsman models list`")
+        command_line.say(f"run {run} of tier {escape(tier)} is under way; see `pointsman models list`")
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def _explained_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        edge.say("the run goes on without you; see it later with `pointsman models list`")
+        command_line.say("the run goes on without you; see it later with `pointsman models list`")
         raise
 
 
@@ -120,7 +121,9 @@ def train_and_wait(
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=edge.err, transient=True, disable=not edge.err.is_terminal) as bar:
+    with Progress(
+        *columns, console=command_line.err, transient=True, disable=not command_line.err.is_terminal
+    ) as bar:
         shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
         while not _is_done(handle) and time.monotonic() < deadline:
             if progress := handle.progress():
@@ -155,14 +158,14 @@ def _is_done(handle: TaskHandle[jobs.TrainReply]) -> bool:
 
 def show(reply: jobs.TrainReply, *, asked_to_promote: bool = True) -> None:
     """Print a training run's result for a person."""
-    edge.out.print(
+    command_line.out.print(
         f"[bold]{escape(reply.tier)}[/] version {reply.version}, trained in {reply.duration_s:.1f} s"
     )
-    edge.out.print(f"  pipeline  {escape(reply.pipeline)}, threshold {reply.threshold:.2f}")
-    edge.out.print(f"  metrics   {escape(shown_metrics(reply.metrics))}")
-    edge.out.print(f"  serving   {escape(_promotion(reply, asked_to_promote=asked_to_promote))}")
+    command_line.out.print(f"  pipeline  {escape(reply.pipeline)}, threshold {reply.threshold:.2f}")
+    command_line.out.print(f"  metrics   {escape(shown_metrics(reply.metrics))}")
+    command_line.out.print(f"  serving   {escape(_promotion(reply, asked_to_promote=asked_to_promote))}")
     for warning in reply.warnings:
-        edge.say(f"[yellow]warning[/] {escape(warning)}")
+        command_line.say(f"[yellow]warning[/] {escape(warning)}")
 
 
 def shown_metrics(metrics: Mapping[str, float]) -> str:

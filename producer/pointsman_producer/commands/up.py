@@ -6,13 +6,14 @@ import threading
 import click
 from pydantic import BaseModel
 
-from pointsman_producer import launcher, local, redis_server
-from pointsman_producer.client import Client
-from pointsman_producer.commands import edge
+from pointsman_producer.client.client import Client
+from pointsman_producer.commands import command_line
 from pointsman_producer.commands import train as training
-from pointsman_producer.interrupts import Interrupts
-from pointsman_producer.launcher import Deployment
-from pointsman_producer.tidy_log import TidyLog
+from pointsman_producer.deployment import embedded_redis, launcher
+from pointsman_producer.deployment import state as local_state
+from pointsman_producer.deployment.launcher import Deployment
+from pointsman_producer.deployment.log_view import TidyLog
+from pointsman_producer.deployment.signals import Interrupts
 from pointsman_shared.settings import Settings
 
 
@@ -46,7 +47,7 @@ Examples:
 @click.option(
     "--redis-port",
     type=click.IntRange(1, 65535),
-    default=redis_server.DEFAULT_PORT,
+    default=embedded_redis.DEFAULT_PORT,
     show_default=True,
     help="Port of the embedded Redis.",
 )
@@ -59,7 +60,7 @@ Examples:
     help="Port of Flower.",
 )
 @click.option("--train", "train_missing", is_flag=True, help="Train the tiers that have no model yet.")
-@edge.json_option
+@command_line.json_option
 def up(
     *, workers: int, redis_port: int, flower: bool, flower_port: int, train_missing: bool, as_json: bool
 ) -> None:
@@ -68,15 +69,17 @@ def up(
     All of it listens on the loopback interface only. Other commands in this folder find it by themselves.
     """
     settings = Settings.from_env()
-    embedded = not os.environ.get(local.REDIS_URL_VARIABLE)
+    embedded = not os.environ.get(local_state.REDIS_URL_VARIABLE)
     if not embedded:
-        edge.require_redis(settings, advice="start it, or unset POINTSMAN_REDIS_URL to have one started here")
+        command_line.require_redis(
+            settings, advice="start it, or unset POINTSMAN_REDIS_URL to have one started here"
+        )
     deployment = Deployment(
         settings,
         workers=workers,
         redis_port=redis_port if embedded else None,
         flower_port=flower_port if flower and launcher.has_flower() else None,
-        say=TidyLog(edge.err),
+        say=TidyLog(command_line.err),
     )
     run(deployment, train_missing=train_missing, as_json=as_json)
 
@@ -90,13 +93,13 @@ def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
             welcome(deployment, train_missing=train_missing, as_json=as_json)
             wait_for_signal()
         except KeyboardInterrupt:
-            edge.say("stopping; Ctrl-C again kills what is left")
+            command_line.say("stopping; Ctrl-C again kills what is left")
         finally:
             interrupts.ending()
             deployment.stop()
         if interrupts.count > 1:
-            raise click.exceptions.Exit(edge.INTERRUPTED)
-    edge.say("stopped")
+            raise click.exceptions.Exit(command_line.INTERRUPTED)
+    command_line.say("stopped")
 
 
 def wait_for_signal() -> None:
@@ -110,7 +113,7 @@ def wait_for_signal() -> None:
 def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
     """Say where everything is and what to try next, and train what is missing if asked to."""
     place = Place(
-        redis_url=local.shown_url(deployment.settings.redis_url.get_secret_value()),
+        redis_url=local_state.shown_url(deployment.settings.redis_url.get_secret_value()),
         flower_url=deployment.flower_url,
         workers=deployment.workers,
     )
@@ -121,19 +124,21 @@ def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> No
                 training.show(training.train_and_wait(client, tier))
             missing = training.missing_tiers(client)
     if as_json:
-        edge.emit(place)
+        command_line.emit(place)
     tell(place, missing)
 
 
 def tell(place: Place, missing: list[str]) -> None:
     """Print the welcome for a person."""
-    edge.say()
-    edge.say(f"[bold]Pointsman is up[/] (serving processes: {place.workers}). Ctrl-C stops everything.")
-    edge.say(f"  Redis   {place.redis_url}")
-    edge.say(f"  Flower  {place.flower_url or 'not started'}")
-    edge.say("In another terminal, in this folder:")
+    command_line.say()
+    command_line.say(
+        f"[bold]Pointsman is up[/] (serving processes: {place.workers}). Ctrl-C stops everything."
+    )
+    command_line.say(f"  Redis   {place.redis_url}")
+    command_line.say(f"  Flower  {place.flower_url or 'not started'}")
+    command_line.say("In another terminal, in this folder:")
     for tier in missing:
-        edge.say(f"  pointsman train {tier}    [dim](it has no model yet)[/]")
-    edge.say('  pointsman classify "Can I pay you with my Google Pay wallet?" --attr plan=pro')
-    edge.say("  pointsman doctor")
-    edge.say()
+        command_line.say(f"  pointsman train {tier}    [dim](it has no model yet)[/]")
+    command_line.say('  pointsman classify "Can I pay you with my Google Pay wallet?" --attr plan=pro')
+    command_line.say("  pointsman doctor")
+    command_line.say()

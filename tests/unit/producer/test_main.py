@@ -30,8 +30,8 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(write: str) -> None:
         "import os, sys\n"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
         "import click\n"
-        "from pointsman_producer.commands import edge\n"
-        f"sys.exit(edge.run(click.Command('talk', callback=lambda: edge.{write}('x' * 100_000)), []))"
+        "from pointsman_producer.commands import command_line\n"
+        f"sys.exit(command_line.run(click.Command('talk', callback=lambda: command_line.{write}('x' * 100_000)), []))"
     )
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -43,7 +43,7 @@ def test_the_help_imports_no_command() -> None:
         "print([name for name in sys.modules if name.startswith('pointsman_producer.commands.')])"
     )
     loaded = ended.stdout.splitlines()[-1]
-    assert "commands.edge" in loaded
+    assert "commands.command_line" in loaded
     assert "commands.demo" not in loaded
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pointsman_shared import jobs, shadow, shadow_messages
+from pointsman_shared.wire import jobs, shadow, shadow_report
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 PUBLISHED = {
     "classify.request": jobs.ClassifyRequest,
     "classify.reply": jobs.ClassifyReply,
     "models.query": jobs.ModelsQuery,
-    "shadow.query": shadow_messages.Query,
-    "shadow.report": shadow.ShadowReport,
-    "shadow.compare.request": shadow_messages.CompareRequest,
-    "shadow.compare.reply": shadow_messages.Answers,
+    "shadow.query": shadow.Query,
+    "shadow.report": shadow_report.ShadowReport,
+    "shadow.compare.request": shadow.CompareRequest,
+    "shadow.compare.reply": shadow.Answers,
     "train.request": jobs.TrainRequest,
     "train.progress": jobs.TrainProgress,
     "train.reply": jobs.TrainReply,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointsman_producer.client import Client
+from pointsman_producer.client.client import Client
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 

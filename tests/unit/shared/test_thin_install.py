@@ -29,8 +29,8 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 
 import pointsman_producer
-from pointsman_producer import client
-from pointsman_shared import jobs
+from pointsman_producer.client import client
+from pointsman_shared.wire import jobs
 
 request = jobs.ClassifyRequest(texts=["good morning"], users=[jobs.User(id="u1", custom={"plan": "pro"})])
 with client.Client("redis://127.0.0.1:1/0"):

@@ -1,0 +1,1 @@
+"""The statistics of two models on the same texts. Pure: knows no registry and no Redis."""

@@ -1,0 +1,77 @@
+"""Texts that two models answered and somebody labelled: what the verdict and the accuracies are worked out from.
+
+How a text came to be labelled matters as much as its label. People who correct a wrong answer correct the *served*
+model's mistakes, never the candidate's; from such labels alone every candidate looks better. So a label counts only
+if its text was drawn blindly, and says with which probability.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pointsman_models.comparison import counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledPair:
+    """One text's two answers and its label.
+
+    One of these stands for one text that was served. A label must not be copied to other texts that read the same:
+    the copies are no evidence of their own.
+    """
+
+    served: str
+    candidate: str
+    label: str
+    """The right intent; `out_of_scope` where there is none."""
+    probability: float | None
+    """With which probability the text was drawn for labelling, among the disagreements or among the agreements, in
+    (0, 1]; None where somebody chose it. All disagreements must have been drawn with the same probability, as from a
+    reservoir, and be labelled in a random order, or in the order in which they were served."""
+    labelled_at: float | None = None
+    """Seconds since the epoch."""
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and not 0 < self.probability <= 1:
+            msg = f"the probability of being drawn is {self.probability}; it must be above 0 and at most 1"
+            raise ValueError(msg)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether both models gave the same intent."""
+        return self.served == self.candidate
+
+    @property
+    def served_right(self) -> bool:
+        """Whether the served model gave the label."""
+        return self.served == self.label
+
+    @property
+    def candidate_right(self) -> bool:
+        """Whether the candidate gave the label."""
+        return self.candidate == self.label
+
+    @property
+    def score(self) -> int:
+        """Give 1 where only the candidate is right (a win), -1 where only the served model is (a loss), else 0."""
+        return self.candidate_right - self.served_right
+
+
+def drawn(pairs: Sequence[LabelledPair], *, agreed: bool) -> list[LabelledPair]:
+    """Give the pairs that count: those drawn with a known probability, of the agreements or the disagreements."""
+    return [pair for pair in pairs if pair.probability is not None and pair.agreed is agreed]
+
+
+def of_file(served: counts.Answered, candidate: counts.Answered, labels: Sequence[str]) -> list[LabelledPair]:
+    """Give the pairs of texts that were all labelled, as in an offline comparison: each was drawn for certain.
+
+    They come in a random order, always the same: files are often sorted, and evidence that looks at all texts of one
+    intent before those of the next takes the one for the whole.
+    """
+    columns = zip(served.intent, candidate.intent, labels, strict=True)
+    pairs = [
+        LabelledPair(served=before, candidate=after, label=label, probability=1.0)
+        for before, after, label in columns
+    ]
+    random.Random(0).shuffle(pairs)
+    return pairs

@@ -1,0 +1,244 @@
+"""Tiers: which intents a model answers and what it is trained from. Declared in a file, never coded.
+
+A new tier, or a team's own intents, is a change of `tiers.toml` and of data; nothing here knows their names.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
+
+FILE_NAME = "tiers.toml"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_NGRAM = 8
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureOptions(_Declared):
+    """What of a text is counted: n-grams of words, of characters inside words, or both."""
+
+    words: tuple[int, int] | None = None
+    """Shortest and longest word n-gram."""
+    characters: tuple[int, int] | None = None
+    """Shortest and longest character n-gram."""
+    sublinear: bool = False
+    """Count 1 + log(tf) in the place of tf."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sizes = [size for size in (self.words, self.characters) if size is not None]
+        if not sizes:
+            msg = "give words, characters or both"
+            raise ValueError(msg)
+        if any(not 1 <= shortest <= longest <= MAX_NGRAM for shortest, longest in sizes):
+            msg = f"n-gram lengths must be 1 <= from <= to <= {MAX_NGRAM}"
+            raise ValueError(msg)
+        return self
+
+
+class ClassifierOptions(_Declared):
+    """A linear classifier and the inverse regularisation strengths to try."""
+
+    kind: Literal["LinearSVC", "LogisticRegression"]
+    c: tuple[float, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(strength <= 0 for strength in self.c):
+            msg = "c must be positive"
+            raise ValueError(msg)
+        return self
+
+
+class SearchSpace(_Declared):
+    """What a training tries."""
+
+    features: tuple[FeatureOptions, ...] = Field(
+        default=(
+            FeatureOptions(words=(1, 2)),
+            FeatureOptions(words=(1, 2), characters=(2, 5), sublinear=True),
+        ),
+        min_length=1,
+    )
+    classifiers: tuple[ClassifierOptions, ...] = Field(
+        default=(ClassifierOptions(kind="LinearSVC", c=(0.1, 0.3, 1.0)),), min_length=1
+    )
+    background: tuple[bool, ...] = Field(default=(True, False), min_length=1)
+    """Whether to learn the out-of-scope rows as a class of their own."""
+    folds: int = Field(default=3, ge=2, le=10)
+    recall_floor: float = Field(default=0.9, ge=0, le=1)
+    """The share of rightly recognised in-scope texts that must stay above the threshold."""
+
+
+class GateOptions(_Declared):
+    """What a new version must show before it serves. A figure without a limit is reported and stops nothing."""
+
+    error_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    """Of the versions that are worse than the champion by the margin, at most this share is promoted."""
+    margin: float = Field(default=0.01, ge=0, lt=1)
+    """How much macro-F1 a version may lose at most; with 0 it has to be better."""
+    resamples: int = Field(default=2_000, ge=200, le=100_000)
+    recall_floor: float | None = Field(default=None, ge=0, le=1)
+    """The recall every intent must reach."""
+    recall_floors: dict[str, float] = Field(default_factory=dict)
+    """The same for single intents."""
+    recall_drop: float | None = Field(default=None, ge=0, le=1)
+    """How much recall an intent may lose against the champion, and against the reference tier's."""
+    reference: str | None = None
+    """Another tier: what its champion knows must not get worse here by more than `recall_drop`."""
+    out_of_scope_recall: float | None = Field(default=None, ge=0, le=1)
+    """The share of out-of-scope texts that must be refused."""
+    calibration_error: float | None = Field(default=None, ge=0, le=1)
+    """The highest expected calibration error."""
+    latency_ms: float | None = Field(default=None, gt=0)
+    """The highest median time to classify a single text."""
+    size_mb: float | None = Field(default=None, gt=0)
+    """The largest model file, in millions of bytes."""
+    may_drop: tuple[str, ...] = ()
+    """Intents of the champion that may vanish."""
+    require_shadow: Literal["no worse", "better"] | None = None
+    """The verdict of the shadow that is needed too; a version that waits for it becomes the candidate."""
+    shadow_margin: float = Field(default=0.01, gt=0, lt=1)
+    """How much accuracy a version may lose on real traffic and still be called no worse by the shadow."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(not 0 <= floor <= 1 for floor in self.recall_floors.values()):
+            msg = "recall_floors lie between 0 and 1"
+            raise ValueError(msg)
+        if self.reference is not None and self.recall_drop is None:
+            msg = "reference needs recall_drop: how much recall may be lost against it"
+            raise ValueError(msg)
+        return self
+
+    def floor_of(self, intent: str) -> float | None:
+        """Give the recall an intent must reach, if any."""
+        return self.recall_floors.get(intent, self.recall_floor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """One declared tier."""
+
+    name: str
+    intents: tuple[str, ...]
+    datasets: tuple[Path, ...]
+    out_of_scope: tuple[Path, ...]
+    golden: Path | None
+    search: SearchSpace
+    gate: GateOptions
+    root: Path
+    """The folder the paths were declared in; messages name files relative to it."""
+
+    def shown(self, path: Path) -> str:
+        """Name a file as it was declared."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+class _TierTable(_Declared):
+    intents: tuple[str, ...] = Field(min_length=1)
+    datasets: tuple[Path, ...] = Field(min_length=1)
+    out_of_scope: tuple[Path, ...] = ()
+    golden: Path | None = None
+    search: dict[str, Any] = Field(default_factory=dict)
+    gate: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if names.OUT_OF_SCOPE in self.intents:
+            msg = f"{names.OUT_OF_SCOPE} is the answer to everything else and cannot be an intent"
+            raise ValueError(msg)
+        if len(set(self.intents)) < len(self.intents) or not all(map(str.strip, self.intents)):
+            msg = "an intent is named twice or has no name"
+            raise ValueError(msg)
+        return self
+
+
+class _TiersFile(_Declared):
+    tiers: dict[str, _TierTable] = Field(min_length=1)
+    search: dict[str, Any] = Field(default_factory=dict)
+    gate: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        bad = [name for name in self.tiers if not NAME.fullmatch(name)]
+        if bad:
+            msg = f"{bad[0]!r} cannot name a tier: use letters, digits, - and _"
+            raise ValueError(msg)
+        return self
+
+
+def load(path: Path) -> dict[str, Tier]:
+    """Read the declared tiers, by name.
+
+    Args:
+        path: The declaration, or the folder that holds it as `tiers.toml`.
+
+    Raises:
+        SettingsError: It is missing, or says something that cannot be used.
+    """
+    path = (path / FILE_NAME if path.is_dir() else path).absolute()
+    try:
+        declared = _TiersFile.model_validate(_parse(path))
+        return {
+            name: _make_tier(name, table, declared, path.parent) for name, table in declared.tiers.items()
+        }
+    except ValidationError as error:
+        msg = f"{path}: {jobs.describe(error)}"
+        raise errors.SettingsError(msg) from None
+
+
+def find(declared: Mapping[str, Tier], name: str) -> Tier:
+    """Give the tier of a name.
+
+    Raises:
+        UnknownTierError: There is none.
+    """
+    try:
+        return declared[name]
+    except KeyError:
+        msg = f"there is no tier {name!r}; declared are: {', '.join(declared)}"
+        raise errors.UnknownTierError(msg) from None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{path}: there is no such file; it declares the tiers (set POINTSMAN_DATA_DIR to its folder)"
+        raise errors.SettingsError(msg) from None
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise errors.SettingsError(msg) from error
+    except ValueError as error:
+        msg = f"{path}: is not TOML: {error}"
+        raise errors.SettingsError(msg) from None
+
+
+def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -> Tier:
+    gate = GateOptions.model_validate({**declared.gate, **table.gate})
+    unknown = [intent for intent in table.gate.get("recall_floors", {}) if intent not in table.intents]
+    if unknown or (gate.reference is not None and gate.reference not in declared.tiers):
+        what = f"intent {unknown[0]!r}" if unknown else f"tier {gate.reference!r}"
+        msg = f"{root / FILE_NAME}: the gate of tier {name!r} names an {what} that is not declared"
+        raise errors.SettingsError(msg.replace("an tier", "a tier"))
+    return Tier(
+        name=name,
+        intents=table.intents,
+        datasets=tuple(root / file for file in table.datasets),
+        out_of_scope=tuple(root / file for file in table.out_of_scope),
+        golden=root / table.golden if table.golden else None,
+        search=SearchSpace.model_validate({**declared.search, **table.search}),
+        gate=gate,
+        root=root,
+    )

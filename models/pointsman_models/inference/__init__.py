@@ -1,0 +1,1 @@
+"""The serving classifier and its fused scorer. Knows no training."""

@@ -1,0 +1,149 @@
+"""The classifier that serves: scores, calibrated probabilities, and the answer `out_of_scope` when none is likely.
+
+It holds one version of one tier. It knows nothing of where versions are kept or who asks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from pointsman_models.inference.scorer import FusedScorer, Scores
+from pointsman_shared import names
+
+# How many intents a ranking holds, and how exactly a probability is worth telling.
+RANKED = 5
+DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Answers in columns, one entry a text."""
+
+    intent: list[str]
+    confidence: list[float]
+    """The calibrated probability of the likeliest intent, also where the answer is `out_of_scope`."""
+    ranking: list[list[int]]
+    """The likeliest intents, best first, as places in `Classifier.intents`."""
+    ranking_confidence: list[list[float]]
+
+
+class Classifier:
+    """One version of a tier, ready to classify.
+
+    Not safe for concurrent use: see `FusedScorer`.
+
+    Attributes:
+        tier: The tier's name.
+        version: The version's number in the registry.
+        intents: The intents it can answer; `out_of_scope` is not one of them.
+    """
+
+    def __init__(
+        self,
+        scorer: FusedScorer,
+        *,
+        tier: str,
+        version: int,
+        classes: Sequence[str],
+        temperature: float,
+        threshold: float,
+    ) -> None:
+        self.tier = tier
+        self.version = version
+        self.intents = tuple(label for label in classes if label != names.OUT_OF_SCOPE)
+        self.threshold = threshold
+        self._scorer = scorer
+        self._temperature = temperature
+        self._in_scope = np.array(
+            [place for place, label in enumerate(classes) if label != names.OUT_OF_SCOPE]
+        )
+        self._columns = len(classes)
+
+    @classmethod
+    def from_pipeline(
+        cls,
+        pipeline: Pipeline,
+        *,
+        tier: str,
+        version: int,
+        classes: Sequence[str],
+        temperature: float,
+        threshold: float,
+    ) -> Self:
+        """Build the serving form of a fitted pipeline.
+
+        Args:
+            pipeline: See `FusedScorer.from_pipeline`.
+            tier: The tier's name.
+            version: The version's number.
+            classes: The fitted classifier's classes, in its order; `out_of_scope` may be among them.
+            temperature: What the scores are multiplied by before the softmax.
+            threshold: The confidence below which the answer is `out_of_scope`.
+        """
+        return cls(
+            FusedScorer.from_pipeline(pipeline),
+            tier=tier,
+            version=version,
+            classes=classes,
+            temperature=temperature,
+            threshold=threshold,
+        )
+
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Give the calibrated probability of every intent: shape (texts, intents).
+
+        A row sums to less than one where the model has learnt what is out of scope.
+        """
+        return softmax(self._scorer.decision_function(texts), self._temperature)[:, self._in_scope]
+
+    def classify(self, texts: Sequence[str]) -> Predictions:
+        """Classify texts. Equal texts are scored once: most of real chat is "hi", "yes" and "thanks"."""
+        distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        if len(distinct) == len(texts):
+            return self._answer(self.probabilities(texts))
+        places = [distinct[text] for text in texts]
+        return self._answer(self.probabilities(list(distinct))[places])
+
+    def _answer(self, probabilities: Scores) -> Predictions:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :RANKED]
+        ranked = np.take_along_axis(probabilities, order, axis=1)
+        # The comparison is made before rounding, so that the threshold means what the card says.
+        known = (ranked[:, 0] >= self.threshold).tolist()
+        shares = np.round(ranked, DECIMALS).tolist()
+        ranking = order.tolist()
+        intents = self.intents
+        return Predictions(
+            intent=[
+                intents[places[0]] if sure else names.OUT_OF_SCOPE
+                for places, sure in zip(ranking, known, strict=True)
+            ],
+            confidence=[row[0] for row in shares],
+            ranking=ranking,
+            ranking_confidence=shares,
+        )
+
+
+def softmax(scores: Scores, temperature: float) -> NDArray[np.float64]:
+    """Turn decision scores into probabilities by temperature scaling.
+
+    `softmax(temperature * scores)`; Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2
+    (there the scores are divided by the temperature). A binary classifier's one column `d` stands for `(-d, d)`.
+
+    Args:
+        scores: Shape (texts, classes), or (texts, 1) or (texts,) for two classes.
+        temperature: Positive.
+
+    Returns:
+        Shape (texts, classes); rows sum to one.
+    """
+    if scores.ndim == 1:
+        scores = scores[:, None]
+    if scores.shape[1] == 1:
+        scores = np.hstack([-scores, scores])
+    scaled = temperature * scores
+    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

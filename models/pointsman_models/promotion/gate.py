@@ -1,0 +1,265 @@
+"""The gate: what a version must show before it becomes the champion. It names every reason, not the first.
+
+"Its F1 is higher" is no reason to promote: on 200 rows that is a coin's toss. The gate asks how sure one may be.
+"""
+
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointsman_models.data import leakage
+from pointsman_models.data.dataset import Dataset, Part
+from pointsman_models.data.tiers import GateOptions
+from pointsman_models.inference.classifier import Classifier
+from pointsman_models.promotion import bootstrap
+from pointsman_models.training import evaluation
+from pointsman_models.training.evaluation import Labels
+from pointsman_shared import names
+from pointsman_shared.data_files import utterances
+
+TIMED_TEXTS = 200
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What the shadow says of a version."""
+
+    approves: bool = False
+    reason: str
+    """The verdict in words, or why there is none yet and how much is missing."""
+    watching: bool = False
+    """Whether labels have come in that do not suffice yet: to change the candidate now would waste them."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """The verdict in figures, for the certificate and the history."""
+
+
+class Shadow(Protocol):
+    """Whoever watched the version answer real traffic beside the champion."""
+
+    def advise(self, tier: str, version: int, *, champion: int, options: GateOptions) -> Advice:
+        """Give the verdict on a version against the champion, as far as there is one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A version that is on trial or that it is measured against."""
+
+    classifier: Classifier
+    size_bytes: int = 0
+
+    def answers(self, texts: Sequence[str]) -> evaluation.Answers:
+        """Answer texts as the version does when it serves."""
+        return evaluation.answer(self.classifier.probabilities(texts), self.classifier.intents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate found."""
+
+    reasons: tuple[str, ...]
+    """Why the version must not serve; empty when it may."""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Say whether it may serve."""
+        return not self.reasons
+
+
+def check(classifier: Classifier, golden: Sequence[utterances.Utterance]) -> list[str]:
+    """Say which golden utterances a version answers wrongly.
+
+    Args:
+        classifier: The version in its serving form.
+        golden: Texts and the answers that must come, thresholds included.
+    """
+    found = classifier.classify([row.text for row in golden])
+    return [
+        f"golden utterance {row.text!r} ({row.place}): {intent} ({confidence:.2f}) in the place of {row.intent}"
+        for row, intent, confidence in zip(golden, found.intent, found.confidence, strict=True)
+        if intent != row.intent
+    ]
+
+
+class Gate:
+    """Judges a version by a tier's data.
+
+    Args:
+        options: What is asked.
+        data: The tier's data; only its test rows are looked at, without those that have near copies in training.
+        golden: The golden utterances.
+        seed: Fixes the bootstrap.
+        leaks: Which rows have near copies, where somebody has looked already; it takes a while.
+    """
+
+    def __init__(
+        self,
+        options: GateOptions,
+        data: Dataset,
+        golden: Sequence[utterances.Utterance],
+        *,
+        seed: int,
+        leaks: leakage.Leaks | None = None,
+    ) -> None:
+        self.options = options
+        self._intents = data.intents
+        self._golden = golden
+        self._seed = seed
+        test = data.part("test")
+        self._near = (leaks or leakage.look(data)).near
+        self.test = _rows(test, ~self._near)
+        self._labels = np.array(self.test.labels, dtype=np.str_)
+
+    def judge(
+        self, new: Contender, champion: Contender | None = None, reference: Contender | None = None
+    ) -> Verdict:
+        """Judge a version.
+
+        Args:
+            new: The version.
+            champion: The one that serves, if there is one to compare with.
+            reference: The champion of the tier that `options.reference` names.
+        """
+        wrong = check(new.classifier, self._golden)
+        figures: dict[str, Any] = {
+            "test_rows": len(self.test),
+            "near_copies_left_out": int(self._near.sum()),
+            "golden": len(self._golden),
+            "golden_failed": len(wrong),
+            "model_bytes": new.size_bytes,
+        }
+        reasons = [*wrong, *self._judge_budgets(new, figures)]
+        if not len(self.test):
+            return Verdict(reasons=(*reasons, "no test rows are left to judge it by"), figures=figures)
+        answers = new.answers(self.test.texts)
+        served = answers.at(new.classifier.threshold)
+        reasons += self._judge_calibration(answers, figures)
+        reasons += self._judge_out_of_scope(served, figures)
+        recalls = self._recalls(served, new.classifier.intents)
+        figures["recall"] = recalls
+        reasons += self._judge_floors(recalls)
+        if champion is not None:
+            reasons += self._compare(served, champion, figures)
+            reasons += self._judge_vanished(new.classifier, champion.classifier)
+            reasons += self._judge_drops(recalls, champion, "the champion")
+        if reference is not None:
+            reasons += self._judge_drops(recalls, reference, f"tier {reference.classifier.tier}")
+        return Verdict(reasons=tuple(reasons), figures=figures)
+
+    def _compare(self, served: Labels, champion: Contender, figures: dict[str, Any]) -> Iterable[str]:
+        """Compare with the champion, on the rows whose right answer it can know."""
+        known = np.isin(self._labels, [*champion.classifier.intents, names.OUT_OF_SCOPE])
+        if not known.any():
+            return
+        rows = _rows(self.test, known)
+        old = champion.answers(rows.texts).at(champion.classifier.threshold)
+        found = bootstrap.compare(
+            self._labels[known],
+            served[known],
+            old,
+            level=self.options.error_rate,
+            resamples=self.options.resamples,
+            seed=self._seed,
+            groups=rows.conversations,
+        )
+        figures["comparison"] = {
+            "champion": champion.classifier.version,
+            "macro_f1": round(found.new, 4),
+            "champion_macro_f1": round(found.old, 4),
+            "lower_bound": round(found.lower, 4),
+            "discordant": found.discordant,
+            "rows": found.rows,
+            "groups": found.groups,
+        }
+        if found.lower <= -self.options.margin:
+            yield (
+                f"macro-F1 {found.new:.3f} against the champion's {found.old:.3f} on {found.rows} test rows: with "
+                f"{1 - self.options.error_rate:.0%} confidence the difference is above {found.lower:+.3f} only; "
+                f"above {-self.options.margin:+.3f} is asked"
+            )
+
+    def _judge_vanished(self, new: Classifier, champion: Classifier) -> Iterable[str]:
+        for intent in champion.intents:
+            if intent not in new.intents and intent not in self.options.may_drop:
+                yield f"intent {intent!r}, which the champion answers, is gone; if that is meant, name it in gate.may_drop"
+
+    def _judge_floors(self, recalls: dict[str, float]) -> Iterable[str]:
+        for intent in self._intents:
+            floor, recall = self.options.floor_of(intent), recalls.get(intent)
+            if floor is not None and recall is None:
+                yield f"recall of {intent!r} is unknown, for it has no test row; at least {floor:.3f} is asked"
+            elif floor is not None and recall is not None and recall < floor:
+                yield f"recall of {intent!r} is {recall:.3f}; at least {floor:.3f} is asked"
+
+    def _judge_drops(self, recalls: dict[str, float], other: Contender, whose: str) -> Iterable[str]:
+        if self.options.recall_drop is None:
+            return
+        served = other.answers(self.test.texts).at(other.classifier.threshold)
+        for intent, before in self._recalls(served, other.classifier.intents).items():
+            recall = recalls.get(intent, before)
+            if recall < before - self.options.recall_drop:
+                yield (
+                    f"recall of {intent!r} is {recall:.3f}, with {whose} {before:.3f}; "
+                    f"a loss of {self.options.recall_drop:.3f} is allowed"
+                )
+
+    def _judge_out_of_scope(self, served: Labels, figures: dict[str, Any]) -> Iterable[str]:
+        outside = self._labels == names.OUT_OF_SCOPE
+        if not outside.any():
+            return
+        recall = float(np.mean(served[outside] == names.OUT_OF_SCOPE))
+        figures["out_of_scope_recall"] = round(recall, 4)
+        floor = self.options.out_of_scope_recall
+        if floor is not None and recall < floor:
+            yield f"out-of-scope recall is {recall:.3f}; at least {floor:.3f} is asked"
+
+    def _judge_calibration(self, answers: evaluation.Answers, figures: dict[str, Any]) -> Iterable[str]:
+        error = evaluation.expected_calibration_error(answers.confidence, answers.intent == self._labels)
+        figures["calibration_error"] = round(error, 4)
+        limit = self.options.calibration_error
+        if limit is not None and error > limit:
+            yield f"expected calibration error is {error:.3f}; at most {limit:.3f} is allowed"
+
+    def _judge_budgets(self, new: Contender, figures: dict[str, Any]) -> Iterable[str]:
+        latency = single_text_ms(new.classifier, self.test.texts)
+        figures["latency_ms"] = round(latency, 4)
+        if self.options.latency_ms is not None and latency > self.options.latency_ms:
+            yield f"a single text takes {latency:.2f} ms; at most {self.options.latency_ms:.2f} ms are allowed"
+        size = new.size_bytes / BYTES_PER_MB
+        if self.options.size_mb is not None and size > self.options.size_mb:
+            yield f"the model file has {size:.1f} MB; at most {self.options.size_mb:.1f} MB are allowed"
+
+    def _recalls(self, served: Labels, intents: Iterable[str]) -> dict[str, float]:
+        """Give the recall of each intent that has test rows, refusals counted as missed."""
+        places = {intent: self._labels == intent for intent in intents}
+        return {
+            intent: round(float(np.mean(served[rows] == intent)), 4)
+            for intent, rows in places.items()
+            if rows.any()
+        }
+
+
+def single_text_ms(classifier: Classifier, texts: Sequence[str]) -> float:
+    """Measure the median time of classifying one text, in milliseconds."""
+    times = []
+    for text in texts[:TIMED_TEXTS] or ("hello",):
+        began = time.perf_counter()
+        classifier.classify([text])
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1000
+
+
+def _rows(part: Part, wanted: NDArray[np.bool_]) -> Part:
+    places = np.flatnonzero(wanted)
+    return Part(
+        texts=tuple(part.texts[place] for place in places),
+        labels=tuple(part.labels[place] for place in places),
+        conversations=tuple(part.conversations[place] for place in places) if part.conversations else None,
+    )

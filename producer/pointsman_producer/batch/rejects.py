@@ -1,0 +1,34 @@
+"""The lines of a transcript that cannot be used, put aside with their numbers and the reasons."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pointsman_producer.files import writers
+from pointsman_producer.transcripts.reader import Rejection
+
+
+class RejectedLines:
+    """Writes down the lines that cannot be used. Every run reads the input from the start, and so begins anew."""
+
+    def __init__(self, path: Path, tell: Callable[[Rejection], None]) -> None:
+        self._path = path
+        self._tell = tell
+        self._table: writers.JsonLinesTable | None = None
+        self.count = 0
+
+    def begin(self) -> None:
+        """Forget what an earlier run wrote."""
+        self._path.unlink(missing_ok=True)
+
+    def add(self, rejection: Rejection) -> None:
+        """Take a line."""
+        if self._table is None:
+            self._table = writers.JsonLinesTable(self._path)
+        self._table.write({"line": rejection.line, "reason": rejection.reason, "content": rejection.content})
+        self.count += 1
+        self._tell(rejection)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._table is not None:
+            self._table.close()

@@ -1,0 +1,1 @@
+"""Submit jobs and read their outcomes. Knows no file format and no terminal."""

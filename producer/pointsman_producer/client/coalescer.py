@@ -1,0 +1,108 @@
+"""Turning many single jobs into few messages, as Kafka's producers do: wait `linger_ms`, at most `max_batch`.
+
+A message costs about 2 ms whatever is inside and a text some 20 microseconds, so a service with many jobs at once
+wins a factor of fifty by sharing messages. Each job keeps its own id, user and result.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from pointsman_producer.client.handles import Handle, MessageHandle
+from pointsman_shared import errors
+from pointsman_shared.wire import jobs
+
+logger = logging.getLogger(__name__)
+
+
+class Draft:
+    """A message that is still being filled."""
+
+    def __init__(self, message_id: str) -> None:
+        self.message = MessageHandle(message_id)
+        self.texts: list[str] = []
+        self.users: list[jobs.User | None] = []
+        self._chars = 0
+
+    def has_room_for(self, text: str, max_batch: int) -> bool:
+        """Say whether the text fits into the limits of one message."""
+        return len(self.texts) < max_batch and self._chars + len(text) <= jobs.MAX_MESSAGE_CHARS
+
+    def add(self, text: str, user: jobs.User | None) -> Handle:
+        """Take a job in."""
+        self.texts.append(text)
+        self.users.append(user)
+        self._chars += len(text)
+        return Handle(self.message, len(self.texts) - 1, text)
+
+
+class Coalescer:
+    """Collects jobs and sends them together, from a thread of its own.
+
+    Args:
+        send: Publishes a draft; an error it raises becomes the result of every job in the draft.
+        new_id: Gives a message id.
+        linger_s: How long the first job of a message waits for others. With 0, jobs that arrive while a message
+            is being sent share the next one.
+        max_batch: How many jobs a message holds at most.
+    """
+
+    def __init__(
+        self, send: Callable[[Draft], None], new_id: Callable[[], str], *, linger_s: float, max_batch: int
+    ) -> None:
+        self._send = send
+        self._new_id = new_id
+        self._linger_s = linger_s
+        self._max_batch = max_batch
+        self._drafts: list[Draft] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, text: str, user: jobs.User | None) -> Handle:
+        """Take a job in; it is sent soon."""
+        with self._changed:
+            if self._closed:
+                msg = "the client is closed"
+                raise errors.BrokerUnavailableError(msg)
+            self._ensure_thread()
+            if not self._drafts or not self._drafts[-1].has_room_for(text, self._max_batch):
+                self._drafts.append(Draft(self._new_id()))
+            handle = self._drafts[-1].add(text, user)
+            if len(self._drafts) > 1 or len(self._drafts[-1].texts) in {1, self._max_batch}:
+                self._changed.notify()
+            return handle
+
+    def close(self) -> None:
+        """Send what is waiting and stop."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (draft := self._next()) is not None:
+            try:
+                self._send(draft)
+            except errors.PointsmanError as error:
+                draft.message.future.set_exception(error)
+            except Exception as error:
+                logger.exception("a message could not be sent")
+                draft.message.future.set_exception(error)
+
+    def _next(self) -> Draft | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._drafts or self._closed)
+            if not self._drafts:
+                return None
+            self._changed.wait_for(self._is_full, timeout=self._linger_s)
+            return self._drafts.pop(0)
+
+    def _is_full(self) -> bool:
+        return self._closed or len(self._drafts) > 1 or len(self._drafts[0].texts) >= self._max_batch

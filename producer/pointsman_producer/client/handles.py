@@ -1,0 +1,158 @@
+"""What a producer holds while its jobs are under way."""
+
+import concurrent.futures
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+import pydantic_core
+
+from pointsman_producer.client.results import STATUS_BYTES
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
+
+Status = Literal["pending", "done", "failed"]
+T = TypeVar("T")
+
+
+class _Pending:
+    """A message whose result will be stored under its id."""
+
+    def __init__(self, message_id: str) -> None:
+        self.id = message_id
+        self.future: Future[bytes] = Future()
+
+    @property
+    def status(self) -> Status:
+        """`pending`, `done` or `failed`."""
+        if not self.future.done():
+            return "pending"
+        return "failed" if self._failure else "done"
+
+    def done(self) -> bool:
+        """Say whether the outcome is there."""
+        return self.future.done()
+
+    @cached_property
+    def _failure(self) -> BaseException | None:
+        unsent = self.future.exception(timeout=0)
+        if unsent is not None:
+            return unsent
+        raw = self.future.result(timeout=0)
+        if b'"SUCCESS"' in raw[:STATUS_BYTES]:
+            return None
+        try:
+            payload(raw)
+        except errors.PointsmanError as error:
+            return error
+        return None
+
+    def _raw(self, timeout_s: float | None) -> bytes:
+        try:
+            return self.future.result(timeout_s)
+        except concurrent.futures.TimeoutError:
+            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running? Ask `pointsman doctor`"
+            raise errors.ResultTimeoutError(msg) from None
+        except concurrent.futures.CancelledError:
+            msg = f"the client was closed before {self.id} was done"
+            raise errors.ResultTimeoutError(msg) from None
+
+
+class MessageHandle(_Pending):
+    """A message of `pointsman.classify` under way."""
+
+    def result(self, timeout_s: float | None = None) -> jobs.ClassifyReply:
+        """Wait for the reply.
+
+        Args:
+            timeout_s: How long to wait; None waits for ever.
+
+        Raises:
+            ResultTimeoutError: It did not come in time; the message is still under way.
+            PointsmanError: The worker could not do it: see the error's class for whether to try again.
+        """
+        self._raw(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        return self._reply
+
+    @cached_property
+    def _reply(self) -> jobs.ClassifyReply:
+        return jobs.StoredReply.model_validate_json(self.future.result(timeout=0)).result
+
+
+class Handle:
+    """One job under way: its message and its place in it.
+
+    Attributes:
+        id: The job's id.
+        text: The text, as it was submitted.
+    """
+
+    def __init__(self, message: MessageHandle, place: int, text: str) -> None:
+        self.id = names.job_id(message.id, place)
+        self.text = text
+        self.message = message
+        self._place = place
+
+    @property
+    def status(self) -> Status:
+        """`pending`, `done` or `failed`."""
+        return self.message.status
+
+    def done(self) -> bool:
+        """Say whether the outcome is there."""
+        return self.message.done()
+
+    def result(self, timeout_s: float | None = None, *, include_text: bool = True) -> jobs.Outcome:
+        """Wait for the outcome; see `MessageHandle.result`."""
+        reply = self.message.result(timeout_s)
+        return jobs.outcome(reply, self._place, self.text if include_text else None)
+
+
+class TaskHandle(_Pending, Generic[T]):
+    """A training run or a question to the registry under way."""
+
+    def __init__(
+        self, message_id: str, decode: Callable[[Any], T], fetch: Callable[[str], bytes | None]
+    ) -> None:
+        super().__init__(message_id)
+        self._decode = decode
+        self._fetch = fetch
+
+    def progress(self) -> jobs.TrainProgress | None:
+        """Say how far a training run has come; None before it starts and after it ended."""
+        raw = self._fetch(self.id)
+        if raw is None or (stored := pydantic_core.from_json(raw)).get("status") != "PROGRESS":
+            return None
+        return jobs.TrainProgress.model_validate(stored["result"])
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait for the result; see `MessageHandle.result`."""
+        return self._decode(payload(self._raw(timeout_s)))
+
+
+def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
+    """Give a stored result's value.
+
+    Raises:
+        PointsmanError: The task failed; an error of ours is raised as the class it was.
+    """
+    stored = pydantic_core.from_json(raw)
+    if stored["status"] == "SUCCESS":
+        return stored["result"]
+    failure = stored["result"] if isinstance(stored["result"], dict) else {}
+    arguments = failure.get("exc_message", stored["status"])
+    message = " ".join(map(str, arguments)) if isinstance(arguments, list | tuple) else str(arguments)
+    kind = getattr(errors, str(failure.get("exc_type")), None)
+    if isinstance(kind, type) and issubclass(kind, errors.PointsmanError):
+        raise _explained(kind(message), failure)
+    msg = f"{failure.get('exc_type', 'the task failed')}: {message}"
+    raise _explained(errors.JobFailedError(msg), failure)
+
+
+def _explained(error: errors.PointsmanError, failure: Mapping[str, Any]) -> errors.PointsmanError:
+    """Say where the message is now."""
+    error.dead_letter = failure.get("dead_letter")
+    return error

@@ -1,0 +1,33 @@
+"""Whom jobs are for: users as callers give them, and as a message carries them."""
+
+from collections.abc import Sequence
+
+from pointsman_shared.wire import jobs
+
+UserLike = jobs.User | str | None
+"""A user, a bare id, or nobody."""
+
+
+def as_user(user: UserLike) -> jobs.User | None:
+    """Take a bare id for a user.
+
+    Raises:
+        InvalidMessageError: The id is empty or too long.
+    """
+    return jobs.User.parse({"id": user}) if isinstance(user, str) else user
+
+
+def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], list[int]]:
+    """Give the distinct users and, for each entry, its place among them (-1 for nobody)."""
+    by_identity: dict[int, int] = {}
+    by_content: dict[str, int] = {}
+    distinct: list[jobs.User] = []
+    for user in users:
+        if user is None or id(user) in by_identity:
+            continue
+        content = user.model_dump_json()
+        if content not in by_content:
+            by_content[content] = len(distinct)
+            distinct.append(user)
+        by_identity[id(user)] = by_content[content]
+    return distinct, [jobs.ANONYMOUS if user is None else by_identity[id(user)] for user in users]

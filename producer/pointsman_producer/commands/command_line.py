@@ -1,0 +1,170 @@
+"""The edge all commands share: errors become one line and an exit code, data goes to stdout, chatter to stderr."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+import orjson
+from pydantic import BaseModel
+from redis import Redis
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+from rich.console import Console
+from rich.markup import escape
+
+from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import embedded_redis
+from pointsman_producer.deployment import state as local_state
+from pointsman_shared import errors
+from pointsman_shared.settings import Settings
+from pointsman_shared.store import errors as redis_errors
+
+OK: Final = 0
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+BAD_INPUT: Final = 3
+TRY_LATER: Final = 4
+INTERRUPTED: Final = 130
+
+DEBUG_VARIABLE: Final = "POINTSMAN_DEBUG"
+NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
+ASK_ONCE: Final[Mapping[str, Any]] = {
+    "socket_connect_timeout": 3,
+    "socket_timeout": 3,
+    "retry": embedded_redis.ONCE,
+}
+
+# Both look up sys.stdout and sys.stderr at each use, so that tests and pipes see what is written.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def json_option(function: _Function) -> _Function:
+    """Add `--json`; the command gets it as `as_json`."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
+    return option(function)
+
+
+def emit(value: object) -> None:
+    """Print one JSON document on one line of stdout."""
+    sys.stdout.write(orjson.dumps(value, default=_plain).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def say(message: str = "") -> None:
+    """Tell the person at the terminal something, on stderr; the message may use rich's markup."""
+    err.print(message)
+
+
+@contextlib.contextmanager
+def connected(settings: Settings | None = None) -> Iterator[Client]:
+    """Give a client of the running deployment.
+
+    Raises:
+        BrokerUnavailableError: No Redis answers; the message says how to get one.
+    """
+    settings = settings or local_state.settings()
+    require_redis(settings)
+    try:
+        with Client(settings=settings) as client:
+            yield client
+    except RedisError as error:
+        raise unreachable(settings, error) from error
+
+
+def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
+    """Check that Redis answers, so that a missing deployment is said at once and clearly.
+
+    Args:
+        settings: Where it is.
+        advice: What to do if it does not.
+
+    Raises:
+        BrokerUnavailableError: It does not.
+    """
+    url = settings.redis_url.get_secret_value()
+    try:
+        with Redis.from_url(url, **ASK_ONCE) as redis:
+            redis.ping()
+    except RedisError as error:
+        raise unreachable(settings, error, advice) from error
+
+
+def unreachable(
+    settings: Settings, error: RedisError, advice: str = NO_REDIS_ADVICE
+) -> errors.RetryableError:
+    """Say that Redis does not answer, or not to us, and what to do about it."""
+    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
+    if isinstance(error, OutOfMemoryError):
+        return errors.QueueFullError(redis_errors.FULL)
+    if isinstance(error, AuthenticationError | ResponseError):
+        return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
+    return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give the exit code; whatever goes wrong becomes one line on stderr."""
+    try:
+        result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _stop_writing()
+    except Exception as error:  # the last place that can turn an error into a message
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _fail(click.Abort())
+    except SystemExit as end:
+        # So click and rich take it when whoever read our stdout went away (`| head`), which is no error.
+        return _stop_writing() if end.code == 1 else OK
+    return result if isinstance(result, int) else OK
+
+
+def _fail(error: Exception) -> int:
+    if isinstance(error, click.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    _report(error)
+    return exit_code(error)
+
+
+def exit_code(error: Exception) -> int:
+    """Map an error to the exit code that a script can act on."""
+    if isinstance(error, errors.RetryableError):
+        return TRY_LATER
+    if isinstance(error, errors.PermanentError):
+        return BAD_INPUT
+    return UNEXPECTED
+
+
+def _report(error: Exception) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    expected = isinstance(error, errors.PointsmanError)
+    kind = "error" if expected else f"unexpected {type(error).__name__}"
+    err.print(f"{kind}: {error}", markup=False, style="red")
+    if isinstance(error, errors.PointsmanError) and error.dead_letter:
+        again = "; trying again can help" if error.is_retryable else ""
+        say(f"It is kept as a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
+    if not expected and not os.environ.get(DEBUG_VARIABLE):
+        say(f"This is a bug in Pointsman. Set {DEBUG_VARIABLE}=1 to see where it happened.")
+
+
+def _stop_writing() -> int:
+    # The interpreter would complain when it flushes at exit; it flushes into nothing instead.
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return OK

@@ -1,0 +1,265 @@
+"""The local deployment: which programs it is made of, and when it is ready.
+
+One machine, one folder: an embedded Redis unless one is given, serving workers, a trainer, the schedule, Flower.
+"""
+
+import contextlib
+import importlib.util
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+
+from pointsman_producer.deployment import embedded_redis, ports
+from pointsman_producer.deployment import state as local_state
+from pointsman_producer.deployment.liveness import Guard
+from pointsman_producer.deployment.supervisor import GRACE_S, Keeper, Program, Say, Supervisor
+from pointsman_shared import errors
+from pointsman_shared.broker import config as broker_config
+from pointsman_shared.settings import Settings
+
+DEFAULT_WORKERS = 2
+DEFAULT_FLOWER_PORT = 5555
+READY_TIMEOUT_S = 90.0
+PING_TIMEOUT_S = 1.0
+# A program that ended this often before everything was ready will not get better by itself.
+HOPELESS_RESTARTS = 3
+
+APP = "pointsman_workers.app"
+TRAINER_APP = "pointsman_workers.trainer"
+WORKER_PACKAGES = ("configcatclient", "fsspec", "pointsman_workers", "skops", "sklearn", "yaml")
+# SIGTERM then lets a worker finish what it has begun, within its soft shutdown timeout.
+SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}
+# In a container everything runs as root, and Celery says so in five lines per worker.
+QUIET_ROOT = "ignore:You're running the worker with superuser privileges"
+
+
+class Deployment:
+    """A whole deployment on this machine, as a context manager: start, use, stop.
+
+    Args:
+        settings: The settings of all processes; with an embedded Redis, its URL replaces theirs.
+        workers: How many serving processes.
+        redis_port: The port of the embedded Redis; None uses the Redis of the settings.
+        flower_port: The port of Flower; None starts none.
+        beat: Whether to start the schedule.
+        state_dir: Where it keeps its state; one deployment a folder.
+        say: Gets every line of every program.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = DEFAULT_WORKERS,
+        redis_port: int | None = embedded_redis.DEFAULT_PORT,
+        flower_port: int | None = None,
+        beat: bool = True,
+        state_dir: Path = local_state.STATE_DIR,
+        say: Say,
+    ) -> None:
+        if redis_port is not None:
+            settings = settings.model_copy(update={"redis_url": SecretStr(embedded_redis.url(redis_port))})
+        self.settings = settings
+        self.workers = workers
+        self.redis_port = redis_port
+        self.flower_port = flower_port
+        self.beat = beat
+        self.state_dir = state_dir
+        self._say = say
+        self._supervisor: Supervisor | None = None
+        self._keepers: list[Keeper] = []
+        self._guard: Guard | None = None
+        self._claim = contextlib.ExitStack()
+
+    @property
+    def flower_url(self) -> str | None:
+        """Where Flower is, if it was asked for."""
+        return f"http://{ports.HOST}:{self.flower_port}/" if self.flower_port is not None else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start all programs. What can be checked beforehand is checked before the first one starts.
+
+        Raises:
+            SettingsError: A port is taken, or data or packages are missing.
+            BusyError: A deployment runs in the state folder already.
+            BrokerUnavailableError: The embedded Redis does not start.
+        """
+        self._claim.enter_context(local_state.claim(self.state_dir))
+        try:
+            self._check()
+            self._supervisor = Supervisor(self._say)
+            self._start_redis(self._supervisor)
+            self._keepers += [self._supervisor.start(program) for program in self.programs()]
+            self._guard = self._start_guard()
+            local_state.announce(self.state_dir, self._announcement())
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until the serving workers and the trainer answer.
+
+        Raises:
+            ResultTimeoutError: They do not, or they keep ending; their lines in the log say why.
+        """
+        deadline = time.monotonic() + timeout_s
+        missing = set(self._nodes())
+        with broker_config.make_app(self.settings) as app:
+            while missing:
+                self._check_hope()
+                if time.monotonic() > deadline:
+                    msg = f"{' and '.join(sorted(missing))} did not answer within {timeout_s:.0f} s; see the log"
+                    raise errors.ResultTimeoutError(msg)
+                answers = app.control.ping(timeout=PING_TIMEOUT_S) or []
+                missing -= {node for answer in answers for node in answer}
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
+        if self._guard is not None:
+            self._guard.rest()
+        if self._supervisor is not None:
+            self._supervisor.stop(grace_s)
+            self._supervisor = None
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
+        self._keepers = []
+        self._claim.close()
+
+    def kill(self) -> None:
+        """Kill all programs now; a `stop` that is under way returns soon after."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+    def pids(self) -> dict[str, int]:
+        """Give the running processes by name."""
+        return {keeper.program.name: keeper.pid for keeper in self._keepers if keeper.pid is not None}
+
+    def _check(self) -> None:
+        require_data(self.settings)
+        require_worker_packages()
+        if self.redis_port is not None:
+            embedded_redis.find_binary()
+            ports.require_free(self.redis_port, needed_by="the embedded Redis", option="--redis-port")
+        if self.flower_port is not None:
+            ports.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
+
+    def _check_hope(self) -> None:
+        for keeper in self._keepers:
+            if keeper.restarts >= HOPELESS_RESTARTS:
+                msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
+                raise errors.ResultTimeoutError(msg)
+
+    def _start_redis(self, supervisor: Supervisor) -> None:
+        if self.redis_port is None:
+            return
+        folder = self.state_dir / "redis"
+        folder.mkdir(exist_ok=True)
+        command = embedded_redis.command(
+            embedded_redis.find_binary(), port=self.redis_port, folder=folder.resolve()
+        )
+        keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
+        self._keepers.append(keeper)
+        embedded_redis.wait_until_it_answers(self.redis_port, alive=lambda: keeper.alive)
+
+    def _start_guard(self) -> Guard | None:
+        # With another broker there are no signs of life.
+        if self.settings.broker_url is not None:
+            return None
+        keepers = {keeper.program.name: keeper for keeper in self._keepers}
+        nodes = dict(zip(self._nodes(), ("serving", "trainer"), strict=True))
+        watched = {node: keepers[name] for node, name in nodes.items() if name in keepers}
+        guard = Guard(self.settings, watched, self._say)
+        guard.start()
+        return guard
+
+    def _nodes(self) -> tuple[str, str]:
+        host = socket.gethostname()
+        return f"serving@{host}", f"trainer@{host}"
+
+    def programs(self) -> list[Program]:
+        """Give what is started beside Redis."""
+        serving, trainer = self._nodes()
+        worker = ["worker", "--loglevel", "INFO"]
+        programs = [
+            self._celery("serving", APP, [*worker, "-c", str(self.workers), "-n", serving], SOFT_SHUTDOWN),
+            self._celery("trainer", TRAINER_APP, [*worker, "-c", "1", "-n", trainer], SOFT_SHUTDOWN),
+        ]
+        if self.beat:
+            schedule = str(self.state_dir / "celerybeat-schedule")
+            programs.append(self._celery("beat", APP, ["beat", "-s", schedule, "--pidfile="]))
+        if self.flower_port is not None:
+            listen = [f"--address={ports.HOST}", f"--port={self.flower_port}"]
+            programs.append(self._celery("flower", APP, ["flower", *listen]))
+        return programs
+
+    def _celery(
+        self, name: str, app: str, arguments: list[str], environ: Mapping[str, str] | None = None
+    ) -> Program:
+        return Program(
+            name=name,
+            command=[sys.executable, "-m", "celery", "--quiet", "-A", app, *arguments],
+            environ={
+                **os.environ,
+                **self.settings.environ(),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), QUIET_ROOT))),
+                **(environ or {}),
+            },
+        )
+
+    def _announcement(self) -> local_state.Running:
+        return local_state.Running(
+            pid=os.getpid(),
+            redis_url=embedded_redis.url(self.redis_port) if self.redis_port is not None else None,
+            flower_url=self.flower_url,
+            workers=self.workers,
+            started_at=time.time(),
+        )
+
+
+def require_data(settings: Settings) -> None:
+    """Check that the folder with the tiers and their training data is there.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if not (settings.data_dir / "tiers.toml").is_file():
+        msg = (
+            f"no tiers.toml in {settings.data_dir}: "
+            "run this in a clone of the repository, or set POINTSMAN_DATA_DIR to a folder that has one"
+        )
+        raise errors.SettingsError(msg)
+
+
+def require_worker_packages() -> None:
+    """Check that what the workers import is installed; the asking side alone needs none of it.
+
+    Raises:
+        SettingsError: Packages are missing.
+    """
+    missing = [package for package in WORKER_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        msg = f"workers need packages that are not installed ({', '.join(missing)}): pip install 'pointsman[all]'"
+        raise errors.SettingsError(msg)
+
+
+def has_flower() -> bool:
+    """Say whether Flower is installed."""
+    return importlib.util.find_spec("flower") is not None

@@ -1,0 +1,1 @@
+"""Write tables, and read and write labels and comparisons. Knows no queue."""

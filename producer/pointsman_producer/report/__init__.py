@@ -1,0 +1,1 @@
+"""Show the report on a comparison, in a terminal or as a page. Knows no statistics."""

@@ -1,0 +1,285 @@
+"""What a report on a pair of models says, in sentences for people who decide; the terminal and the page share them.
+
+Every sentence keeps to what is known: an estimate comes with its interval, a statement with its error rate, and what
+is not known is said to be so.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pointsman_shared.wire import shadow_report
+
+# As is usual; a reader who wants another limit has the p-value.
+NOTABLE_P = 0.05
+MAX_SHOWN_LOG_E = math.log(1e6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do, and how sure that is."""
+
+    headline: str
+    explanation: str
+    tone: str
+    """`good`, `bad` or `open`."""
+
+
+def percent(share: float) -> str:
+    """Write a share; what is not quite all is never written as all."""
+    text = f"{share:.1%}"
+    if text == "100.0%" and share < 1:
+        return "over 99.9%"
+    return "under 0.1%" if text == "0.0%" and share > 0 else text
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares."""
+    return f"{100 * difference:+.1f} points"
+
+
+def rate(found: shadow_report.Rate) -> str:
+    """Write an agreement with its interval."""
+    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def share(found: shadow_report.Interval) -> str:
+    """Write an estimated share with its interval."""
+    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def evidence(log_e: float) -> str:
+    """Write an e-value."""
+    if log_e > MAX_SHOWN_LOG_E:
+        return "over a million"
+    value = math.exp(log_e)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"  # noqa: PLR2004  three digits are enough
+
+
+def p_value(value: float) -> str:
+    """Write a p-value."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"  # noqa: PLR2004  the usual precision
+
+
+def count(number: int, thing: str) -> str:
+    """Write how many of something, in the plural where it is one."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def agreement(report: shadow_report.ShadowReport) -> str:
+    """Say how often the models agree."""
+    found = report.agreement
+    if found is None:
+        return "No text was compared yet, so nothing is known."
+    return (
+        f"Of {count(found.texts, 'text')} both gave the same intent to {found.agreed:,}: "
+        f"{percent(found.value)}, and with 95% confidence between {percent(found.low)} and {percent(found.high)}."
+    )
+
+
+def decision(report: shadow_report.ShadowReport) -> Decision:
+    """Say whether to switch, and with which error rate."""
+    found = report.verdict
+    if found is None:
+        return _undecided(report)
+    if found.decision == "keep looking":
+        return _keep_looking(report, found)
+    headline, statement, tone = {
+        "better": (
+            f"Switch: {report.candidate} is more accurate than {report.served}.",
+            found.better,
+            "good",
+        ),
+        "worse": (f"Keep {report.served}: {report.candidate} is less accurate.", found.worse, "bad"),
+        "no worse": (
+            f"{report.candidate} is no worse than {report.served}: "
+            f"it loses less than {found.margin:.1%} accuracy, if any.",
+            found.no_worse,
+            "good",
+        ),
+    }[found.decision]
+    return Decision(
+        headline=headline, explanation=f"{_grounds(found, statement)} {_risk(found, statement)}", tone=tone
+    )
+
+
+def _undecided(report: shadow_report.ShadowReport) -> Decision:
+    if report.agreement is None:
+        explanation = "No text was compared yet."
+    else:
+        explanation = (
+            "Agreement alone cannot say which model is right where they differ. Label disagreements: "
+            "`pointsman label queue` gives those that decide most."
+        )
+    return Decision(headline="No verdict yet: nothing is labelled.", explanation=explanation, tone="open")
+
+
+def _keep_looking(report: shadow_report.ShadowReport, found: shadow_report.Verdict) -> Decision:
+    if found.contradictory:
+        explanation = "There was evidence enough for better and for worse, so what was compared has changed."
+        return Decision(
+            headline="No verdict: the labels contradict each other.", explanation=explanation, tone="open"
+        )
+    if found.further is not None:
+        more = f"About {count(found.further, 'more labelled disagreement')} would decide it if they fall as they have."
+    else:
+        more = "If further labels fall as these did, no number in sight would decide it."
+    explanation = (
+        f"The labels so far do not tell {report.served} and {report.candidate} apart. {more} Look as often as you "
+        f"like: whatever is said in the end is false with a probability of at most {found.alpha:.1%}."
+    )
+    return Decision(headline="Keep looking.", explanation=explanation, tone="open")
+
+
+def _grounds(found: shadow_report.Verdict, statement: shadow_report.Statement) -> str:
+    if statement.made_after == 0:
+        return f"The models disagree on less than {percent(found.disagreement_bound)} of the texts, so no label was needed."
+    return f"It took {count(statement.made_after or 0, 'labelled disagreement')}."
+
+
+def _risk(found: shadow_report.Verdict, statement: shadow_report.Statement) -> str:
+    return (
+        f"The chance of ever saying so where it is false is at most {statement.error_rate:.1%}, and that of saying "
+        f"anything false at most {found.alpha:.1%}, however often one looks."
+    )
+
+
+def balance(report: shadow_report.ShadowReport) -> Iterator[str]:
+    """Say whether the models give the same intents equally often, and whether moves go one way."""
+    if report.kappa is not None:
+        kappa = report.kappa
+        yield (
+            f"Cohen's kappa is {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f}): "
+            "0 is what chance alone would agree on, 1 is everything."
+        )
+    if report.homogeneity is not None:
+        differs = report.homogeneity.p_value < NOTABLE_P
+        yield (
+            "The candidate gives some intents more often than the served model, and others less"
+            if differs
+            else "Nothing says that the candidate gives any intent more or less often than the served model"
+        ) + f" (Stuart-Maxwell, {_tested(report.homogeneity)})."
+    if report.symmetry is not None:
+        differs = report.symmetry.p_value < NOTABLE_P
+        yield (
+            "Between some intents more texts move one way than back"
+            if differs
+            else "Nothing says that texts move between intents more one way than back"
+        ) + f" (Bowker, {_tested(report.symmetry)})."
+
+
+def _tested(found: shadow_report.ChiSquared) -> str:
+    rough = ", roughly, since most moves are rare" if found.sparse else ""
+    return f"{p_value(found.p_value)}{rough}"
+
+
+def confidence(report: shadow_report.ShadowReport) -> str | None:
+    """Say how much surer the candidate is; None where that is not known."""
+    found = report.confidence
+    if found.shift is None or found.served_mean is None or found.candidate_mean is None:
+        return None
+    return (
+        f"Mean confidence is {percent(found.candidate_mean)} against {percent(found.served_mean)}: "
+        f"{points(found.shift.value)} ({100 * found.shift.low:+.1f} to {100 * found.shift.high:+.1f}) text by text."
+    )
+
+
+def latency(report: shadow_report.ShadowReport) -> str | None:
+    """Say how much longer the candidate takes; None where that is not known."""
+    found = report.latency
+    if found.ratio is None or found.served_mean_ms is None or found.candidate_mean_ms is None:
+        return None
+    return (
+        f"The candidate takes {found.ratio:.2g} times as long for a text: "
+        f"{found.candidate_mean_ms:.3g} ms against {found.served_mean_ms:.3g} ms on average."
+    )
+
+
+def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
+    """Say what was sampled and not compared, and how far that can bias the rest."""
+    found = report.missed
+    if not found.texts:
+        if report.agreement is not None:
+            yield "Every sampled text was compared, so nothing that was left out biases the rest."
+        return
+    yield (
+        f"{count(found.texts, 'sampled text')} ({percent(found.share)}) "
+        f"{'was' if found.texts == 1 else 'were'} not compared: {'; '.join(_reasons(found))}."
+    )
+    if found.agreement_low is not None and found.agreement_high is not None:
+        reweighted = found.agreement_reweighted
+        like = (
+            f"; if they are like compared texts of the same intent, {percent(reweighted)}"
+            if reweighted is not None
+            else ""
+        )
+        yield (
+            f"Whatever they were, the agreement on all sampled texts is between {percent(found.agreement_low)} "
+            f"and {percent(found.agreement_high)}{like}."
+        )
+    if found.intent_distance is not None:
+        yield (
+            f"Their served intents differ from those of the compared texts by {found.intent_distance:.2f} "
+            "(0 is not at all, 1 altogether; a few texts differ by chance)."
+        )
+
+
+def _reasons(found: shadow_report.Missed) -> Iterator[str]:
+    for what, reasons in (
+        ("shed to keep serving fast", found.shed),
+        ("failed in the candidate", found.failed),
+    ):
+        if reasons:
+            yield f"{sum(reasons.values()):,} {what} ({_listed(reasons)})"
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason.replace('_', ' ')} {texts:,}" for reason, texts in sorted(reasons.items()))
+
+
+def labelled(report: shadow_report.ShadowReport) -> Iterator[str]:
+    """Say what the labels tell."""
+    if report.verdict is not None and (found := report.verdict).wins + found.ties + found.losses:
+        yield (
+            f"Of {count(found.wins + found.ties + found.losses, 'labelled disagreement')} only the candidate was right "
+            f"on {found.wins:,}, only the served model on {found.losses:,}, neither on {found.ties:,}."
+        )
+        yield (
+            f"Where one of them was right, it was the candidate in {share(found.win_share)}; "
+            f"this interval holds however often one looks, with {1 - found.alpha:.0%} confidence."
+        )
+        yield (
+            f"Exact McNemar test: {p_value(found.mcnemar_p)}, for readers who planned to look once, now; "
+            "it means nothing to those who look repeatedly."
+        )
+    if report.accuracy is not None:
+        yield from _accuracy(report.accuracy)
+
+
+def _accuracy(found: shadow_report.Accuracy) -> Iterator[str]:
+    if found.served is not None and found.candidate is not None:
+        yield f"Accuracy on the compared texts, estimated: served {share(found.served)}, candidate {share(found.candidate)}."
+    if found.difference is not None:
+        one = found.difference
+        yield (
+            f"The candidate's accuracy minus the served model's: {points(one.value)} "
+            f"({100 * one.low:+.1f} to {100 * one.high:+.1f})."
+        )
+
+
+def statements(found: shadow_report.Verdict) -> Iterator[tuple[str, shadow_report.Statement, str]]:
+    """Give the three statements that a verdict can make, each with its evidence and where it stands, in words."""
+    for name, one in (
+        ("better", found.better),
+        ("worse", found.worse),
+        (f"no worse (by {found.margin:.1%})", found.no_worse),
+    ):
+        yield name, one, _standing(one)
+
+
+def _standing(one: shadow_report.Statement) -> str:
+    if one.made_after == 0:
+        return "made without a label"
+    if one.made_after is not None:
+        return f"made after {count(one.made_after, 'label')}"
+    return "not in sight" if one.further is None else f"about {count(one.further, 'more label')}"

@@ -1,0 +1,1 @@
+"""Read transcripts: JSON lines and CSV become conversations. Knows no queue."""

@@ -1,0 +1,1 @@
+"""The Celery configuration and the Redis transport that producers and workers share. Knows no task."""

@@ -1,0 +1,1 @@
+"""The messages on the queues and their replies, as pydantic models. Knows no Redis and no Celery."""

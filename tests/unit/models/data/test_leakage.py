@@ -1,0 +1,49 @@
+from pathlib import Path
+
+from pointsman_models.data import dataset, leakage
+from pointsman_shared.data_files import utterances
+from tests.support import tier_files
+
+TRAIN = ["when do you open on sunday morning", "can i pay with my credit card here", "hi"]
+
+
+def test_a_text_that_differs_by_a_letter_is_a_near_copy() -> None:
+    found = leakage.nearest_copies(
+        ["when do you open on sundays morning", "Can I pay with my credit card here?"], TRAIN
+    )
+    assert found.tolist() == [0, 1]
+
+
+def test_the_nearest_of_several_copies_is_named() -> None:
+    train = ["when do you open on sundays mornings", *TRAIN, "when do you open on sunday mornin"]
+    assert leakage.nearest_copies(["when do you open on sunday morning"], train).tolist() == [1]
+
+
+def test_another_text_about_the_same_is_none() -> None:
+    asked = ["are you open on sunday", "can i pay cash", "hi there", "", "%%%%"]
+    assert leakage.nearest_copies(asked, TRAIN).tolist() == [-1] * 5
+
+
+def test_nothing_to_compare_is_no_near_copy() -> None:
+    assert leakage.nearest_copies([], TRAIN).tolist() == []
+    assert leakage.nearest_copies(["hi"], []).tolist() == [-1]
+
+
+def test_near_copies_are_counted_and_named_and_so_are_those_with_another_label(tmp_path: Path) -> None:
+    tier = tier_files.small_tier(tmp_path)
+    before = dataset.assemble(tier).part("test")
+    longest = sorted(zip(before.texts, before.labels, strict=True), key=lambda row: -len(row[0]))[:2]
+    copies = []
+    for (text, intent), label in zip(longest, ("greeting", None), strict=True):
+        spelt = next(text + c for c in "abcdefgh" if dataset.part_of(text + c) == "train")
+        copies.append((spelt, label or intent))
+    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
+    tier_files.write_lines(tier.datasets[0], [*rows, *copies])
+    leaks = leakage.look(dataset.assemble(tier))
+    everything, contrary = leaks.warnings
+    assert leaks.near.sum() == 2
+    assert everything.startswith(
+        f"2 of {len(before)} test rows have near copies in training and judge nothing: "
+    )
+    assert contrary.startswith("1 of them are labelled otherwise there")
+    assert f"(like known.jsonl:{len(rows) + 1})" in contrary

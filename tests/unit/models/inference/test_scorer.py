@@ -1,0 +1,98 @@
+"""The fused scorer against its oracle, the fitted scikit-learn pipeline."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from pointsman_models.inference import scorer
+from pointsman_models.inference.scorer import FusedScorer
+from tests.support import tiny
+
+WORD = r"(?u)\b\w+\b"
+ODD_TEXTS = [
+    "",
+    "   ",
+    "a",
+    "HI",
+    "İstanbul ẞtraße ǅ",
+    "good\u2028morning\x1cteam\x85bye",
+    "🙂 hi 🙂",
+    "naïve café",
+    "\u00a0open\u3000today",
+    "x" * 5_000,
+    "open " * 400,
+    "hi_there under_score 24/7",
+    "\ud83d",
+]
+PIPELINES = {
+    "words": tiny.fitted(tiny.PRO_INTENTS, features=tiny.word_features()),
+    "words, sublinear": tiny.fitted(tiny.PRO_INTENTS, features=tiny.word_features(sublinear=True)),
+    "union": tiny.fitted(tiny.PRO_INTENTS, features=tiny.union_features()),
+    "union, sublinear": tiny.fitted(tiny.PRO_INTENTS, features=tiny.union_features(sublinear=True)),
+    "two intents": tiny.fitted(tiny.PRO_INTENTS[:2], classifier=LogisticRegression()),
+    "single letters": tiny.fitted(
+        tiny.BASE_INTENTS, features=TfidfVectorizer(token_pattern=WORD, ngram_range=(2, 3), use_idf=False)
+    ),
+}
+texts = st.lists(
+    st.one_of(st.text(max_size=40), st.sampled_from([*itertools.chain(*tiny.UTTERANCES.values())])),
+    max_size=9,
+)
+
+
+def assert_equal_scores(pipeline: Pipeline, fused: FusedScorer, sample: list[str]) -> None:
+    if sample:
+        expected = pipeline.decision_function(sample).reshape(len(sample), -1)
+        np.testing.assert_allclose(fused.decision_function(sample), expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@given(sample=texts)
+@settings(max_examples=60, deadline=None)
+def test_scores_equal_those_of_the_pipeline_whatever_is_typed(name: str, sample: list[str]) -> None:
+    fused = FusedScorer.from_pipeline(PIPELINES[name])
+    assert_equal_scores(PIPELINES[name], fused, sample)
+    for text in sample:
+        assert_equal_scores(PIPELINES[name], fused, [text])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_scores_equal_those_of_the_pipeline_for_odd_texts(name: str) -> None:
+    fused = FusedScorer.from_pipeline(PIPELINES[name])
+    assert_equal_scores(PIPELINES[name], fused, ODD_TEXTS)
+    for text in ODD_TEXTS:
+        assert_equal_scores(PIPELINES[name], fused, [text])
+
+
+def test_no_texts_give_no_scores() -> None:
+    assert FusedScorer.from_pipeline(PIPELINES["union"]).decision_function([]).shape == (0, 4)
+
+
+def test_scores_stay_right_when_the_remembered_words_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "MAX_REMEMBERED_WORDS", 3)
+    fused = FusedScorer.from_pipeline(PIPELINES["union"])
+    for _ in range(3):
+        assert_equal_scores(PIPELINES["union"], fused, ODD_TEXTS)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        TfidfVectorizer(analyzer="char"),
+        TfidfVectorizer(norm="l1"),
+        TfidfVectorizer(binary=True),
+        TfidfVectorizer(stop_words="english"),
+        FeatureUnion([("words", TfidfVectorizer())], transformer_weights={"words": 2.0}),
+    ],
+    ids=["char", "l1", "binary", "stop words", "weighted"],
+)
+def test_a_pipeline_it_cannot_reproduce_is_refused(features: TfidfVectorizer | FeatureUnion) -> None:
+    pipeline = tiny.fitted(tiny.BASE_INTENTS, features=features)
+    with pytest.raises(ValueError, match="does not reproduce"):
+        FusedScorer.from_pipeline(pipeline)

@@ -1,0 +1,109 @@
+"""How single jobs come to share messages."""
+
+import itertools
+import threading
+
+import pytest
+
+from pointsman_producer.client.coalescer import Coalescer, Draft
+from pointsman_shared import errors
+from pointsman_shared.wire import jobs
+
+LONG_S = 30.0
+
+
+class Wire:
+    """Records what is sent; can be held up, or broken."""
+
+    def __init__(self) -> None:
+        self.sent: list[Draft] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.error: errors.PointsmanError | None = None
+        self.arrived = threading.Semaphore(0)
+
+    def send(self, draft: Draft) -> None:
+        self.open.wait(LONG_S)
+        if self.error:
+            raise self.error
+        self.sent.append(draft)
+        self.arrived.release()
+
+    def wait_for(self, messages: int) -> None:
+        for _ in range(messages):
+            assert self.arrived.acquire(timeout=LONG_S)
+
+    def sizes(self) -> list[int]:
+        return [len(draft.texts) for draft in self.sent]
+
+
+def coalesce(wire: Wire, *, linger_s: float, max_batch: int) -> Coalescer:
+    numbers = itertools.count(1)
+    return Coalescer(wire.send, lambda: f"m-{next(numbers)}", linger_s=linger_s, max_batch=max_batch)
+
+
+def test_a_full_message_goes_without_waiting_for_the_linger() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=LONG_S, max_batch=3)
+    handles = [coalescer.add(f"text {n}", None) for n in range(6)]
+    wire.wait_for(2)
+    coalescer.close()
+    assert wire.sizes() == [3, 3]
+    assert [handle.id for handle in handles] == ["m-1:0", "m-1:1", "m-1:2", "m-2:0", "m-2:1", "m-2:2"]
+
+
+def test_a_lone_job_goes_when_its_linger_is_over() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=0.01, max_batch=100)
+    coalescer.add("hi", None)
+    wire.wait_for(1)
+    assert wire.sizes() == [1]
+    coalescer.close()
+
+
+def test_jobs_that_arrive_while_a_message_is_sent_share_the_next_one() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=0.0, max_batch=100)
+    wire.open.clear()
+    for n in range(50):
+        coalescer.add(f"text {n}", None)
+    wire.open.set()
+    coalescer.close()
+    assert sum(wire.sizes()) == 50
+    assert len(wire.sizes()) <= 2 + 1
+
+
+def test_closing_sends_what_lingers() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=LONG_S, max_batch=100)
+    coalescer.add("hi", jobs.User(id="u"))
+    coalescer.close()
+    assert wire.sizes() == [1]
+    with pytest.raises(errors.BrokerUnavailableError, match="closed"):
+        coalescer.add("too late", None)
+
+
+def test_a_message_never_exceeds_the_limit_of_characters() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=LONG_S, max_batch=jobs.MAX_TEXTS)
+    text = "x" * jobs.MAX_TEXT_CHARS
+    fitting = jobs.MAX_MESSAGE_CHARS // jobs.MAX_TEXT_CHARS
+    for _ in range(fitting + 1):
+        coalescer.add(text, None)
+    coalescer.close()
+    assert wire.sizes() == [fitting, 1]
+
+
+def test_a_message_that_cannot_be_sent_fails_each_of_its_jobs_and_no_other() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=LONG_S, max_batch=2)
+    wire.error = errors.BrokerUnavailableError("Redis is away")
+    lost = [coalescer.add("a", None), coalescer.add("b", None)]
+    for handle in lost:
+        with pytest.raises(errors.BrokerUnavailableError, match="Redis is away"):
+            handle.result(LONG_S)
+        assert handle.status == "failed"
+    wire.error = None
+    coalescer.add("c", None)
+    coalescer.close()
+    assert wire.sizes() == [1]

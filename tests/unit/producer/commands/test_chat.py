@@ -1,0 +1,241 @@
+"""Commands for people: what chat, classify, train and models print, over a client that answers from memory."""
+
+import io
+from typing import Any, Literal
+
+import click
+import pytest
+
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.handles import TaskHandle
+from pointsman_producer.commands import chat, classify, models, train
+from pointsman_shared import errors
+from pointsman_shared.wire import jobs
+
+DECISION = jobs.FlagDecision(
+    key="proModel", value=True, variation_id="pro-plans", reason="targeting_rule", etag="e1"
+)
+
+
+def outcome(text: str, *, intent: str = "greeting", tier: str = "base") -> jobs.Outcome:
+    ranking = (
+        jobs.RankedIntent(intent="greeting", confidence=0.91),
+        jobs.RankedIntent(intent="goodbye", confidence=0.06),
+    )
+    return jobs.Outcome(
+        job_id="m:0",
+        text=text,
+        intent=intent,
+        confidence=0.91,
+        ranking=ranking,
+        tier=tier,
+        model_version=4,
+        flag=DECISION,
+        wait_ms=3.2,
+        inference_ms=0.11,
+    )
+
+
+REPLY = jobs.TrainReply(
+    tier="pro",
+    version=5,
+    promoted=True,
+    reasons=[],
+    metrics={"accuracy": 0.95, "macro_f1": 0.9, "golden": 70.0, "test_in_scope": 12.0},
+    pipeline="words",
+    threshold=0.4,
+    duration_s=8.0,
+    warnings=[],
+)
+
+
+class FakeClient(Client):
+    """A client without Redis: remembers what it was asked."""
+
+    def __init__(self) -> None:  # the connections of a real client are what a test is to do without
+        self.asked: list[tuple[str, jobs.User | str | None]] = []
+        self.trained: list[str] = []
+
+    def classify(
+        self,
+        text: str,
+        *,
+        user: jobs.User | str | None = None,
+        timeout_s: float = 0.0,
+        include_text: bool = True,
+    ) -> jobs.Outcome:
+        if text == "fail":
+            msg = "the worker is [gone]"
+            raise errors.ResultTimeoutError(msg)
+        self.asked.append((text, user))
+        return outcome(text)
+
+    def train(
+        self,
+        tier: str,
+        *,
+        requested_by: str = "",
+        promote: bool = True,
+        on_busy: Literal["refuse", "join"] = "refuse",
+    ) -> TaskHandle[jobs.TrainReply]:
+        self.trained.append(tier)
+        handle: TaskHandle[jobs.TrainReply] = TaskHandle("t1", jobs.TrainReply.model_validate, lambda _: None)
+        handle.future.set_result(b'{"status": "SUCCESS", "result": %s}' % REPLY.model_dump_json().encode())
+        return handle
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+def talk(client: Client, typed: str, monkeypatch: pytest.MonkeyPatch, *, as_json: bool = False) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    chat.menu(chat.Session(client=client, user=jobs.User(id="anna"), as_json=as_json))
+
+
+def test_the_menu_is_that_of_the_demo() -> None:
+    assert chat.MENU == "1 - Interact | 2 - Train | 3 - Exit"
+
+
+def test_what_is_typed_is_classified_for_whoever_speaks(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(client, "1\nhello\n/plan pro\n/user ben\nhello again\n/back\n3\n", monkeypatch)
+    assert client.asked == [
+        ("hello", jobs.User(id="anna")),
+        ("hello again", jobs.User(id="ben", custom={"plan": "pro"})),
+    ]
+
+
+def test_answers_go_to_stdout_and_prompts_do_not(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk(client, "1\nhello\n/back\n3\n", monkeypatch, as_json=True)
+    written = capsys.readouterr()
+    assert written.out.count("\n") == 1
+    assert written.out.startswith('{"job_id":"m:0"')
+    assert chat.MENU in written.err
+
+
+def test_a_chat_goes_on_after_an_error(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk(client, "1\nfail\nhello\n/back\n3\n", monkeypatch)
+    assert "error the worker is [gone]" in capsys.readouterr().err
+    assert [text for text, _ in client.asked] == ["hello"]
+
+
+def test_training_is_asked_for_by_tier(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk(client, "2\npro\n2\n\n3\n", monkeypatch)
+    assert client.trained == ["pro"]
+
+
+def test_an_unknown_command_gets_help_and_is_not_classified(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk(client, "1\n/plam pro\n/plan\n/back\nx\n3\n", monkeypatch)
+    written = capsys.readouterr().err
+    assert client.asked == []
+    assert written.count(chat.HELP) == 3
+    assert "type 1, 2 or 3" in written
+
+
+def test_the_end_of_the_input_ends_the_chat(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EOFError):
+        talk(client, "1\nhello\n", monkeypatch)
+    assert len(client.asked) == 1
+
+
+def test_a_person_sees_intent_tier_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    classify.show(outcome("hi"))
+    assert capsys.readouterr().out.splitlines() == [
+        "greeting  91%  then goodbye 6%",
+        "  tier  base, version 4",
+        "  why   proModel = true: a targeting rule matched (variation pro-plans)",
+        "  time  3 ms in the queue, 0.1 ms in the model",
+    ]
+
+
+def test_out_of_scope_shows_the_nearest_intents_and_no_certainty(capsys: pytest.CaptureFixture[str]) -> None:
+    classify.show(outcome("hi", intent="out_of_scope"))
+    assert capsys.readouterr().out.startswith("out_of_scope  nearest greeting 91%, goodbye 6%\n")
+
+
+def test_a_user_is_made_of_what_the_command_line_says() -> None:
+    user = classify.describe_user(
+        "anna", email="anna@example.com", country="GB", attributes=["plan=pro", "note=a=b"]
+    )
+    assert user == jobs.User(
+        id="anna", email="anna@example.com", country="GB", custom={"plan": "pro", "note": "a=b"}
+    )
+
+
+def test_without_a_word_about_the_user_there_is_none() -> None:
+    assert classify.describe_user(None) is None
+
+
+def test_a_user_who_is_only_described_gets_an_id() -> None:
+    assert classify.describe_user(None, attributes=["plan=pro"]) == jobs.User(
+        id="cli", custom={"plan": "pro"}
+    )
+
+
+@pytest.mark.parametrize("pair", ["plan", "=pro"])
+def test_an_attribute_needs_a_name_and_a_value(pair: str) -> None:
+    with pytest.raises(click.UsageError, match="NAME=VALUE"):
+        classify.describe_user("anna", attributes=[pair])
+
+
+def test_a_training_run_is_shown_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    train.show(REPLY)
+    written = capsys.readouterr().out
+    assert "pro version 5, trained in 8.0 s" in written
+    assert "macro_f1 0.900, accuracy 0.950, golden 70\n" in written
+    assert "serving   yes" in written
+
+
+def test_a_version_that_may_not_serve_is_shown_with_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    train.show(REPLY.model_copy(update={"promoted": False, "reasons": ["golden utterance failed"]}))
+    assert "serving   no: golden utterance failed" in capsys.readouterr().out
+
+
+class ListingClient(FakeClient):
+    """A client whose registry has the versions it is given."""
+
+    def __init__(self, versions: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.versions = versions
+
+    def models(self, action: str, **_: object) -> TaskHandle[list[dict[str, Any]]]:
+        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle("m1", lambda _: self.versions, lambda _: None)
+        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
+        return handle
+
+
+@pytest.mark.parametrize(
+    ("champions", "missing"),
+    [
+        ([], ["base", "pro"]),
+        ([("base", True), ("pro", False)], ["pro"]),
+        ([("base", True), ("pro", True)], []),
+    ],
+)
+def test_a_tier_without_a_champion_is_missing(champions: list[tuple[str, bool]], missing: list[str]) -> None:
+    versions = [{"tier": tier, "version": 1, "champion": champion} for tier, champion in champions]
+    assert train.missing_tiers(ListingClient(versions)) == missing
+
+
+def test_versions_are_listed_with_their_alias() -> None:
+    line = {
+        "tier": "pro",
+        "version": 3,
+        "champion": True,
+        "candidate": False,
+        "created_at": "2026-03-02T09:14:05+00:00",
+        "requested_by": "anna",
+        "pipeline": "words",
+        "metrics": {"macro_f1": 0.91234},
+    }
+    cells = [list(column.cells) for column in models.versions_table([line]).columns]
+    assert cells == [["pro"], ["3"], ["champion"], ["2026-03-02 09:14"], ["anna"], ["words"], ["0.912"], [""]]

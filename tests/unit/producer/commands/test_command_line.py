@@ -1,0 +1,103 @@
+"""The edge turns whatever goes wrong into one line and an exit code."""
+
+import json
+from dataclasses import dataclass
+
+import click
+import pytest
+
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import ports
+from pointsman_shared import errors
+from pointsman_shared.settings import Settings
+from pointsman_shared.wire import jobs
+
+
+def failing_with(error: BaseException) -> click.Command:
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.BrokerUnavailableError("Redis is away"), 4),
+        (errors.ResultTimeoutError("too slow"), 4),
+        (errors.InvalidDataError("line 3 is wrong"), 3),
+        (errors.JobFailedError("a worker could not"), 3),
+        (click.UsageError("no such option"), 2),
+        (RuntimeError("a bug"), 1),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(error: BaseException, code: int) -> None:
+    assert command_line.run(failing_with(error), []) == code
+
+
+def test_an_expected_error_is_one_line_on_stderr_and_nothing_on_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command_line.run(failing_with(errors.InvalidDataError("line [3] of the file is wrong")), [])
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err == "error: line [3] of the file is wrong\n"
+
+
+def test_a_bug_is_named_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
+    command_line.run(failing_with(RuntimeError("what nobody thought of")), [])
+    written = capsys.readouterr().err
+    assert "unexpected RuntimeError: what nobody thought of" in written
+    assert "Traceback" not in written
+
+
+def test_the_debug_variable_shows_where_a_bug_happened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(command_line.DEBUG_VARIABLE, "1")
+    command_line.run(failing_with(RuntimeError("what nobody thought of")), [])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_command_that_ends_with_an_exit_code_keeps_it() -> None:
+    assert command_line.run(failing_with(click.exceptions.Exit(4)), []) == 4
+
+
+def test_a_command_that_ends_well_gives_zero() -> None:
+    assert command_line.run(click.Command("well", callback=lambda: None), []) == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    name: str
+    flag: jobs.FlagDecision
+
+
+def test_json_has_dataclasses_and_wire_models_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command_line.emit(Value(name="ä", flag=jobs.FlagDecision(key="proModel", value=True, reason="default")))
+    written = capsys.readouterr().out
+    assert written.count("\n") == 1
+    decision = {"key": "proModel", "value": True, "variation_id": None, "reason": "default", "etag": None}
+    assert json.loads(written) == {"name": "ä", "flag": decision}
+
+
+def test_a_redis_that_does_not_answer_is_said_with_the_way_to_get_one() -> None:
+    settings = Settings.model_validate({"redis_url": f"redis://anna:secret@127.0.0.1:{ports.free_port()}/0"})
+    with pytest.raises(errors.BrokerUnavailableError, match=r"pointsman up.*POINTSMAN_REDIS_URL") as caught:
+        command_line.require_redis(settings)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: str) -> None:
+    url = redis_url.replace("redis://", "redis://nobody:secret@")
+    with pytest.raises(
+        errors.BrokerUnavailableError, match=r"refuses us.*check POINTSMAN_REDIS_URL"
+    ) as caught:
+        command_line.require_redis(Settings.from_env({"POINTSMAN_REDIS_URL": url}))
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,39 @@
+"""How rows become files."""
+
+import csv
+import importlib.util
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointsman_producer.files import tables
+
+needs_parquet = pytest.mark.skipif(
+    importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
+)
+
+
+@needs_parquet
+def test_parquet_is_written_in_groups_of_rows(tmp_path: Path) -> None:
+    from pyarrow import parquet  # noqa: PLC0415  an extra
+
+    total = 2 * tables.PARQUET_ROWS + 1
+    with closing(tables.open_table(tmp_path / "n.parquet", "parquet", {"n": "integer"})) as table:
+        for number in range(total):
+            table.write({"n": number})
+    read = parquet.ParquetFile(tmp_path / "n.parquet")
+    assert read.num_row_groups == 3
+    assert read.read()["n"].to_pylist() == list(range(total))
+
+
+@given(values=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
+def test_csv_keeps_every_text_exactly(tmp_path_factory: pytest.TempPathFactory, values: list[str]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    with closing(tables.open_table(path, "csv", {"n": "integer", "text": "text"})) as table:
+        for number, value in enumerate(values):
+            table.write({"n": number, "text": value})
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == values

@@ -1,0 +1,31 @@
+"""How a file gets its format and its place."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from pointsman_producer.files import writers
+from pointsman_shared import errors
+
+
+def test_the_ending_chooses_the_format() -> None:
+    assert writers.format_of(Path("a.JSONL")) == "jsonl"
+    assert writers.format_of(Path("a.csv")) == "csv"
+    with pytest.raises(errors.InvalidDataError, match=r"has to end in one of \.jsonl"):
+        writers.format_of(Path("a.xlsx"))
+
+
+def test_parquet_without_pyarrow_is_refused_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(errors.InvalidDataError, match=r"pip install 'pointsman\[parquet\]'"):
+        writers.format_of(Path("a.parquet"))
+
+
+def test_a_published_file_replaces_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    writers.staged(out).write_text("new")
+    assert out.read_text() == "old"
+    writers.publish(writers.staged(out), out)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "new")]

@@ -1,0 +1,56 @@
+"""What a report says, in the terminal and as a page."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from pointsman_producer.report import page as report_page
+from pointsman_producer.report import terminal as report_terminal
+from pointsman_shared.wire import shadow_report
+from tests.support import reports
+
+REPORTS = {
+    "unlabelled": reports.unlabelled(),
+    "labelled": reports.labelled(),
+    "empty": reports.empty(),
+    "hostile": reports.hostile(),
+}
+EXTERNAL = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?\s*(?:https?:)?//""", re.IGNORECASE)
+
+
+def printed(report: shadow_report.ShadowReport) -> str:
+    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    report_terminal.show(console, report)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_page_needs_nothing_from_outside_and_runs_nothing_from_it(name: str) -> None:
+    page = report_page.render(REPORTS[name])
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert not EXTERNAL.search(page)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "labelled"])
+def test_a_report_names_its_pair_and_how_often_the_models_agree(name: str) -> None:
+    report = REPORTS[name]
+    for shown in (printed(report), report_page.render(report)):
+        assert report.served in shown
+        assert report.candidate in shown
+        assert "4,000" in shown
+
+
+def test_a_terminal_report_passes_on_no_control_characters() -> None:
+    shown = printed(REPORTS["hostile"])
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_without_a_text_a_report_says_so_and_decides_nothing() -> None:
+    assert "nothing is known" in printed(REPORTS["empty"])
+    assert REPORTS["empty"].verdict is None

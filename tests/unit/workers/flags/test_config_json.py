@@ -1,0 +1,94 @@
+"""What may serve as a flag configuration, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from configcatclient import configentry
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointsman_shared import errors
+from pointsman_workers.flags import config_json
+from tests.support import flag_config
+
+scalars = st.none() | st.booleans() | st.integers(-2, 40) | st.floats(allow_nan=False) | st.text(max_size=5)
+keys = st.sampled_from(["f", "p", "s", "r", "c", "v", "t", "u", "a", "i", "proModel"])
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4)
+)
+conditions = st.lists(
+    st.fixed_dictionaries({}, optional={"s": anything, "u": anything}) | anything, max_size=2
+)
+rules = st.lists(st.fixed_dictionaries({}, optional={"c": conditions | anything, "s": anything}), max_size=2)
+settings = st.fixed_dictionaries({}, optional={"r": rules | anything, "v": anything, "t": anything})
+documents = st.fixed_dictionaries(
+    {}, optional={"f": st.dictionaries(keys, settings | anything, max_size=2), "p": anything, "s": anything}
+)
+
+
+@given(documents | anything)
+def test_whatever_is_accepted_can_be_read_by_the_sdk(document: Any) -> None:
+    text = json.dumps(document)
+    try:
+        accepted = config_json.check(text)
+    except errors.InvalidDataError:
+        return
+    entry = configentry.ConfigEntry.create_from_string(f"1000\netag\n{accepted}")
+    assert set(entry.config["f"]) == set(document["f"])
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_accepted_or_refused_but_nothing_else_happens(content: bytes) -> None:
+    with pytest.raises(errors.InvalidDataError):
+        config_json.check_file(content)
+
+
+def test_a_whole_configuration_is_left_as_it_is() -> None:
+    text = json.dumps(flag_config.plan_flag("proModel", "pro"))
+    assert config_json.check(text) == text
+    assert config_json.check_file(text.encode()) == text
+
+
+def test_a_file_may_start_with_a_byte_order_mark() -> None:
+    text = json.dumps(flag_config.plan_flag("proModel", "pro"))
+    assert config_json.check_file(b"\xef\xbb\xbf" + text.encode()) == text
+
+
+def test_the_simple_format_stands_for_flags_without_rules() -> None:
+    simple = {"flags": {"proModel": True, "motto": "go", "limit": 3, "shadowSampleRate": 0.5}}
+    document = json.loads(config_json.check_file(json.dumps(simple).encode()))
+    assert document == {
+        "f": {
+            "proModel": {"t": 0, "v": {"b": True}},
+            "motto": {"t": 1, "v": {"s": "go"}},
+            "limit": {"t": 2, "v": {"i": 3}},
+            "shadowSampleRate": {"t": 3, "v": {"d": 0.5}},
+        }
+    }
+
+
+def test_the_simple_format_is_for_files_only() -> None:
+    with pytest.raises(errors.InvalidDataError):
+        config_json.check('{"flags": {"proModel": true}}')
+
+
+@pytest.mark.parametrize("flags", ['{"proModel": null}', '{"proModel": [1]}', "[]", '"on"'])
+def test_the_simple_format_takes_plain_values_only(flags: str) -> None:
+    with pytest.raises(errors.InvalidDataError):
+        config_json.check_file(f'{{"flags": {flags}}}'.encode())
+
+
+def test_a_refusal_says_where_and_does_not_quote_the_content() -> None:
+    document = flag_config.document({"proModel": {"t": 0, "r": [{"c": "anna@example.com"}]}})
+    with pytest.raises(errors.InvalidDataError, match=r"f\.proModel\.r\.0\.c: ") as refusal:
+        config_json.check(json.dumps(document))
+    assert "anna" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("segment", [1, -1, "0", None])
+def test_a_rule_about_a_segment_that_is_not_there_is_refused(segment: Any) -> None:
+    rule = {"c": [{"s": {"s": segment, "c": 0}}], "s": {"v": {"b": True}}}
+    document = {"s": [{"n": "beta", "r": []}], **flag_config.document({"proModel": {"t": 0, "r": [rule]}})}
+    with pytest.raises(errors.InvalidDataError, match=r"segment|f\.proModel\.r\.0\.c\.0\.s\.s: "):
+        config_json.check(json.dumps(document))

@@ -1,0 +1,108 @@
+"""When a worker calls for shadow work."""
+
+from dataclasses import replace
+
+import pytest
+
+from pointsman_workers.shadow import scheduler
+from pointsman_workers.shadow.backlog import Look
+from pointsman_workers.shadow.scheduler import Activity, Caller
+
+WORK = Look(ready=3, calls=0, users=0)
+IDLE = Activity(serving=0, served=0, asked=0, shadowing=0)
+
+
+class Worker:
+    """A worker's caller with everything around it in the test's hands."""
+
+    def __init__(self, *, yields: bool = True, most: int = 1) -> None:
+        self.now = 0.0
+        self.state = WORK
+        self.activity = IDLE
+        self.calls: list[bool] = []
+        self._caller = Caller(
+            self,
+            self.calls.append,
+            lambda: self.activity,
+            yields=yields,
+            most=most,
+            clock=lambda: self.now,
+        )
+
+    def look(self) -> Look:
+        return self.state
+
+    def step(self, after_s: float = scheduler.BUSY_S) -> list[bool]:
+        self.now += after_s
+        before = len(self.calls)
+        self._caller.step()
+        return self.calls[before:]
+
+
+def test_an_idle_worker_calls_for_work_and_for_no_second_one_before_the_first_was_taken() -> None:
+    worker = Worker()
+    assert worker.step() == [False]
+    worker.state = replace(WORK, calls=1)
+    assert worker.step() == []
+    worker.state, worker.activity = WORK, replace(IDLE, shadowing=1)
+    assert worker.step() == []
+
+
+def test_without_work_nothing_is_called_for() -> None:
+    worker = Worker()
+    worker.state = replace(WORK, ready=0)
+    assert worker.step() == []
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [replace(IDLE, serving=1, asked=1), replace(IDLE, served=7, asked=1)],
+    ids=["in hand", "since the last look"],
+)
+def test_nothing_is_called_for_while_users_are_served(busy: Activity) -> None:
+    worker = Worker()
+    worker.activity = busy
+    assert worker.step() == []
+    worker.activity = replace(busy, serving=0)
+    # Left alone since the last look.
+    assert worker.step() == [False]
+
+
+def test_where_users_never_leave_it_alone_one_part_is_done_now_and_then() -> None:
+    worker = Worker()
+    briefs = []
+    for number in range(200):
+        worker.activity = Activity(serving=1, served=number + 1, asked=number + 1, shadowing=0)
+        briefs += worker.step(0.05)
+    assert briefs in ([True] * 4, [True] * 5)
+
+
+def test_between_bulk_messages_that_need_not_wait_short_parts_are_done() -> None:
+    worker = Worker()
+    worker.activity = replace(IDLE, serving=2, served=9)
+    assert worker.step() == [True]
+    worker.state = replace(WORK, users=1)
+    assert worker.step() == []
+
+
+def test_where_nobody_knows_what_waits_bulk_work_is_left_alone_too() -> None:
+    worker = Worker()
+    worker.state = replace(WORK, users=None)
+    worker.activity = replace(IDLE, serving=2, served=9)
+    assert worker.step() == []
+    worker.activity = replace(worker.activity, serving=0)
+    assert worker.step() == [False]
+
+
+def test_nothing_is_called_for_while_users_wait_in_a_queue_however_long() -> None:
+    worker = Worker()
+    worker.state = replace(WORK, users=1)
+    assert [worker.step(10) for _ in range(5)] == [[]] * 5
+
+
+def test_a_worker_that_only_does_shadow_work_does_it_whatever_goes_on() -> None:
+    worker = Worker(yields=False, most=2)
+    worker.state, worker.activity = replace(WORK, users=9), replace(IDLE, shadowing=1)
+    assert worker.step() == [False]
+    worker.activity = replace(IDLE, shadowing=2)
+    assert worker.step() == []

@@ -1,0 +1,136 @@
+"""Rows from the product and from elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pointsman_shared import errors
+from pointsman_workers.training import sources as row_sources
+from tests.support import webhook
+
+
+class Shelf:
+    """Labels in memory."""
+
+    def __init__(self, **labels: dict[str, Any]) -> None:
+        self._labels = labels
+
+    def labels(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from self._labels.items()
+
+
+def label(text: str | None, intent: str = "greeting", tier: str = "base") -> dict[str, Any]:
+    return {"text": text, "intent": intent, "tier": tier, "at": 1.0, "by": "marge"}
+
+
+def test_labels_of_the_tier_with_a_text_are_rows() -> None:
+    shelf = Shelf(
+        b=label("ciao", "goodbye"), a=label("hi"), c=label(None), d=label("hi", tier="pro"), e=label(" ")
+    )
+    source = row_sources.Labels(shelf).rows("base")
+    assert source is not None
+    assert [(row.text, row.intent) for row in source.rows] == [("hi", "greeting"), ("ciao", "goodbye")]
+
+
+def test_no_labels_are_no_source() -> None:
+    assert row_sources.gather([row_sources.Labels(Shelf())], "base") == []
+
+
+FORMS = {
+    "jsonl": '{"text": "hi", "intent": "greeting"}\n{"text": "ciao", "intent": "goodbye"}\n',
+    "csv": "text,intent\nhi,greeting\nciao,goodbye\n",
+    "yml": "version: '3.1'\nnlu:\n- intent: greeting\n  examples: |\n    - hi\n- intent: goodbye\n  examples: |\n    - ciao\n",
+    "json": '[{"text": "hi", "intent": "greeting"},\n {"text": "ciao", "intent": "goodbye"}]',
+    "rasa.json": json.dumps(
+        {
+            "rasa_nlu_data": {
+                "common_examples": [
+                    {"text": "hi", "intent": "greeting", "entities": []},
+                    {"text": "ciao", "intent": "goodbye"},
+                ]
+            }
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize("way", ["url", "command"])
+def test_annotations_come_in_the_usual_formats_whether_or_not_their_name_tells(
+    tmp_path: Path, form: str, is_named: bool, way: str
+) -> None:
+    path = tmp_path / (f"base.{form}" if is_named else "base")
+    path.write_text(FORMS[form])
+    place = str(path).replace("base", "{tier}")
+    source = row_sources.Annotations(f"file://{place}" if way == "url" else f"cat {place}").rows("base")
+    assert source is not None
+    assert [(row.text, row.intent, row.source) for row in source.rows] == [
+        ("hi", "greeting", "annotations"),
+        ("ciao", "goodbye", "annotations"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "[]", "text,intent\n", "nlu: []\n"])
+def test_there_may_be_no_annotations_today(tmp_path: Path, content: str) -> None:
+    (tmp_path / "base").write_text(content)
+    assert row_sources.Annotations(f"cat {tmp_path}/{{tier}}").rows("base") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("<html>Log in first</html>", "neither JSON, JSON lines, CSV"),
+        ('{"text": "hi", "intent": "greeting"}\n{"text": "hi"', "annotations:2: is not JSON"),
+        (
+            '{"text": "hi"}\n{"intent": "greeting"}',
+            "annotations:1: intent is missing\nannotations:2: text is",
+        ),
+        ("text,intent\nhi,there,greeting\n", "annotations:2: has more columns"),
+        ("nlu:\n- intent: greeting\n", "annotations:2: the intent has no examples"),
+        ("text,intent\n\xff,greeting\n", "annotations: is not UTF-8"),
+    ],
+)
+def test_annotations_that_cannot_be_used_are_named_with_their_lines(
+    tmp_path: Path, content: str, problem: str
+) -> None:
+    (tmp_path / "base").write_bytes(content.encode("latin-1"))
+    with pytest.raises(errors.InvalidDataError) as caught:
+        row_sources.Annotations(f"cat {tmp_path}/{{tier}}").rows("base")
+    assert problem in str(caught.value)
+
+
+def test_annotations_come_from_a_command_that_is_told_the_tier() -> None:
+    program = "import json, sys; print(json.dumps({'text': 'hi ' + sys.argv[1], 'intent': 'greeting'}))"
+    source = row_sources.Annotations(f"{sys.executable} -c {json.dumps(program)} {{tier}}").rows("pro")
+    assert source is not None
+    assert [row.text for row in source.rows] == ["hi pro"]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("file:///no/such/secret-file", "could not be fetched: URLError"),
+        ("http://127.0.0.1:1/secret", "could not be fetched: URLError"),
+        ("http://secret\x00/", "could not be fetched: "),
+        (f"{sys.executable} -c 'raise SystemExit(3)' secret", "failed with exit code 3"),
+        ("/no/such/secret", "cannot be run: FileNotFoundError"),
+        ("'secret", "cannot be run: ValueError"),
+    ],
+)
+def test_annotations_that_cannot_be_fetched_stop_the_training_and_keep_the_place_secret(
+    place: str, problem: str
+) -> None:
+    with pytest.raises(errors.InvalidDataError) as caught:
+        row_sources.Annotations(place).rows("base")
+    assert problem in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_that_refuses_says_with_which_status() -> None:
+    with webhook.Webhook() as hook, pytest.raises(errors.InvalidDataError, match="HTTP 501"):
+        row_sources.Annotations(hook.url).rows("base")

@@ -1,0 +1,1 @@
+"""Feature flags: the provider that features ask, and its ConfigCat adapter. Knows no task."""

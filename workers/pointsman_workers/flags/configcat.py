@@ -1,0 +1,300 @@
+"""The feature flag adapter: the only module that knows ConfigCat.
+
+ConfigCat's SDK does not survive a fork: a client made before it keeps a dead poller. So the parent of a worker's
+processes holds the one client that talks to ConfigCat (`FlagPoller`), and each process evaluates with a client of
+its own that starts no thread and makes no request (`ConfigCatFlags`).
+"""
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from configcatclient import configcatclient, configcatoptions, evaluationdetails, interfaces, pollingmode
+from configcatclient import user as sdk_user
+
+from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
+from pointsman_shared.wire import jobs
+from pointsman_workers.flags import config_json, configcat_logs
+from pointsman_workers.flags import sources as config_sources
+
+logger = logging.getLogger(__name__)
+
+MEMO_S: Final = 1.0
+HTTP_TIMEOUT_S: Final = 5.0
+FIRST_FETCH_WAIT_S: Final = 6.0
+
+TARGETING_RULE: Final = "targeting_rule"
+PERCENTAGE: Final = "percentage"
+DEFAULT: Final = "default"
+NO_CONFIG: Final = "no_config"
+ERROR: Final = "error"
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagState:
+    """What a process knows of its flag configuration."""
+
+    source: str
+    etag: str | None
+    fetched_at: float | None
+    """When the configuration was last read from its origin or confirmed there, seconds since the epoch."""
+    problem: str | None
+
+
+class ConfigCatFlags:
+    """Feature flags as one process evaluates them. Make it after the fork."""
+
+    def __init__(
+        self, source: config_sources.ConfigSource, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        configcat_logs.quieten()
+        self._source = source
+        self._memo = _Memo(source, clock)
+        self._client = _offline_client(self._memo)
+        # Holds configuration and evaluation together, so that the etag is that of the decision.
+        self._lock = threading.Lock()
+        self._complained: set[tuple[str, str]] = set()
+        self._targeted: tuple[str, dict[str, bool]] = ("", {})
+
+    def is_targeted(self, key: str) -> bool | None:
+        """Say whether a flag's value can depend on the user; None if there is no such flag. Never raises."""
+        with self._lock:
+            entry = self._memo.refresh()
+        if entry is None:
+            return None
+        if self._targeted[0] != entry.etag:
+            flags = json.loads(entry.document)["f"]
+            self._targeted = (
+                entry.etag,
+                {name: bool(flag.get("r") or flag.get("p")) for name, flag in flags.items()},
+            )
+        return self._targeted[1].get(key)
+
+    def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
+        """Evaluate a flag; always gives a decision, never raises.
+
+        Args:
+            key: The flag.
+            default: The value if there is no configuration, or none of this flag with this type. An integer
+                satisfies a float default, and becomes a float; no other type stands in for another.
+            user: Whom it is for. Nobody matches no targeting rule and no percentage.
+
+        Returns:
+            The value and why. A percentage option inside a targeting rule has the reason `targeting_rule`.
+        """
+        entry = None
+        try:
+            with self._lock:
+                entry = self._memo.refresh()
+                if entry is None:
+                    return jobs.FlagDecision(key=key, value=default, reason=NO_CONFIG)
+                details = self._client.get_value_details(key, default, _translate(user))
+            if details.error is None and (value := _typed(details.value, default)) is not None:
+                return jobs.FlagDecision(
+                    key=key,
+                    value=value,
+                    variation_id=details.variation_id,
+                    reason=_reason(details),
+                    etag=entry.etag,
+                )
+        except Exception as error:  # a flag must never cost a job; the error's text may quote the user
+            kind = type(error).__name__
+        else:
+            kind = f"it is missing, malformed or not of type {type(default).__name__}"
+        etag = entry.etag if entry else None
+        self._complain(key, etag or "none", kind)
+        return jobs.FlagDecision(key=key, value=default, reason=ERROR, etag=etag)
+
+    def state(self) -> FlagState:
+        """Say which configuration serves, how old it is, and what keeps a newer one from serving."""
+        with self._lock:
+            entry = self._memo.refresh()
+        return FlagState(
+            source=self._source.name,
+            etag=entry.etag if entry else None,
+            fetched_at=entry.fetched_at if entry else None,
+            problem=self._source.problem,
+        )
+
+    def close(self) -> None:
+        """Let go of the SDK's client."""
+        self._client.close()
+
+    def _complain(self, key: str, etag: str, what: str) -> None:
+        """Log a flag that cannot be evaluated, once for each configuration."""
+        if (key, etag) not in self._complained:
+            self._complained = {each for each in self._complained if each[1] == etag} | {(key, etag)}
+            logger.warning(
+                "flag %s cannot be evaluated with configuration %s, its default serves: %s", key, etag, what
+            )
+
+
+class FlagPoller:
+    """The one client of a worker that talks to ConfigCat; its place is the parent process.
+
+    What it fetches goes to the store, where the child processes find it; so does what is known when ConfigCat cannot
+    be reached at the start. Every successful poll is written, also an unchanged one: its time is the proof of life.
+    """
+
+    def __init__(
+        self, settings: Settings, store: config_sources.KeyValue, *, http_timeout_s: float = HTTP_TIMEOUT_S
+    ) -> None:
+        self._settings = settings
+        self._cache = _StoreCache(store)
+        self._http_timeout_s = http_timeout_s
+        self._client: configcatclient.ConfigCatClient | None = None
+
+    def start(self, wait_s: float = FIRST_FETCH_WAIT_S) -> None:
+        """Start polling; if the store is empty, wait for the first answer so that no job is decided without one.
+
+        Raises:
+            SettingsError: There is no SDK key, or it does not have the form of one.
+        """
+        if self._client is not None:
+            return
+        configcat_logs.quieten()
+        # At DEBUG the HTTP client logs URLs, and they hold the SDK key.
+        logging.getLogger("urllib3").setLevel(logging.INFO)
+        answered = threading.Event()
+        self._client = self._make_client(configcatoptions.Hooks(on_client_ready=answered.set))
+        if self._cache.is_empty():
+            answered.wait(wait_s)
+
+    def close(self) -> None:
+        """Stop polling. A request under way ends in its own time and writes nothing."""
+        self._cache.closed = True
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _make_client(self, hooks: configcatoptions.Hooks) -> configcatclient.ConfigCatClient:
+        key = self._settings.configcat_sdk_key
+        options = configcatoptions.ConfigCatOptions(
+            base_url=self._settings.configcat_base_url,
+            polling_mode=pollingmode.PollingMode.auto_poll(self._settings.configcat_poll_interval_s),
+            config_cache=self._cache,
+            connect_timeout_seconds=self._http_timeout_s,
+            read_timeout_seconds=self._http_timeout_s,
+            hooks=hooks,
+        )
+        try:
+            client: configcatclient.ConfigCatClient = configcatclient.ConfigCatClient.get(
+                key.get_secret_value().strip() if key else None, options
+            )
+        except interfaces.ConfigCatClientException:
+            msg = (
+                "POINTSMAN_CONFIGCAT_SDK_KEY is missing or does not have the form of a ConfigCat SDK key: copy it from "
+                "https://app.configcat.com/sdkkey, or unset it to serve the flags of a file"
+            )
+            raise errors.SettingsError(msg) from None  # the cause quotes the key
+        return client
+
+
+class _Memo(interfaces.ConfigCache):
+    """What the SDK reads on each evaluation: memory, brought up to date from the source once a second."""
+
+    def __init__(self, source: config_sources.ConfigSource, clock: Callable[[], float]) -> None:
+        self._source = source
+        self._clock = clock
+        self._entry: config_sources.ConfigEntry | None = None
+        self._text: str | None = None
+        self._problem: str | None = None
+        self._due = clock()
+
+    def refresh(self) -> config_sources.ConfigEntry | None:
+        if self._clock() >= self._due:
+            self._take(self._source.read())
+            self._due = self._clock() + MEMO_S
+        return self._entry
+
+    def _take(self, entry: config_sources.ConfigEntry | None) -> None:
+        # The SDK parses a text it has not seen; a new time alone is not worth that.
+        if entry is not None and (self._entry is None or entry.etag != self._entry.etag):
+            self._text = entry.serialize()
+            logger.info("flag configuration %s serves", entry.etag)
+        self._entry = entry
+        if self._source.problem != self._problem:
+            self._problem = self._source.problem
+            logger.warning("flag configuration: %s", self._problem or "the problem is over")
+
+    def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface
+        return self._text
+
+    def set(self, key: str, value: str) -> None:
+        """An offline client has nothing to write."""
+
+
+class _StoreCache(interfaces.ConfigCache):
+    """The polling client's cache: the store, guarded against answers that are no configuration."""
+
+    def __init__(self, store: config_sources.KeyValue) -> None:
+        self._store = store
+        self._refused: str | None = None
+        self.closed = False
+
+    def is_empty(self) -> bool:
+        try:
+            return self._store.get(names.FLAG_CONFIG_KEY) is None
+        except Exception:  # whichever client is behind the port
+            return True
+
+    def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface
+        raw = self._store.get(names.FLAG_CONFIG_KEY)
+        return config_json.decode(raw) if raw else None
+
+    def set(self, key: str, value: str) -> None:  # noqa: ARG002  # the SDK's interface
+        if self.closed:
+            return
+        try:
+            entry = config_sources.ConfigEntry.parse(value)
+        except errors.InvalidDataError as error:
+            self._refuse(str(error))
+            return
+        self._store.set(names.FLAG_CONFIG_KEY, entry.serialize().encode())
+        self._refused = None
+        configcat_logs.FETCH_FAILURES.clear()
+
+    def _refuse(self, why: str) -> None:
+        if why != self._refused:
+            self._refused = why
+            logger.warning("ConfigCat's answer is refused, the last configuration goes on serving: %s", why)
+
+
+def _offline_client(cache: _Memo) -> configcatclient.ConfigCatClient:
+    """Make a client that only evaluates.
+
+    Its key is not the real one: the SDK keeps one client per key, and in a forked process it would hand out the
+    parent's, whose poller died in the fork.
+    """
+    key = f"configcat-sdk-1/{secrets.token_hex(11)}/{secrets.token_hex(11)}"
+    options = configcatoptions.ConfigCatOptions(
+        polling_mode=pollingmode.PollingMode.manual_poll(), config_cache=cache, offline=True
+    )
+    client: configcatclient.ConfigCatClient = configcatclient.ConfigCatClient.get(key, options)
+    return client
+
+
+def _translate(user: jobs.User | None) -> sdk_user.User | None:
+    """Give the SDK its own type: it ignores targeting for any other, and says so only in its log."""
+    return None if user is None else sdk_user.User(user.id, user.email, user.country, user.custom)
+
+
+def _typed(value: Value, default: Value) -> Value | None:
+    """Give the value in the default's type, None if it has another one."""
+    if type(default) is float and type(value) is int:
+        return float(value)
+    return value if type(value) is type(default) else None
+
+
+def _reason(details: evaluationdetails.EvaluationDetails) -> str:
+    if details.matched_targeting_rule is not None:
+        return TARGETING_RULE
+    return DEFAULT if details.matched_percentage_option is None else PERCENTAGE

@@ -1,0 +1,161 @@
+"""Where a worker process reads the flag configuration from: a file, or the store its parent process fills.
+
+Does not know who evaluates it. A source always gives the last configuration that could be used, and says in
+`problem` what is wrong with a newer one.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from pointsman_shared import errors, names
+from pointsman_workers.flags import config_json
+
+# A file changed this recently can change again without a new time stamp, so its stamp is not trusted yet.
+SETTLING_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEntry:
+    """One version of the flag configuration."""
+
+    etag: str
+    fetched_at: float
+    """When it was last read from its origin or confirmed there, seconds since the epoch."""
+    document: str
+    """The config JSON v6."""
+
+    def serialize(self) -> str:
+        """Give the ConfigCat SDKs' common cache format: time in milliseconds, etag and document, a line each."""
+        return f"{self.fetched_at * 1000:.0f}\n{self.etag}\n{self.document}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the cache format. An entry without an etag gets one made from its content.
+
+        Raises:
+            InvalidDataError: The text has another format, or its document cannot be used.
+        """
+        fetched_ms, _, rest = text.partition("\n")
+        etag, newline, document = rest.partition("\n")
+        if not newline or not fetched_ms.isdecimal():
+            msg = "not a stored flag configuration: expected time, etag and config JSON, a line each"
+            raise errors.InvalidDataError(msg)
+        return cls(
+            etag=etag or config_json.make_etag("content", document.encode()),
+            fetched_at=int(fetched_ms) / 1000,
+            document=config_json.check(document),
+        )
+
+
+class ConfigSource(Protocol):
+    """Where `ConfigCatFlags` gets the configuration from."""
+
+    @property
+    def name(self) -> str:
+        """What an operator calls it: `file` or `configcat`."""
+
+    @property
+    def problem(self) -> str | None:
+        """Say why the configuration may be out of date; None when the last read went well."""
+
+    def read(self) -> ConfigEntry | None:
+        """Give the last usable configuration, None if there never was one. Never raises."""
+
+
+class KeyValue(Protocol):
+    """The store that a worker's parent process writes the configuration to and its children read."""
+
+    def get(self, key: str) -> bytes | None:
+        """Give what is stored under the key."""
+
+    def set(self, key: str, value: bytes) -> None:
+        """Store the value under the key, for good."""
+
+
+class FileSource:
+    """A flag configuration in a local file, read again when the file changes.
+
+    Takes a whole config JSON v6 and the SDK's simple format, `{"flags": {"key": value}}`.
+    """
+
+    name = "file"
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._stamp: tuple[int, int, int] | None = None
+        self._entry: ConfigEntry | None = None
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Say what is wrong with the file as it is now."""
+        return self._problem
+
+    def read(self) -> ConfigEntry | None:
+        """Give the last usable content of the file; costs one `stat` while the file stays the same."""
+        try:
+            stamp = self._look()
+            if stamp is None or stamp != self._stamp:
+                self._stamp = stamp
+                self._entry, self._problem = self._load(), None
+        except errors.InvalidDataError as error:
+            self._problem = f"{self._path}: {error}"
+        except OSError as error:
+            self._stamp, self._problem = None, f"{self._path}: {error.strerror}"
+        return self._entry
+
+    def _look(self) -> tuple[int, int, int] | None:
+        status = os.stat(self._path)
+        if self._clock() - status.st_mtime < SETTLING_S:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _load(self) -> ConfigEntry:
+        content = self._path.read_bytes()
+        etag = config_json.make_etag("file", content)
+        if self._entry is not None and self._entry.etag == etag:
+            return self._entry
+        return ConfigEntry(etag=etag, fetched_at=self._clock(), document=config_json.check_file(content))
+
+
+class StoreSource:
+    """The flag configuration that the parent process fetched from ConfigCat and put into the store."""
+
+    name = "configcat"
+
+    def __init__(self, store: KeyValue) -> None:
+        self._store = store
+        self._raw: bytes | None = None
+        self._entry: ConfigEntry | None = None
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Say what is wrong with the store or with what it holds."""
+        return self._problem
+
+    def read(self) -> ConfigEntry | None:
+        """Give the last usable configuration of the store; costs one read of the store."""
+        try:
+            raw = self._store.get(names.FLAG_CONFIG_KEY)
+        except Exception as error:  # whichever client is behind the port; its text may hold an address
+            self._raw = None
+            self._problem = f"the stored flag configuration cannot be read: {type(error).__name__}"
+            return self._entry
+        if raw is None:
+            self._raw, self._problem = None, "no flag configuration has been fetched from ConfigCat yet"
+        elif raw != self._raw:
+            self._raw = raw
+            self._accept(raw)
+        return self._entry
+
+    def _accept(self, raw: bytes) -> None:
+        try:
+            self._entry, self._problem = ConfigEntry.parse(config_json.decode(raw)), None
+        except errors.InvalidDataError as error:
+            self._problem = f"the stored flag configuration is unusable: {error}"

@@ -1,0 +1,1 @@
+"""What every worker process needs whatever it does: configuration, heartbeat, shutdown. Knows no task."""

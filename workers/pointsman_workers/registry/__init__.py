@@ -1,0 +1,1 @@
+"""Answer questions about model versions and change which one serves. Knows no training task."""

@@ -1,0 +1,212 @@
+"""Answering questions about the registry, and changing who serves, for those who cannot reach it.
+
+Producers never load a model. Changes are done by whichever worker takes the message: the registry sees to it that of
+two changes at once one wins. `verify` needs the training data and a while, and goes to a trainer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pointsman_models.data.tiers import Tier
+from pointsman_models.promotion import decision
+from pointsman_models.promotion.gate import Shadow
+from pointsman_models.registry.card import Card
+from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
+from pointsman_shared import errors
+from pointsman_shared.wire import jobs
+from pointsman_workers.training.sources import Feed, gather
+
+Lines = list[dict[str, Any]]
+
+
+class Teller(Protocol):
+    """Who tells people; see `Notices`."""
+
+    def tell(self, event: Any, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
+        """Tell everybody of something."""
+        ...
+
+
+class Library:
+    """The registry, as seen from the queue.
+
+    Args:
+        registry: Where versions are kept.
+        tiers: The tiers that are declared.
+        notices: Who tells people of changes.
+        feeds: What a certificate is worked out from beside the tier's files.
+        shadow: Whose verdict a tier's gate may require.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        tiers: Mapping[str, Tier],
+        notices: Teller,
+        feeds: Sequence[Feed] = (),
+        shadow: Shadow | None = None,
+    ) -> None:
+        self._registry = registry
+        self._tiers = tiers
+        self._notices = notices
+        self._feeds = feeds
+        self._shadow = shadow
+
+    def answer(self, query: jobs.ModelsQuery) -> Lines:
+        """Answer a query: one entry a version for `list`, a change for `history`, one for all else.
+
+        Raises:
+            UnknownTierError: No such tier is declared.
+            RegistryError: No such version is kept, or it must not serve.
+            ConflictError: Somebody else changed the same at the same time.
+        """
+        if query.tier is not None and query.tier not in self._tiers:
+            msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
+            raise errors.UnknownTierError(msg)
+        if query.action == "list":
+            wanted = [query.tier] if query.tier else list(self._tiers)
+            return [line for tier in wanted for line in self._list(tier)]
+        if query.tier is None:
+            msg = f"{query.action} needs a tier"
+            raise errors.InvalidMessageError(msg)
+        answers = {
+            "show": self._show,
+            "history": self._history,
+            "diff": self._diff,
+            "verify": self._verify,
+            "promote": self._promote,
+            "nominate": self._nominate,
+            "rollback": self._rollback,
+            "prune": self._prune,
+        }
+        return answers[query.action](query.tier, query)
+
+    def _list(self, tier: str) -> Lines:
+        aliases = self._registry.aliases(tier)
+        flag = self._registry.flagged(tier)
+        lines = []
+        for version in self._registry.versions(tier):
+            card = self._registry.card(tier, version)
+            champion = version == aliases.champion
+            line = {
+                "tier": tier,
+                "version": version,
+                "champion": champion,
+                "candidate": version == aliases.candidate,
+                "flagged": flag if champion else None,
+                "created_at": card.created_at,
+                "requested_by": card.requested_by,
+                "pipeline": card.pipeline,
+                "metrics": card.metrics,
+            }
+            lines.append(line)
+        return lines
+
+    def _show(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        aliases = self._registry.aliases(tier)
+        wanted = query.version or self._champion(tier)
+        card = self._registry.card(tier, wanted).model_dump(mode="json")
+        certificate = self._registry.certificate(tier, wanted)
+        shown = {
+            **card,
+            "champion": wanted == aliases.champion,
+            "candidate": wanted == aliases.candidate,
+            "flagged": self._registry.flagged(tier) if wanted == aliases.champion else None,
+            "certificate": certificate.model_dump(mode="json") if certificate else None,
+        }
+        return [shown]
+
+    def _history(self, tier: str, _: jobs.ModelsQuery) -> Lines:
+        return [entry.model_dump(mode="json") for entry in self._registry.history(tier)]
+
+    def _diff(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        first = query.version or self._champion(tier)
+        second = query.other or self._champion(tier)
+        cards = [self._registry.card(tier, version) for version in (first, second)]
+        before, after = map(_facts, cards)
+        return [
+            {"what": name, str(first): before.get(name), str(second): after.get(name)}
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
+
+    def _verify(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        version = query.version or self._champion(tier)
+        more = gather(self._feeds, tier)
+        different = decision.verify(self._tiers[tier], self._registry, version, more)
+        return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
+
+    def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        version = _wanted(query)
+        if query.force and not query.why:
+            msg = "promote with force needs a why: the history keeps it"
+            raise errors.InvalidMessageError(msg)
+        before = self._registry.aliases(tier)
+        # What cannot be loaded here would be refused by every worker: better to say so to who asked.
+        self._registry.load_classifier(tier, version)
+        certificate = self._registry.certificate(tier, version)
+        why = query.why or "by hand"
+        if certificate is None:
+            case = decision.Case(objections=("it was never judged by the gate",), advice=None, evidence={})
+        else:
+            case = decision.examine(certificate, before, self._tiers[tier].gate, self._shadow)
+        if certificate is not None and not case.reasons:
+            decision.carry_out(self._registry, certificate, before, case, who=query.requested_by, why=why)
+        elif query.force:
+            evidence = {**case.evidence, "forced": True, "against": list(case.reasons)}
+            self._registry.promote(tier, version, query.requested_by, why, expected=before, evidence=evidence)
+        else:
+            msg = (
+                f"{tier} {version} must not be promoted: {'; '.join(case.reasons)}. "
+                "If you know better: --force --why '...'"
+            )
+            raise errors.RegistryError(msg)
+        self._notices.tell("promoted", tier, version, f"by {query.requested_by}: {why}")
+        return [{"tier": tier, "version": version, "previous": before.champion}]
+
+    def _nominate(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        version, before = _wanted(query), self._registry.aliases(tier)
+        if version == before.champion:
+            msg = f"{tier} {version} is the champion: there is nothing to compare it with"
+            raise errors.RegistryError(msg)
+        self._registry.load_classifier(tier, version)
+        self._registry.nominate(tier, version, query.requested_by, query.why or "by hand")
+        return [{"tier": tier, "version": version, "previous": before.candidate}]
+
+    def _rollback(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        before = self._registry.champion(tier)
+        why = query.why or "by hand"
+        version = self._registry.rollback(tier, query.requested_by, why)
+        self._notices.tell("rolled back", tier, version, f"from {before} by {query.requested_by}: {why}")
+        return [{"tier": tier, "version": version, "previous": before}]
+
+    def _prune(self, tier: str, query: jobs.ModelsQuery) -> Lines:
+        return [{"tier": tier, "removed": self._registry.prune(tier, query.keep or KEPT_VERSIONS)}]
+
+    def _champion(self, tier: str) -> int:
+        champion = self._registry.champion(tier)
+        if champion is None:
+            msg = f"{tier} has no champion yet; train it with: pointsman train {tier}"
+            raise errors.RegistryError(msg)
+        return champion
+
+
+def _wanted(query: jobs.ModelsQuery) -> int:
+    if query.version is None:
+        msg = f"{query.action} needs a version"
+        raise errors.InvalidMessageError(msg)
+    return query.version
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    """Give what of two cards is worth comparing, one line a fact."""
+    facts: dict[str, Any] = {
+        "pipeline": card.pipeline,
+        "threshold": round(card.threshold, 4),
+        "temperature": round(card.temperature, 4),
+    }
+    facts |= {f"metrics.{name}": value for name, value in card.metrics.items()}
+    facts |= {f"recall.{intent}": figures.recall for intent, figures in card.per_intent.items()}
+    facts |= {f"examples.{part}": count for part, count in card.examples.items()}
+    facts |= {f"data.{file.name}": f"{file.rows} rows, {file.sha256[:12]}" for file in card.data}
+    return facts | {f"libraries.{name}": version for name, version in card.libraries.items()}

@@ -1,0 +1,1 @@
+"""Classify the texts of a message with the tier that each user's flag selects. Knows no shadow."""

@@ -1,0 +1,1 @@
+"""Classify served texts again with other versions, and count the differences. Knows no serving."""

@@ -1,0 +1,88 @@
+"""The shadow's verdict on a version, as the gate asks for it.
+
+It knows neither Redis nor the statistics: it asks for the report that people read too.
+"""
+
+from typing import Any, Protocol
+
+from pointsman_models.data.tiers import GateOptions
+from pointsman_models.promotion.gate import Advice
+from pointsman_shared import errors, names
+from pointsman_shared.wire import shadow, shadow_report
+
+# What satisfies which demand. A verdict of worse, by however little, satisfies none.
+_ENOUGH = {"no worse": {"no worse", "better"}, "better": {"better"}}
+
+
+class Reporter(Protocol):
+    """Who knows how two versions compare; see `Reports`."""
+
+    def answer(self, query: shadow.Query) -> Any:  # noqa: ANN401  each action's own JSON
+        """Answer a query."""
+        ...
+
+
+class ShadowAdvisor:
+    """Says whether the comparison of a version with the champion is enough to promote it.
+
+    Args:
+        reports: Who knows how they compare.
+    """
+
+    def __init__(self, reports: Reporter) -> None:
+        self._reports = reports
+
+    def advise(self, tier: str, version: int, *, champion: int, options: GateOptions) -> Advice:
+        """Give advice on a version, against the champion that serves, at the gate's error rate.
+
+        Never raises for a comparison that is absent or cannot be read: then the advice is to wait.
+        """
+        served, candidate = names.version_name(tier, champion), names.version_name(tier, version)
+        query = shadow.Query(
+            action="report",
+            served=served,
+            candidate=candidate,
+            alpha=options.error_rate,
+            margin=options.shadow_margin,
+        )
+        pair = names.pair_name(candidate, served)
+        try:
+            report = shadow_report.ShadowReport.parse(self._reports.answer(query))
+        except errors.InvalidDataError:
+            return Advice(reason=f"the shadow has not compared {pair} yet")
+        except errors.RetryableError as error:
+            return Advice(reason=f"what the shadow knows of {pair} cannot be read now ({error})")
+        return _judge(report, pair, options.require_shadow or "no worse")
+
+
+def _judge(report: shadow_report.ShadowReport, pair: str, wanted: str) -> Advice:
+    evidence: dict[str, Any] = {
+        "pair": pair,
+        "texts": report.agreement.texts if report.agreement else 0,
+        "asked": wanted,
+    }
+    verdict = report.verdict
+    if verdict is None:
+        what = f"the shadow keeps looking at {pair}: none of its disagreements is labelled yet"
+        return Advice(reason=f"{what} (pointsman label)", evidence=evidence)
+    labels = verdict.wins + verdict.ties + verdict.losses
+    evidence |= verdict.model_dump(
+        mode="json", include={"decision", "alpha", "margin", "wins", "ties", "losses", "disagreement_bound"}
+    )
+    counted = f"{labels} labels: {verdict.wins} wins, {verdict.ties} ties, {verdict.losses} losses"
+    if verdict.decision in _ENOUGH[wanted]:
+        return Advice(
+            approves=True, reason=f"the shadow finds {pair} {verdict.decision} ({counted})", evidence=evidence
+        )
+    if verdict.decision == "worse":
+        return Advice(reason=f"the shadow finds {pair} worse ({counted})", evidence=evidence)
+    statement = verdict.better if wanted == "better" else verdict.no_worse
+    further = (
+        f"about {statement.further:,} more labels at this rate" if statement.further else "no end in sight"
+    )
+    found = "keeps looking at" if verdict.decision == "keep looking" else f"finds {verdict.decision}"
+    return Advice(
+        reason=f"the shadow {found} {pair}, {wanted} is asked: {further} ({counted})",
+        watching=labels > 0,
+        evidence=evidence,
+    )

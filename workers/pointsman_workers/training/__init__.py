@@ -1,0 +1,1 @@
+"""Run trainings on request and on schedule, and notify people. Knows no serving and no shadow."""
