@@ -10,7 +10,7 @@ import pytest
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from tests.chaos import poison, scenarios
 from tests.chaos.stage import Stage, stage
 
@@ -65,8 +65,8 @@ def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stag
         # What a kill between kombu's two steps leaves behind: the ledger's entry, and the message nowhere.
         message = client.submit_message(checked_request(["hi"], [None]), queue="nobody-listens")
         redis.delete("nobody-listens")
-        redis.hset(names.open_key(message.id), "queue", names.BULK_QUEUE)
-        redis.zadd(names.OPEN_INDEX_KEY, {message.id: time.time() - 1_000})
+        redis.hset(keys.open(message.id), "queue", names.BULK_QUEUE)
+        redis.zadd(keys.OPEN_INDEX, {message.id: time.time() - 1_000})
         assert message.result(30).intent == ["greeting"]
 
 
@@ -86,7 +86,7 @@ def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is
         assert time.monotonic() - begun < 15
         set_up.redis.restart()
         with set_up.redis.client() as redis:
-            assert redis.zscore(names.OPEN_INDEX_KEY, "refused") is None
-            assert not redis.exists(names.open_key("refused"), *names.SERVING_QUEUES)
+            assert redis.zscore(keys.OPEN_INDEX, "refused") is None
+            assert not redis.exists(keys.open("refused"), *names.SERVING_QUEUES)
         begun = time.monotonic()
         assert client.classify("hi").intent == "greeting"

@@ -18,6 +18,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.diagnostics.probe import Probe
 from pointsman_shared import names
 from pointsman_shared.data_files import utterances
+from pointsman_shared.store import keys
 from tests.support import beats, running, shipped
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -70,7 +71,7 @@ def known(registry: Registry) -> dict[str, str]:
 
 def ended_runs(deployed: Running) -> int:
     with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
-        return len(list(redis.scan_iter(names.trained_key("*"))))
+        return len(list(redis.scan_iter(keys.trained("*"))))
 
 
 def test_retraining_goes_unnoticed_by_the_jobs(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.chaos import plain, poison
 from tests.chaos.proxy import Proxy
@@ -188,8 +189,8 @@ class Stage:
     def evidence(self) -> list[str]:
         """Give what is still in the ledger and where, for whoever looks for a fault."""
         with self.redis.client() as redis:
-            open_ids = [raw.decode() for raw in redis.zrange(names.OPEN_INDEX_KEY, 0, 9)]
-            entries = [(each, redis.hgetall(names.open_key(each))) for each in open_ids]
+            open_ids = [raw.decode() for raw in redis.zrange(keys.OPEN_INDEX, 0, 9)]
+            entries = [(each, redis.hgetall(keys.open(each))) for each in open_ids]
         kept = (b"queue", b"starts", b"worker", b"at", b"started_at", b"republished")
         return [f"open {each}: { {key: entry.get(key) for key in kept} }" for each, entry in entries]
 

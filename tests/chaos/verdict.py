@@ -10,7 +10,7 @@ from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
 from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
 from tests.support import tiny
@@ -253,17 +253,17 @@ def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
     stage.deployment.stop_beat()
     with stage.redis.client() as redis:
         while True:
-            verdict.left_open = int(redis.zcard(names.OPEN_INDEX_KEY))
+            verdict.left_open = int(redis.zcard(keys.OPEN_INDEX))
             verdict.left_queued = sum(int(redis.llen(queue)) for queue in QUEUES)
-            taken = (names.UNACKED_KEY, names.TRAIN_UNACKED_KEY)
+            taken = (keys.UNACKED, keys.TRAIN_UNACKED)
             verdict.left_unacked = sum(int(redis.hlen(key)) for key in taken)
-            left_in_shadow = int(redis.zcard(names.SHADOW_WAITING_KEY))
+            left_in_shadow = int(redis.zcard(keys.SHADOW_WAITING))
             if not (verdict.left_open or verdict.left_queued or verdict.left_unacked or left_in_shadow):
                 break
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        counted = redis.hmget(names.STATS_KEY, "republished", "put_off")
+        counted = redis.hmget(keys.STATS, "republished", "put_off")
         verdict.republished, verdict.put_off = (int(count or 0) for count in counted)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from pointsman_shared import names
+from pointsman_shared.store import keys
 from pointsman_workers.flags import sources as config_sources
 from tests.support import flag_config, key_values
 
@@ -60,7 +60,7 @@ class StoreOrigin:
         self.put_bytes(f"1700000000000\n\n{text}".encode())
 
     def put_bytes(self, content: bytes) -> None:
-        self._store.set(names.FLAG_CONFIG_KEY, content)
+        self._store.set(keys.FLAG_CONFIG, content)
 
     def remove(self) -> None:
         # The port has no way to delete; an empty value and no value both mean that there is nothing.

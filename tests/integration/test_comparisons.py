@@ -9,6 +9,7 @@ from redis import Redis
 from pointsman_models.comparison import counts
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
 from tests.support import redis_server
@@ -56,16 +57,16 @@ def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
 
 def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) -> None:
     kept = store(redis)
-    redis.hset(names.shadow_kept_key("m"), "holder", "another")
+    redis.hset(keys.shadow_kept("m"), "holder", "another")
     assert not kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 3})})
     assert kept.fields(PAIR) == {}
-    assert redis.exists(names.shadow_kept_key("m"))
+    assert redis.exists(keys.shadow_kept("m"))
 
 
 def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis) -> None:
     kept = store(redis)
     assert add(kept, {'["texts","day","d"]': 3})
-    redis.hset(names.shadow_kept_key("m"), "holder", "token")
+    redis.hset(keys.shadow_kept("m"), "holder", "token")
     redis.config_set("maxmemory", 1)
     try:
         assert kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 4})})

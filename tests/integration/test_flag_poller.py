@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pointsman_shared import names, settings
+from pointsman_shared import settings
+from pointsman_shared.store import keys
 from pointsman_workers.flags import configcat
 from pointsman_workers.flags import sources as config_sources
 from tests.support import cdn, deadlines, flag_config, key_values
@@ -52,7 +53,7 @@ def server() -> Iterator[cdn.Cdn]:
 
 
 def stored(store: key_values.DictStore) -> Any:
-    raw = store.values.get(names.FLAG_CONFIG_KEY)
+    raw = store.values.get(keys.FLAG_CONFIG)
     return None if raw is None else json.loads(config_sources.ConfigEntry.parse(raw.decode()).document)
 
 

@@ -13,9 +13,8 @@ from redis import Redis
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.liveness import START_S, Guard
-from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import heartbeat
+from pointsman_shared.store import heartbeat, keys
 from tests.support import running
 from tests.support.deadlines import eventually
 
@@ -75,7 +74,7 @@ def test_a_worker_has_time_to_load_its_models(guard: Guard, worker: Worker) -> N
 
 
 def test_a_worker_that_serves_is_left_alone(guard: Guard, worker: Worker, redis: Redis) -> None:
-    redis.set(names.pulse_key(NODE), time.time())
+    redis.set(keys.pulse(NODE), time.time())
     guard.look(1_000)
     guard.look(2_000)
     assert worker.restarts == 0
@@ -86,9 +85,9 @@ def test_health_is_an_exit_code(
 ) -> None:
     monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
-    redis.set(names.pulse_key(NODE), time.time())
+    redis.set(keys.pulse(NODE), time.time())
     assert command_line.run(root.pointsman, ["health", NODE, "--json"]) == command_line.OK
-    redis.set(names.pulse_key(NODE), time.time() - 3 * DEAF_S)
+    redis.set(keys.pulse(NODE), time.time() - 3 * DEAF_S)
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
 
 
@@ -121,7 +120,7 @@ def test_a_worker_whose_children_stand_still_is_started_again_and_its_work_is_do
         client.classify("hi")
         # A child that stands still within a job is ended at its time limit, which is another matter.
         with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
-            eventually(lambda: redis.hlen(names.UNACKED_KEY) == 0, "every child has nothing to do")
+            eventually(lambda: redis.hlen(keys.UNACKED) == 0, "every child has nothing to do")
         for child in psutil.Process(pid).children():
             child.suspend()
         # More than its children can hold, so that it asks for no others.

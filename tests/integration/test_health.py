@@ -11,6 +11,7 @@ from pointsman_producer.deployment import ports
 from pointsman_producer.diagnostics import probe as health
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from tests.unit.producer.diagnostics.test_probe import message
 
 
@@ -55,7 +56,7 @@ def test_messages_under_way_are_counted_for_serving_and_training(probe: health.P
 def test_processes_are_read_wherever_they_are(probe: health.Probe, redis: Redis) -> None:
     said = {"tiers": "{}", "flags": "{}", "problems": "[]", "versions": "{}"}
     for host, pid in (("b", 2), ("a", 1)):
-        key = names.process_key(host, pid)
+        key = keys.process(host, pid)
         redis.hset(key, mapping={"host": host, "pid": pid, "updated_at": time.time()})
         for field, value in said.items():
             redis.hset(key, field, value)

@@ -10,7 +10,7 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.open_messages import OpenMessages
 from tests.support import garbage, running
@@ -34,7 +34,7 @@ def redis(deployed: Running) -> Iterator[Redis]:
 
 @pytest.mark.parametrize("times", [2, pytest.param(21, marks=pytest.mark.slow)])
 def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, times: int) -> None:
-    redis.delete(names.DEAD_INDEX_KEY)
+    redis.delete(keys.DEAD_INDEX)
     pids = deployed.deployment.pids()
     letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
     pushed = [kind() for kind in garbage.KINDS.values() for _ in range(times)]
@@ -50,10 +50,10 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
     assert {letter.reason for letter in letters.find()} == {dead_letters.MALFORMED}
     assert all(letter.detail and letter.worker and letter.versions for letter in letters.find())
     assert deployed.deployment.pids() == pids
-    eventually(lambda: redis.hlen(names.UNACKED_KEY) == 0, "nothing left unacknowledged")
+    eventually(lambda: redis.hlen(keys.UNACKED) == 0, "nothing left unacknowledged")
     # What is left open would be published again for ever.
-    eventually(lambda: redis.zcard(names.OPEN_INDEX_KEY) == 0, "nothing left open")
-    assert list(redis.scan_iter(names.open_key("*"))) == []
+    eventually(lambda: redis.zcard(keys.OPEN_INDEX) == 0, "nothing left open")
+    assert list(redis.scan_iter(keys.open("*"))) == []
     assert [line for line in deployed.log if "secret" in line] == []
     assert not any(garbage.SECRET in letter.detail for letter in letters.find())
 
@@ -64,14 +64,14 @@ def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
     with contextlib.closing(OpenMessages.connect(deployed.settings)) as messages:
         messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
         messages.disown("taken", "garbage")
-        assert redis.zscore(names.OPEN_INDEX_KEY, "taken")
+        assert redis.zscore(keys.OPEN_INDEX, "taken")
         messages.disown("taken", "sound")
-    assert not redis.exists(names.open_key("taken"), names.OPEN_INDEX_KEY)
+    assert not redis.exists(keys.open("taken"), keys.OPEN_INDEX)
 
 
 def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:
     letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
-    redis.delete(names.DEAD_INDEX_KEY)
+    redis.delete(keys.DEAD_INDEX)
     redis.lpush(names.BULK_QUEUE, garbage.KINDS["a compression bomb"]())
     eventually(lambda: letters.count() == 1, "the bomb in the dead letters")
     (letter,) = letters.find()
@@ -87,7 +87,7 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
     deployed: Running, redis: Redis
 ) -> None:
     letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
-    redis.delete(names.DEAD_INDEX_KEY)
+    redis.delete(keys.DEAD_INDEX)
     with Client(settings=deployed.settings) as client:
         request = jobs.ClassifyRequest.model_construct(texts=[], users=[], user_of=None)
         message = client.submit_message(request)

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client
-from pointsman_shared import names
+from pointsman_shared.store import keys
 from tests.support import live_tiers, running
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -66,7 +66,7 @@ def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) ->
         Client(settings=deployed.settings) as client,
         Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
     ):
-        claim = names.training_key("base")
+        claim = keys.training("base")
         for _ in range(KILLS):
             trainer(deployed)
             # A run whose trainer was killed is delivered again and may have the tier; it is killed again then.

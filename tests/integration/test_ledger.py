@@ -11,7 +11,7 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_workers.delivery.ledger import LedgerUnavailableError, RedisLedger
 
 CLASSIFIED = {
@@ -47,7 +47,7 @@ def test_a_redelivered_message_counts_once_and_gets_the_first_outcome(
     first = ledger.record(reply("m", "greeting"), batch="b", counters={"done": 1, "base:greeting": 1})
     second = ledger.record(reply("m", "goodbye"), batch="b", counters={"done": 1, "base:goodbye": 1})
     assert first == second == ledger.stored("m") == reply("m", "greeting")
-    assert redis.hgetall(names.batch_key("b")) == {b"done": b"1", b"base:greeting": b"1"}
+    assert redis.hgetall(keys.batch("b")) == {b"done": b"1", b"base:greeting": b"1"}
 
 
 def test_many_deliveries_at_once_count_once(settings: Settings, redis: Redis) -> None:
@@ -59,15 +59,15 @@ def test_many_deliveries_at_once_count_once(settings: Settings, redis: Redis) ->
         thread.start()
     for thread in threads:
         thread.join()
-    assert redis.hget(names.batch_key("b"), "done") == b"500"
+    assert redis.hget(keys.batch("b"), "done") == b"500"
 
 
 def test_an_outcome_that_was_let_go_is_still_not_counted_again(settings: Settings, redis: Redis) -> None:
     ledger = RedisLedger.connect(settings)
     ledger.record(reply("m"), batch="b", counters={"done": 1})
-    redis.delete(names.result_key("m"))
+    redis.delete(keys.result("m"))
     assert ledger.record(reply("m"), batch="b", counters={"done": 1}) == reply("m")
-    assert redis.hget(names.batch_key("b"), "done") == b"1"
+    assert redis.hget(keys.batch("b"), "done") == b"1"
 
 
 def test_an_outcome_is_an_ordinary_celery_result(settings: Settings) -> None:
@@ -88,7 +88,7 @@ def test_everything_a_message_leaves_behind_is_forgotten_in_time(settings: Setti
 
 def test_the_client_that_waits_is_told(settings: Settings, redis: Redis) -> None:
     with redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-        pubsub.subscribe(names.reply_channel("c"))
+        pubsub.subscribe(keys.reply_channel("c"))
         pubsub.get_message(timeout=5)
         RedisLedger.connect(settings).record(reply("m"), client_id="c")
         message = pubsub.get_message(timeout=5)
@@ -143,10 +143,10 @@ def test_the_last_start_waits_until_no_other_message_is_cut_off(
         begun = ledger.begin(message_id, worker="w", max_starts=3)
         assert (begun.is_put_off, begun.is_done, begun.starts) == (True, False, 0)
     # Looking again cuts nobody off.
-    cut_off = dict(redis.zrange(names.CUT_OFF_KEY, 0, -1, withscores=True))  # type: ignore[arg-type]
+    cut_off = dict(redis.zrange(keys.CUT_OFF, 0, -1, withscores=True))  # type: ignore[arg-type]
     assert ledger.begin("m", worker="w", max_starts=3).is_put_off
-    assert dict(redis.zrange(names.CUT_OFF_KEY, 0, -1, withscores=True)) == cut_off  # type: ignore[arg-type]
-    redis.zadd(names.CUT_OFF_KEY, dict.fromkeys(submitted, time.time() - 60))
+    assert dict(redis.zrange(keys.CUT_OFF, 0, -1, withscores=True)) == cut_off  # type: ignore[arg-type]
+    redis.zadd(keys.CUT_OFF, dict.fromkeys(submitted, time.time() - 60))
     assert [ledger.begin("m", worker="w", max_starts=3).starts for _ in range(2)] == [3, 4]
     # What has proved to be poison is no reason for others to wait.
     assert ledger.begin("n", worker="w", max_starts=3).starts == 3
@@ -165,7 +165,7 @@ def test_the_last_start_does_not_wait_for_ever(
     ledger = RedisLedger.connect(settings)
     begin_twice(ledger, *submitted)
     assert ledger.begin("m", worker="w", max_starts=3).is_put_off
-    redis.hset(names.open_key("m"), "wary_since", time.time() - 1_000)
+    redis.hset(keys.open("m"), "wary_since", time.time() - 1_000)
     assert ledger.begin("m", worker="w", max_starts=3).starts == 3
 
 
@@ -187,7 +187,7 @@ def test_a_message_given_up_is_a_dead_letter_and_a_failed_outcome_that_says_so(
     assert (stored.starts, stored.queue, stored.texts) == (1, names.BULK_QUEUE, 1)
     assert stored.arguments()[0]["texts"] == ["hi"]  # type: ignore[index]  # any JSON
     assert ledger.begin("m", worker="w").is_done
-    assert not redis.exists(names.open_key("m"), names.OPEN_INDEX_KEY)
+    assert not redis.exists(keys.open("m"), keys.OPEN_INDEX)
 
 
 def test_a_failure_that_may_pass_can_be_submitted_again(settings: Settings, redis: Redis) -> None:
@@ -198,7 +198,7 @@ def test_a_failure_that_may_pass_can_be_submitted_again(settings: Settings, redi
         assert ledger.begin("m", worker="w").starts == 1
         ledger.record(CLASSIFIED, client_id=client.id)
         assert message.result(5).intent == ["greeting"]
-    assert not redis.exists(names.dead_key("m"), names.DEAD_INDEX_KEY)
+    assert not redis.exists(keys.dead("m"), keys.DEAD_INDEX)
 
 
 def test_a_replayed_dead_letter_has_one_outcome_and_is_counted_once(settings: Settings, redis: Redis) -> None:
@@ -224,7 +224,7 @@ def test_only_so_many_dead_letters_are_kept(settings: Settings, redis: Redis) ->
         ledger.fail(letter(f"m-{number}", died_at=time.time() + number), errors.JobFailedError("d"))
     letters = dead_letters.DeadLetters(redis, ttl_s=60, most=3)
     assert [each.id for each in letters.find()] == ["m-4", "m-3", "m-2"]
-    assert not redis.exists(names.dead_key("m-0"))
+    assert not redis.exists(keys.dead("m-0"))
 
 
 def test_outcomes_are_stored_even_where_redis_is_full(settings: Settings, redis: Redis) -> None:
@@ -240,4 +240,4 @@ def test_outcomes_are_stored_even_where_redis_is_full(settings: Settings, redis:
             assert ledger.stored("m") == CLASSIFIED
         finally:
             redis.config_set("maxmemory", "0")
-    assert not redis.exists(names.open_key("n"))
+    assert not redis.exists(keys.open("n"))

@@ -12,6 +12,7 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.delivery import reconciler
 from pointsman_workers.delivery.ledger import RedisLedger
 from pointsman_workers.delivery.open_messages import OpenMessages
@@ -65,13 +66,13 @@ def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
     assert again == before
     assert reconcile(messages) == []
     assert redis.llen(names.BULK_QUEUE) == 250
-    assert redis.hget(names.STATS_KEY, "republished") == b"1"
+    assert redis.hget(keys.STATS, "republished") == b"1"
 
 
 def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: OpenMessages) -> None:
     submit(client, 1)
     message = json.loads(redis.rpop(names.BULK_QUEUE))  # type: ignore[arg-type]
-    redis.hset(names.UNACKED_KEY, "tag", json.dumps([message, "bulk", "bulk"]))
+    redis.hset(keys.UNACKED, "tag", json.dumps([message, "bulk", "bulk"]))
     assert reconcile(messages) == []
 
 
@@ -81,18 +82,18 @@ def test_what_has_an_outcome_is_not_published_again(
     submit(client, 1)
     redis.delete(names.BULK_QUEUE)
     RedisLedger.connect(settings).record({"message_id": "m-0"})
-    redis.hset(names.open_key("m-0"), mapping={"queue": "bulk", "message": "{}"})
-    redis.zadd(names.OPEN_INDEX_KEY, {"m-0": 1})
-    redis.hset(names.open_key("m-0"), "message", json.dumps({"properties": {}}))
+    redis.hset(keys.open("m-0"), mapping={"queue": "bulk", "message": "{}"})
+    redis.zadd(keys.OPEN_INDEX, {"m-0": 1})
+    redis.hset(keys.open("m-0"), "message", json.dumps({"properties": {}}))
     assert reconcile(messages) == []
-    assert not redis.exists(names.OPEN_INDEX_KEY, names.open_key("m-0"), names.BULK_QUEUE)
+    assert not redis.exists(keys.OPEN_INDEX, keys.open("m-0"), names.BULK_QUEUE)
 
 
 def test_a_long_queue_is_read_once_in_a_while_not_at_every_look(
     client: Client, redis: Redis, messages: OpenMessages
 ) -> None:
     submit(client, 5)
-    redis.zadd(names.OPEN_INDEX_KEY, {"m-0": time.time() - 1_000})
+    redis.zadd(keys.OPEN_INDEX, {"m-0": time.time() - 1_000})
     assert list(messages.suspects(100)) == ["m-0"]
     assert reconciler.reconcile(messages, {"": 100.0}, lambda _: None) == []
     assert messages.suspects(100) == {}
@@ -104,7 +105,7 @@ def test_a_training_message_is_waited_for_much_longer(
     handle = client.train("base")
     redis.delete(names.TRAIN_QUEUE)
     assert reconcile(messages) == []
-    redis.zadd(names.OPEN_INDEX_KEY, {handle.id: time.time() - 1_000})
+    redis.zadd(keys.OPEN_INDEX, {handle.id: time.time() - 1_000})
     assert reconcile(messages) == [handle.id]
 
 
@@ -140,15 +141,15 @@ def test_what_was_put_off_comes_back_once_when_its_time_has_come_and_is_not_lost
 ) -> None:
     (message_id,) = submit(client, 1)
     redis.delete(names.BULK_QUEUE)
-    redis.zadd(names.LATER_KEY, {message_id: time.time() + 60})
+    redis.zadd(keys.LATER, {message_id: time.time() + 60})
     reconciler.resume(messages)
     assert not redis.exists(names.BULK_QUEUE)
-    redis.zadd(names.LATER_KEY, {message_id: time.time() - 1})
+    redis.zadd(keys.LATER, {message_id: time.time() - 1})
     for _ in range(2):
         reconciler.resume(messages)
     assert not messages.republish(message_id, was_put_off=True)
     assert redis.llen(names.BULK_QUEUE) == 1
-    assert not redis.exists(names.LATER_KEY, names.STATS_KEY)
+    assert not redis.exists(keys.LATER, keys.STATS)
     # Should what is put off be forgotten, the entry in the ledger is still there to be found.
     redis.delete(names.BULK_QUEUE)
     assert reconcile(messages) == [message_id]
@@ -177,7 +178,7 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     book = RedisTrainingBook.connect(settings)
     run = client.train("base").id
     raw = redis.rpop(names.TRAIN_QUEUE)
-    redis.hset(names.TRAIN_UNACKED_KEY, "tag", json.dumps([json.loads(raw), "", names.TRAIN_QUEUE]))  # type: ignore[arg-type]
+    redis.hset(keys.TRAIN_UNACKED, "tag", json.dumps([json.loads(raw), "", names.TRAIN_QUEUE]))  # type: ignore[arg-type]
     assert messages.silent_runs(-1.0) == [], "nobody began it: it is waited for"
     assert book.claim("base", run, "a trainer").state == "mine"
     assert book.renew("base", run, "a trainer") == "mine"

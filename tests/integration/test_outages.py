@@ -13,6 +13,7 @@ from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from tests.support import flag_config, running, tiny
 from tests.support.redis_server import RedisServer
 
@@ -128,8 +129,8 @@ def test_a_producer_without_redis_gives_up_with_one_error_and_leaves_nothing_hal
             staged.redis.restart()
         assert not out.exists()
         with staged.redis.client() as redis:
-            assert redis.zcard(names.OPEN_INDEX_KEY) == 0
-            assert not redis.exists(names.training_key("base"))
+            assert redis.zcard(keys.OPEN_INDEX) == 0
+            assert not redis.exists(keys.training("base"))
         # The same client goes on.
         message = client.submit_message(checked_request(["hi"], [None]))
         assert message.result(BACK_WITHIN_S).intent == ["greeting"]

@@ -8,6 +8,7 @@ from redis import Redis
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery import validation
@@ -49,7 +50,7 @@ def test_a_queue_that_is_too_long_slows_and_then_refuses(client: Client, redis: 
     with pytest.raises(errors.QueueFullError, match="length at 125% of its limit"):
         client.submit_message(REQUEST)
     assert redis.llen(names.BULK_QUEUE) == 5
-    assert not redis.exists(names.OPEN_INDEX_KEY)
+    assert not redis.exists(keys.OPEN_INDEX)
     assert client.submit_message(REQUEST, queue=names.INTERACTIVE_QUEUE).status == "pending"
 
 
@@ -69,7 +70,7 @@ def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis)
 
 def test_what_waits_too_long_makes_a_queue_full(client: Client, redis: Redis, settings: Settings) -> None:
     message = client.submit_message(REQUEST)
-    redis.hset(names.open_key(message.id), "at", 1_000_000)
+    redis.hset(keys.open(message.id), "at", 1_000_000)
     load = Pressure(redis, settings).load(names.BULK_QUEUE)
     assert (load.length < 1, load.age > 1) == (True, True)
 
@@ -112,7 +113,7 @@ def test_a_training_that_finds_no_room_does_not_keep_its_tier(
         patch.setattr(client._outbox, "send", refuse)
         with pytest.raises(errors.QueueFullError):
             client.train("base")
-    assert not redis.exists(names.training_key("base"))
+    assert not redis.exists(keys.training("base"))
     assert client.train("base").status == "pending"
 
 
@@ -128,7 +129,7 @@ def test_a_message_that_is_called_off_is_not_done_any_more(
     assert ledger.begin("m", worker="w", batch="b").is_done
     ledger.record({"message_id": "m"}, batch="b", counters={"done": 2})
     assert client.progress("b") == {"cancelled": 2}
-    assert not redis.exists(names.open_key("m"), names.OPEN_INDEX_KEY)
+    assert not redis.exists(keys.open("m"), keys.OPEN_INDEX)
 
 
 def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
@@ -148,7 +149,7 @@ def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redi
     somebody = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
     with pytest.raises(errors.InvalidMessageError, match="at most 65000000 are taken"):
         client.submit("hi", user=somebody)
-    assert not redis.exists(names.OPEN_INDEX_KEY, names.INTERACTIVE_QUEUE)
+    assert not redis.exists(keys.OPEN_INDEX, names.INTERACTIVE_QUEUE)
 
 
 def test_the_largest_texts_there_are_can_be_sent_and_are_taken(client: Client, redis: Redis) -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
@@ -166,10 +166,10 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
 def test_labels_from_the_product_are_learnt(deployed: Running, client: Client) -> None:
     with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
         label = {"text": "ahoy matey", "intent": "greeting", "tier": "base", "at": 1.0, "by": "marge"}
-        redis.hset(names.LABELS_KEY, "message:0", json.dumps(label))
-        redis.hset(names.LABELS_KEY, "message:1", json.dumps({**label, "text": None}))
+        redis.hset(keys.LABELS, "message:0", json.dumps(label))
+        redis.hset(keys.LABELS, "message:1", json.dumps({**label, "text": None}))
         version = client.train("base").result(TIMEOUT_S).version
-        redis.delete(names.LABELS_KEY)
+        redis.delete(keys.LABELS)
     (card,) = client.models("show", tier="base", version=version).result(TIMEOUT_S)
     assert [(source["name"], source["rows"]) for source in card["data"]][-1] == ("labels", 1)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from pointsman_workers.training import claim as training_claim
 from pointsman_workers.training.training_book import RedisTrainingBook
@@ -100,7 +101,7 @@ def test_the_claim_of_a_dead_trainer_ends_and_its_run_goes_on_elsewhere(book: Re
 
 def test_a_run_that_is_asked_to_stop_stops_at_its_next_step(book: RedisTrainingBook, redis: Redis) -> None:
     def work(check: object) -> jobs.TrainReply:
-        redis.hset(names.training_key("base"), "cancel", "marge")
+        redis.hset(keys.training("base"), "cancel", "marge")
         assert callable(check)
         eventually(lambda: check() is not None, "the run is told")
         return REPLY
@@ -112,16 +113,16 @@ def test_a_run_that_is_asked_to_stop_stops_at_its_next_step(book: RedisTrainingB
 
 def test_a_run_whose_claim_was_taken_over_stops(book: RedisTrainingBook, redis: Redis) -> None:
     def work(check: object) -> jobs.TrainReply:
-        redis.hset(names.training_key("base"), mapping={"id": "run 9", "holder": "another"})
+        redis.hset(keys.training("base"), mapping={"id": "run 9", "holder": "another"})
         assert callable(check)
         eventually(lambda: check() is not None, "the run is told")
         return REPLY
 
     with pytest.raises(errors.BusyError, match="another run"):
         training_claim.do_once(book, "base", "run 1", work)
-    assert redis.hget(names.training_key("base"), "holder") == b"another"
+    assert redis.hget(keys.training("base"), "holder") == b"another"
 
 
 def test_labels_are_read_as_they_were_written(book: RedisTrainingBook, redis: Redis) -> None:
-    redis.hset(names.LABELS_KEY, "m:0", b'{"text": "hi", "intent": "greeting", "tier": "base"}')
+    redis.hset(keys.LABELS, "m:0", b'{"text": "hi", "intent": "greeting", "tier": "base"}')
     assert list(book.labels()) == [("m:0", {"text": "hi", "intent": "greeting", "tier": "base"})]

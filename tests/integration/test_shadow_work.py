@@ -14,6 +14,7 @@ from pointsman_models.inference.classifier import Classifier
 from pointsman_models.registry.versions import Aliases
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.ledger import RedisLedger
 from pointsman_workers.serving import classify
@@ -90,7 +91,7 @@ class Deployed:
         request = jobs.ClassifyRequest(texts=list(texts), users=list(users), user_of=user_of)
         body = json.dumps([[request.model_dump()], {}, None]).encode()
         envelope = json.dumps({"body": base64.b64encode(body).decode()})
-        redis.hset(names.open_key(message_id), mapping={"message": envelope, "queue": "bulk"})
+        redis.hset(keys.open(message_id), mapping={"message": envelope, "queue": "bulk"})
         reply = classify.classify(request, message_id, flags=PlanFlags(), models=self.models)
         wish = Wish(texts=len(texts), places=None, shed=None, request=b"", limit_bytes=backlog.MIB)
         RedisLedger.connect(self.settings).record(reply, shadow=wish)
@@ -138,7 +139,7 @@ def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, server: redi
     while deployed.shadow():
         pass
     assert deployed.found(TIER_PAIR).texts == 1_500
-    assert not redis.exists(names.SHADOW_WAITING_KEY)
+    assert not redis.exists(keys.SHADOW_WAITING)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_what_waited_too_long_is_shed_with_what_users_were_answered(
 ) -> None:
     deployed = Deployed(server, shadow_max_age_s=1)
     deployed.serve(redis, "m")
-    redis.hset(names.shadow_kept_key("m"), "served_at", time.time() - 2)
+    redis.hset(keys.shadow_kept("m"), "served_at", time.time() - 2)
     deployed.shadow()
     found = deployed.found(TIER_PAIR)
     assert (found.texts, found.missed("shed")) == (0, {"queue_age": len(TEXTS)})
@@ -215,10 +216,10 @@ def test_an_outcome_that_is_gone_is_counted_as_dropped(
 ) -> None:
     deployed = Deployed(server)
     deployed.serve(redis, "m")
-    redis.delete(names.result_key("m"))
+    redis.delete(keys.result("m"))
     deployed.shadow()
-    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
-    assert not redis.exists(names.SHADOW_WAITING_KEY, names.shadow_kept_key("m"))
+    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(keys.SHADOW_WAITING, keys.shadow_kept("m"))
 
 
 def test_after_three_lost_processes_a_message_is_given_up(
@@ -226,6 +227,6 @@ def test_after_three_lost_processes_a_message_is_given_up(
 ) -> None:
     deployed = Deployed(server)
     deployed.serve(redis, "m")
-    redis.hset(names.shadow_kept_key("m"), "attempts", 3)
+    redis.hset(keys.shadow_kept("m"), "attempts", 3)
     deployed.shadow()
     assert deployed.found(TIER_PAIR).missed("failed") == {"process_lost": len(TEXTS)}

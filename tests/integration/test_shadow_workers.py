@@ -11,6 +11,7 @@ from redis import Redis
 from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.diagnostics.probe import Probe
 from pointsman_shared import errors, names
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
@@ -67,7 +68,7 @@ def test_each_text_is_compared_once_however_often_it_is_delivered(client: Client
     assert counted(client) == {"pro@1 vs base@1": (1, 0), "base@1 vs pro@1": (len(TEXTS) - 1, 0)}
     with Redis.from_url(redis_url(deployed)) as redis:
         left = list(redis.scan_iter("pointsman:shadow:kept:*"))
-        assert (left, redis.get(names.SHADOW_BYTES_KEY)) == ([], None)
+        assert (left, redis.get(keys.SHADOW_BYTES)) == ([], None)
 
 
 def test_drawn_labels_decide_and_chosen_ones_are_set_aside(client: Client) -> None:

@@ -16,6 +16,7 @@ from pointsman_producer.deployment import launcher
 from pointsman_producer.diagnostics.probe import Probe
 from pointsman_producer.diagnostics.shadow_probe import ShadowState
 from pointsman_shared import names
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
@@ -123,13 +124,13 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
         assert missed > 0
         troubles.unlink()
         # Its pause is over.
-        state = json.loads(redis.hget(names.SHADOW_TROUBLE_KEY, candidate) or b"{}")
-        redis.hset(names.SHADOW_TROUBLE_KEY, candidate, json.dumps({**state, "until": 0}))
+        state = json.loads(redis.hget(keys.SHADOW_TROUBLE, candidate) or b"{}")
+        redis.hset(keys.SHADOW_TROUBLE, candidate, json.dumps({**state, "until": 0}))
         time.sleep(1.2)
         assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
         assert client.shadow.wait_drained(TIMEOUT_S)
         eventually(
-            lambda: not redis.hexists(names.SHADOW_TROUBLE_KEY, candidate),
+            lambda: not redis.hexists(keys.SHADOW_TROUBLE, candidate),
             "nothing is wrong with it any more",
         )
         assert texts_of(client, "base@1", candidate) == (compared + 1, missed)
@@ -144,8 +145,8 @@ def test_totals_match_to_the_text_though_who_holds_texts_is_killed(deployed: Run
         killed: set[int] = set()
         deadline = time.monotonic() + TIMEOUT_S
         while len(killed) < KILLS and not client.shadow.drained() and time.monotonic() < deadline:
-            held = redis.zrangebyscore(names.SHADOW_WAITING_KEY, time.time(), "+inf", start=0, num=1)
-            holder = redis.hget(names.shadow_kept_key(held[0].decode()), "holder") if held else None
+            held = redis.zrangebyscore(keys.SHADOW_WAITING, time.time(), "+inf", start=0, num=1)
+            holder = redis.hget(keys.shadow_kept(held[0].decode()), "holder") if held else None
             pid = int(holder.split(b":")[1]) if holder else 0
             if pid and pid not in killed:
                 os.kill(pid, signal.SIGKILL)
@@ -161,13 +162,13 @@ def test_a_redis_that_refuses_shadow_work_serves_all_the_same(deployed: Running,
     troubles.unlink(missing_ok=True)
     with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
         assert client.shadow.wait_drained(TIMEOUT_S)
-        before = int(redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) or 0)
-        redis.set(names.SHADOW_WAITING_KEY, "not what it should be")
+        before = int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
+        redis.set(keys.SHADOW_WAITING, "not what it should be")
         try:
             assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
-            assert int(redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) or 0) == before + 1
+            assert int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0) == before + 1
         finally:
-            redis.delete(names.SHADOW_WAITING_KEY)
+            redis.delete(keys.SHADOW_WAITING)
 
 
 def probe(deployed: Running) -> ShadowState:

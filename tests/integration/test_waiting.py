@@ -10,6 +10,7 @@ from redis import Redis
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.delivery.ledger import RedisLedger
 from pointsman_workers.shadow import backlog
 from pointsman_workers.shadow.backlog import Taken, Waiting, Wish
@@ -55,7 +56,7 @@ def wish(texts: int = 3, **changes: Any) -> Wish:
 def serve(
     redis: Redis, settings: Settings, message_id: str, wanted: Wish, message: str = "the message"
 ) -> Any:
-    redis.hset(names.open_key(message_id), mapping={"message": message, "queue": "bulk"})
+    redis.hset(keys.open(message_id), mapping={"message": message, "queue": "bulk"})
     reply = {"message_id": message_id, "intent": ["greeting"]}
     return RedisLedger.connect(settings).record(reply, shadow=wanted)
 
@@ -67,7 +68,7 @@ def take(settings: Settings, holder: str = "me", *, hold_s: float = 30, **option
 
 def test_what_was_served_waits_with_its_request_and_its_outcome(redis: Redis, settings: Settings) -> None:
     serve(redis, settings, "m", wish(2, places=[0, 2]))
-    assert not redis.exists(names.open_key("m"))
+    assert not redis.exists(keys.open("m"))
     [taken] = take(settings)
     assert (taken.message_id, taken.places, taken.message, taken.shed) == ("m", [0, 2], b"the message", None)
     assert orjson.loads(taken.outcome or b"")["result"]["intent"] == ["greeting"]
@@ -77,8 +78,8 @@ def test_what_was_served_waits_with_its_request_and_its_outcome(redis: Redis, se
 def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> None:
     for _ in range(2):
         serve(redis, settings, "m", wish())
-    assert redis.zcard(names.SHADOW_WAITING_KEY) == 1
-    assert not redis.exists(names.open_key("m"))
+    assert redis.zcard(keys.SHADOW_WAITING) == 1
+    assert not redis.exists(keys.open("m"))
 
 
 def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
@@ -97,8 +98,8 @@ def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
     assert not store.add("two", {"m": None}, FOUND)
     assert store.fields(PAIR) == {'["texts","day","d"]': 1}
     assert {key.decode() for key in redis.scan_iter("pointsman:shadow:*")} == {
-        names.SHADOW_PAIRS_KEY,
-        names.shadow_counts_key(PAIR),
+        keys.SHADOW_PAIRS,
+        keys.shadow_counts(PAIR),
     }
 
 
@@ -121,7 +122,7 @@ def test_short_messages_are_taken_together(redis: Redis, settings: Settings) -> 
 
 def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> None:
     serve(redis, settings, "m", wish())
-    redis.hset(names.UNACKED_KEY, "tag", "being served")
+    redis.hset(keys.UNACKED, "tag", "being served")
     assert not take(settings, alone=True)
     redis.lpush(names.BULK_QUEUE, "a message")
     assert not take(settings)
@@ -141,24 +142,24 @@ def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
         ("queue_full", None),
         ("redis_memory", None),
     ]
-    redis.set(names.SHADOW_BYTES_KEY, 10 * backlog.MIB)
+    redis.set(keys.SHADOW_BYTES, 10 * backlog.MIB)
     serve(redis, settings, "d", wish(limit_bytes=1_000))
-    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
+    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
 
 
-@pytest.mark.parametrize("broken", [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY])
+@pytest.mark.parametrize("broken", [keys.SHADOW_WAITING, keys.SHADOW_BYTES])
 def test_an_outcome_is_stored_though_shadowing_is_refused(
     redis: Redis, settings: Settings, broken: str
 ) -> None:
     redis.lpush(broken, "not what it should be")
     assert serve(redis, settings, "m", wish())["intent"] == ["greeting"]
     assert RedisLedger.connect(settings).stored("m") is not None
-    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
-    assert not redis.exists(names.open_key("m"), names.shadow_kept_key("m"))
+    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(keys.open("m"), keys.shadow_kept("m"))
 
 
 def test_a_full_redis_lets_outcomes_through(redis: Redis, settings: Settings) -> None:
-    redis.hset(names.open_key("m"), mapping={"message": "x", "queue": "bulk"})
+    redis.hset(keys.open("m"), mapping={"message": "x", "queue": "bulk"})
     redis.config_set("maxmemory", 1)
     RedisLedger.connect(settings).record({"message_id": "m", "intent": []}, shadow=wish())
     assert RedisLedger.connect(settings).stored("m") is not None
@@ -166,11 +167,11 @@ def test_a_full_redis_lets_outcomes_through(redis: Redis, settings: Settings) ->
 
 def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings) -> None:
     serve(redis, settings, "m", wish())
-    assert redis.ttl(names.shadow_kept_key("m")) > 0
-    redis.delete(names.shadow_kept_key("m"))
+    assert redis.ttl(keys.shadow_kept("m")) > 0
+    redis.delete(keys.shadow_kept("m"))
     assert not take(settings)
-    assert not redis.exists(names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY)
-    assert redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(keys.SHADOW_WAITING, keys.SHADOW_BYTES)
+    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
 
 
 def test_with_another_broker_the_request_itself_is_kept(redis: Redis, settings: Settings) -> None:
@@ -186,12 +187,12 @@ def test_nothing_is_left_of_what_was_counted(
 ) -> None:
     for number in range(messages):
         serve(redis, settings, f"m{number}", wish(texts))
-    redis.delete(*(names.result_key(f"m{number}") for number in range(messages)))
-    redis.delete(*(names.done_key(f"m{number}") for number in range(messages)))
+    redis.delete(*(keys.result(f"m{number}") for number in range(messages)))
+    redis.delete(*(keys.done(f"m{number}") for number in range(messages)))
     store = Comparisons.connect(settings)
     while taken := take(settings, most_texts=500):
         assert store.add("me", dict.fromkeys(one.message_id for one in taken), FOUND)
     assert {key.decode() for key in redis.scan_iter()} == {
-        names.SHADOW_PAIRS_KEY,
-        names.shadow_counts_key(PAIR),
+        keys.SHADOW_PAIRS,
+        keys.shadow_counts(PAIR),
     }

@@ -9,6 +9,7 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import names
+from pointsman_shared.store import keys
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
 
@@ -27,7 +28,7 @@ def test_a_training_that_a_shutdown_cuts_off_is_not_a_step_nearer_to_being_poiso
         Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
     ):
         run = client.train(names.BASE_TIER)
-        key = names.open_key(run.id)
+        key = keys.open(run.id)
         eventually(lambda: redis.hget(key, "starts") == b"1", "the training has begun")
         first = redis.hget(key, "delivery")
         os.kill(deployed.deployment.pids()["trainer"], signal.SIGTERM)

@@ -8,8 +8,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.store import errors as redis_errors
+from pointsman_shared.store import keys
 
 # The guard that makes outcomes happen once decides here as well: either the work was done, or it was called off.
 _CANCEL = """
@@ -51,22 +52,22 @@ class Canceller:
             BrokerUnavailableError: Redis does not answer.
         """
         try:
-            raw: Any = self._redis.hget(names.open_key(message_id), "message")
+            raw: Any = self._redis.hget(keys.open(message_id), "message")
             batch, texts, client_id = _whose(raw)
             done = self._cancel(
                 keys=[
-                    names.result_key(message_id),
-                    names.done_key(message_id),
-                    names.open_key(message_id),
-                    names.OPEN_INDEX_KEY,
-                    names.batch_key(batch),
+                    keys.result(message_id),
+                    keys.done(message_id),
+                    keys.open(message_id),
+                    keys.OPEN_INDEX,
+                    keys.batch(batch),
                 ],
                 args=[
                     message_id,
                     _as_cancelled(message_id),
                     self._ttl_s,
                     texts if batch else 0,
-                    names.reply_channel(client_id) if client_id else "",
+                    keys.reply_channel(client_id) if client_id else "",
                 ],
             )
         except RedisError as error:
@@ -80,7 +81,7 @@ class Canceller:
             BrokerUnavailableError: Redis does not answer.
         """
         try:
-            self._redis.set(names.cancelled_key(batch), "1", ex=self._ttl_s)
+            self._redis.set(keys.cancelled(batch), "1", ex=self._ttl_s)
         except RedisError as error:
             raise redis_errors.explained(error) from error
 

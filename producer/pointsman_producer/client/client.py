@@ -27,6 +27,7 @@ from pointsman_shared import errors, names, urls
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import errors as redis_errors
+from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.wire import jobs
 
@@ -305,14 +306,14 @@ class Client:
 
     def progress(self, batch: str) -> dict[str, int]:
         """Read a batch's counters: `done` texts, and how many per tier and intent. One round trip, never a scan."""
-        stored: Mapping[bytes, bytes] = self._redis.hgetall(names.batch_key(batch))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.batch(batch))  # type: ignore[assignment]
         return {field.decode(): int(count) for field, count in stored.items()}
 
     def release(self, message_ids: Iterable[str]) -> None:
         """Let outcomes that were written down elsewhere go soon, so that Redis does not keep a large batch twice."""
         pipeline = self._redis.pipeline(transaction=False)
         for message_id in message_ids:
-            pipeline.expire(names.result_key(message_id), RELEASED_TTL_S, lt=True)
+            pipeline.expire(keys.result(message_id), RELEASED_TTL_S, lt=True)
         try:
             pipeline.execute()
         except RedisError as error:

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from pointsman_shared import names
+from pointsman_shared.store import keys
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Inbox:
 
     def __init__(self, redis: Redis, client_id: str) -> None:
         self._redis = redis
-        self._channel = names.reply_channel(client_id)
+        self._channel = keys.reply_channel(client_id)
         self._waiting: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -61,7 +61,7 @@ class Inbox:
 
     def fetch(self, message_id: str) -> bytes | None:
         """Read what is stored for a message now, finished or not."""
-        stored = self._redis.get(names.result_key(message_id))
+        stored = self._redis.get(keys.result(message_id))
         return stored.encode() if isinstance(stored, str) else stored
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Inbox:
         wanted = [message_id for message_id in message_ids if message_id in self._waiting]
         if not wanted:
             return
-        stored = self._redis.mget([names.result_key(message_id) for message_id in wanted])
+        stored = self._redis.mget([keys.result(message_id) for message_id in wanted])
         for message_id, raw in zip(wanted, stored, strict=True):
             if isinstance(raw, bytes) and is_finished(raw):
                 self._hand_over(message_id, raw)

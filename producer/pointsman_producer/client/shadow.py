@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_shared import errors, names
+from pointsman_shared.store import keys
 from pointsman_shared.wire import shadow as wire
 from pointsman_shared.wire import shadow_report
 
@@ -187,7 +188,7 @@ class ShadowClient:
             BrokerUnavailableError: Redis cannot be reached.
         """
         try:
-            return not self._redis.zcard(names.SHADOW_WAITING_KEY)
+            return not self._redis.zcard(keys.SHADOW_WAITING)
         except RedisError as error:
             msg = f"Redis cannot be reached: {error}"
             raise errors.BrokerUnavailableError(msg) from error

@@ -3,8 +3,9 @@
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.store import errors as redis_errors
+from pointsman_shared.store import keys
 
 # Time for a run to wait behind others in the queue; a trainer that has begun keeps the booking itself.
 BOOKED_MS = 600_000
@@ -62,7 +63,7 @@ class Runs:
 
     def _ask(self, script: str, tier: str, *arguments: str | int) -> str | None:
         try:
-            answer = self._redis.eval(script, 1, names.training_key(tier), *arguments)
+            answer = self._redis.eval(script, 1, keys.training(tier), *arguments)
         except RedisError as error:
             raise redis_errors.explained(error) from error
         return answer.decode() if isinstance(answer, bytes) else None

@@ -16,8 +16,9 @@ from pointsman_producer.diagnostics import shadow_probe
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 
-PROCESS_KEYS = names.process_key("*", 0).removesuffix("0") + "*"
+PROCESS_KEYS = keys.process("*", 0).removesuffix("0") + "*"
 QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
 # Where kombu's Redis transport keeps what was taken from a queue and is not acknowledged yet.
 UNACKNOWLEDGED_KEYS = ("unacked", f"unacked:{names.TRAIN_QUEUE}")

@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis
 
 from pointsman_shared import names
+from pointsman_shared.store import keys
 
 # As the store of comparisons writes it: see `pointsman_models.comparison.counts`.
 _MISSED = ("missed", "shed"), ("missed", "failed")
@@ -66,21 +67,21 @@ def read(redis: Redis, limit_mib: int, now: float) -> ShadowState:
         limit_mib: How much may wait.
         now: In seconds since the epoch.
     """
-    first: Any = redis.zrange(names.SHADOW_WAITING_KEY, 0, 0)
-    oldest: Any = redis.hget(names.shadow_kept_key(first[0].decode()), "served_at") if first else None
-    pairs: Mapping[bytes, bytes] = redis.hgetall(names.SHADOW_PAIRS_KEY)  # type: ignore[assignment]
+    first: Any = redis.zrange(keys.SHADOW_WAITING, 0, 0)
+    oldest: Any = redis.hget(keys.shadow_kept(first[0].decode()), "served_at") if first else None
+    pairs: Mapping[bytes, bytes] = redis.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
     counts = {
         pair.decode(): _counts(redis, pair.decode())
         for pair, last_at in pairs.items()
         if float(last_at) > now - RECENT_S
     }
-    troubles: Mapping[bytes, bytes] = redis.hgetall(names.SHADOW_TROUBLE_KEY)  # type: ignore[assignment]
+    troubles: Mapping[bytes, bytes] = redis.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
     return ShadowState(
-        waiting=int(redis.zcard(names.SHADOW_WAITING_KEY)),
+        waiting=int(redis.zcard(keys.SHADOW_WAITING)),
         oldest_at=float(oldest) if oldest else None,
-        used_bytes=int(redis.get(names.SHADOW_BYTES_KEY) or 0),
+        used_bytes=int(redis.get(keys.SHADOW_BYTES) or 0),
         limit_bytes=limit_mib * 2**20,
-        dropped=int(redis.hget(names.STATS_KEY, names.SHADOW_DROPPED) or 0),
+        dropped=int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0),
         sampled={pair: compared + sum(missed.values()) for pair, (compared, missed) in counts.items()},
         missed={pair: missed for pair, (_, missed) in counts.items() if missed},
         troubles=tuple(_trouble(version.decode(), state) for version, state in sorted(troubles.items())),
@@ -90,7 +91,7 @@ def read(redis: Redis, limit_mib: int, now: float) -> ShadowState:
 def _counts(redis: Redis, pair: str) -> tuple[int, dict[str, int]]:
     """Give the texts that were compared, and those that were not by reason."""
     compared, missed = 0, {}
-    stored: Mapping[bytes, bytes] = redis.hgetall(names.shadow_counts_key(pair))  # type: ignore[assignment]
+    stored: Mapping[bytes, bytes] = redis.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
     for field, count in stored.items():
         kind, group, *rest = json.loads(field)
         if (kind, group) in _MISSED:

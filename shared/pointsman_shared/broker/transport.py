@@ -13,6 +13,7 @@ from kombu.utils.json import dumps
 from redis.commands.core import Script
 
 from pointsman_shared import errors, names
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 
 # In a message's properties: it has an entry in the ledger.
@@ -60,10 +61,10 @@ class Ledgering:
             self._publish(
                 keys=[
                     key,
-                    names.open_key(message_id),
-                    names.OPEN_INDEX_KEY,
-                    names.done_key(message_id),
-                    names.result_key(message_id),
+                    keys.open(message_id),
+                    keys.OPEN_INDEX,
+                    keys.done(message_id),
+                    keys.result(message_id),
                 ],
                 args=[key, raw, message_id, time.time()],
                 client=redis,

@@ -13,8 +13,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 
 # How long a look at a queue counts; the look costs two round trips.
 LOOK_S = 0.5
@@ -109,7 +110,7 @@ class Pressure:
 
     def _look(self, queue: str) -> Load:
         try:
-            length, at = self._next(keys=[queue], args=[names.open_key("")])
+            length, at = self._next(keys=[queue], args=[keys.open("")])
             memory: Mapping[str, Any] = self._redis.info("memory")
         except RedisError as error:
             msg = f"Redis cannot be reached: {type(error).__name__}"

@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 
 from redis import Redis
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
+from pointsman_shared.store import keys
 
 MALFORMED: Final = "malformed"
 """It could not be read: the queue held something that is no message of ours."""
@@ -203,24 +204,24 @@ class DeadLetters:
         """Keep something that has no outcome to be stored with: what could not be read."""
         stored = {**letter.fields(), "payload": letter.payload[:MAX_MALFORMED_BYTES]}
         self._bury(
-            keys=[names.dead_key(letter.id), names.DEAD_INDEX_KEY],
+            keys=[keys.dead(letter.id), keys.DEAD_INDEX],
             args=[
                 letter.id,
                 letter.died_at,
                 self._ttl_s,
                 self._most,
-                names.dead_key(""),
+                keys.dead(""),
                 *(part for pair in stored.items() for part in pair),
             ],
         )
 
     def count(self) -> int:
         """Say how many there are."""
-        return int(self._redis.zcard(names.DEAD_INDEX_KEY))
+        return int(self._redis.zcard(keys.DEAD_INDEX))
 
     def get(self, letter_id: str) -> DeadLetter | None:
         """Give one."""
-        stored: Mapping[bytes, bytes] = self._redis.hgetall(names.dead_key(letter_id))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.dead(letter_id))  # type: ignore[assignment]
         return DeadLetter.parse(letter_id, stored) if stored else None
 
     def find(self, wanted: Filter | None = None) -> Iterator[DeadLetter]:
@@ -230,7 +231,7 @@ class DeadLetters:
         newest = now - wanted.older_than_s if wanted.older_than_s is not None else "+inf"
         oldest = now - wanted.newer_than_s if wanted.newer_than_s is not None else "-inf"
         # Read at once: the index is bounded, and pages would shift under whoever replays or purges what is found.
-        found: Sequence[Any] = self._redis.zrevrangebyscore(names.DEAD_INDEX_KEY, newest, oldest)
+        found: Sequence[Any] = self._redis.zrevrangebyscore(keys.DEAD_INDEX, newest, oldest)
         ids = [str(raw.decode()) for raw in found]
         for start in range(0, len(ids), PAGE):
             yield from filter(wanted.fits, self._read(ids[start : start + PAGE]))
@@ -249,29 +250,29 @@ class DeadLetters:
             raise errors.InvalidMessageError(msg)
         done = self._replay(
             keys=[
-                names.dead_key(letter.id),
-                names.DEAD_INDEX_KEY,
-                names.result_key(letter.id),
-                names.done_key(letter.id),
-                names.open_key(letter.id),
-                names.OPEN_INDEX_KEY,
+                keys.dead(letter.id),
+                keys.DEAD_INDEX,
+                keys.result(letter.id),
+                keys.done(letter.id),
+                keys.open(letter.id),
+                keys.OPEN_INDEX,
             ],
-            args=[letter.id, time.time(), names.batch_key("")],
+            args=[letter.id, time.time(), keys.batch("")],
         )
         return bool(done)
 
     def purge(self, letter: DeadLetter) -> bool:
         """Forget one; its failed outcome stays. Says whether it was there."""
         pipeline = self._redis.pipeline()
-        pipeline.delete(names.dead_key(letter.id))
-        pipeline.zrem(names.DEAD_INDEX_KEY, letter.id)
+        pipeline.delete(keys.dead(letter.id))
+        pipeline.zrem(keys.DEAD_INDEX, letter.id)
         return bool(pipeline.execute()[0])
 
     def _read(self, ids: Sequence[str]) -> Iterator[DeadLetter]:
         columns = list(DeadLetter(id="", reason="", error="", detail="", queue="").fields())
         pipeline = self._redis.pipeline(transaction=False)
         for letter_id in ids:
-            pipeline.hmget(names.dead_key(letter_id), columns)
+            pipeline.hmget(keys.dead(letter_id), columns)
         for letter_id, values in zip(ids, pipeline.execute(), strict=True):
             # One may expire or be replayed between the two steps.
             if values[0] is not None:

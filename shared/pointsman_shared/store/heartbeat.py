@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from redis import Redis
 
-from pointsman_shared import names
+from pointsman_shared.store import keys
 
 # A queue answers every second, be it that it is empty.
 DEAF_AFTER_S: Final = 15.0
@@ -24,6 +24,6 @@ def is_serving(redis: Redis, node: str, now: float | None = None) -> bool:
     Raises:
         RedisError: Redis does not answer.
     """
-    heard_at: Any = redis.get(names.pulse_key(node))
+    heard_at: Any = redis.get(keys.pulse(node))
     now = time.time() if now is None else now
     return heard_at is not None and now - float(heard_at) < 2 * DEAF_AFTER_S

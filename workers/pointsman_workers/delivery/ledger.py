@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_workers.shadow import backlog
 
 # In each script the first write only removes: a Redis that is full refuses a script that begins by adding, and these
@@ -217,14 +217,14 @@ class RedisLedger:
         try:
             starts, raw = self._begin(
                 keys=[
-                    names.result_key(message_id),
-                    names.done_key(message_id),
-                    names.open_key(message_id),
-                    names.OPEN_INDEX_KEY,
-                    names.cancelled_key(batch or ""),
-                    names.CUT_OFF_KEY,
-                    names.LATER_KEY,
-                    names.STATS_KEY,
+                    keys.result(message_id),
+                    keys.done(message_id),
+                    keys.open(message_id),
+                    keys.OPEN_INDEX,
+                    keys.cancelled(batch or ""),
+                    keys.CUT_OFF,
+                    keys.LATER,
+                    keys.STATS,
                 ],
                 args=[
                     message_id,
@@ -252,9 +252,9 @@ class RedisLedger:
         """Close a message whose outcome Celery itself has stored."""
         try:
             pipeline = self._redis.pipeline()
-            pipeline.delete(names.open_key(message_id), names.dead_key(message_id))
-            pipeline.zrem(names.OPEN_INDEX_KEY, message_id)
-            pipeline.zrem(names.DEAD_INDEX_KEY, message_id)
+            pipeline.delete(keys.open(message_id), keys.dead(message_id))
+            pipeline.zrem(keys.OPEN_INDEX, message_id)
+            pipeline.zrem(keys.DEAD_INDEX, message_id)
             pipeline.execute()
         except RedisError as error:
             raise _unavailable(error) from error
@@ -288,26 +288,26 @@ class RedisLedger:
         try:
             done = self._fail(
                 keys=[
-                    names.result_key(letter.id),
-                    names.done_key(letter.id),
-                    names.open_key(letter.id),
-                    names.OPEN_INDEX_KEY,
-                    names.dead_key(letter.id),
-                    names.DEAD_INDEX_KEY,
-                    names.batch_key(letter.batch),
+                    keys.result(letter.id),
+                    keys.done(letter.id),
+                    keys.open(letter.id),
+                    keys.OPEN_INDEX,
+                    keys.dead(letter.id),
+                    keys.DEAD_INDEX,
+                    keys.batch(letter.batch),
                 ],
                 args=[
                     letter.id,
                     _as_failure(letter, error, keep=keep),
                     self._ttl_s,
-                    names.reply_channel(client_id) if client_id else "",
+                    keys.reply_channel(client_id) if client_id else "",
                     "1" if permanent else "",
                     counted,
                     counter,
                     letter.died_at,
                     self._dead_letter_ttl_s,
                     self._dead_letters_max,
-                    names.dead_key(""),
+                    keys.dead(""),
                     *(part for pair in stored.items() for part in pair),
                 ],
             )
@@ -322,7 +322,7 @@ class RedisLedger:
             LedgerUnavailableError: Redis cannot be reached.
         """
         try:
-            raw = self._redis.get(names.result_key(message_id))
+            raw = self._redis.get(keys.result(message_id))
         except RedisError as error:
             raise _unavailable(error) from error
         outcome: dict[str, Any] | None = _succeeded(raw)
@@ -370,21 +370,21 @@ class RedisLedger:
         """Store the outcome of a message of any task, once, and close it; see `record`."""
         additions = [part for pair in (counters or {}).items() for part in pair] if batch else []
         wish = shadow.arguments() if shadow else _NOTHING_TO_SHADOW
-        channel = names.reply_channel(client_id) if client_id else ""
+        channel = keys.reply_channel(client_id) if client_id else ""
         try:
             earlier = self._record(
                 keys=[
-                    names.result_key(message_id),
-                    names.done_key(message_id),
-                    names.batch_key(batch or ""),
-                    names.open_key(message_id),
-                    names.OPEN_INDEX_KEY,
-                    names.dead_key(message_id),
-                    names.DEAD_INDEX_KEY,
-                    names.shadow_kept_key(message_id),
-                    names.SHADOW_WAITING_KEY,
-                    names.SHADOW_BYTES_KEY,
-                    names.STATS_KEY,
+                    keys.result(message_id),
+                    keys.done(message_id),
+                    keys.batch(batch or ""),
+                    keys.open(message_id),
+                    keys.OPEN_INDEX,
+                    keys.dead(message_id),
+                    keys.DEAD_INDEX,
+                    keys.shadow_kept(message_id),
+                    keys.SHADOW_WAITING,
+                    keys.SHADOW_BYTES,
+                    keys.STATS,
                 ],
                 args=[_as_result(message_id, reply), self._ttl_s, channel, message_id, *wish, *additions],
             )
@@ -395,13 +395,13 @@ class RedisLedger:
     def notify(self, client_id: str, message_id: str) -> None:
         """Tell a client that a message of its own is done; its slow poll covers what is not heard."""
         try:
-            self._redis.publish(names.reply_channel(client_id), message_id)
+            self._redis.publish(keys.reply_channel(client_id), message_id)
         except RedisError as error:
             raise _unavailable(error) from error
 
     def describe_process(self, host: str, pid: int, fields: Mapping[str, str]) -> None:
         """Say what a worker process serves, for `doctor`; forgotten when it stops saying so."""
-        key = names.process_key(host, pid)
+        key = keys.process(host, pid)
         try:
             pipeline = self._redis.pipeline()
             pipeline.hset(key, items=[part for pair in fields.items() for part in pair])
@@ -413,7 +413,7 @@ class RedisLedger:
     def forget_process(self, host: str, pid: int) -> None:
         """Take back what a process said of itself, when it stops."""
         try:
-            self._redis.delete(names.process_key(host, pid))
+            self._redis.delete(keys.process(host, pid))
         except RedisError as error:
             raise _unavailable(error) from error
 

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from pointsman_workers.delivery.ledger import LedgerUnavailableError, connection
 
 # Only ids leave Redis, not the messages. An id stands behind the body, which is base64 and holds no quote; the
@@ -100,10 +100,10 @@ class OpenMessages:
 
     def claim(self, owner: str, ttl_s: float) -> bool:
         """Be, or stay, the one who looks for lost messages, for a while."""
-        held = self._do("get", names.RECONCILER_KEY)
+        held = self._do("get", keys.RECONCILER)
         if held == owner.encode():
-            return bool(self._do("pexpire", names.RECONCILER_KEY, int(ttl_s * 1000)))
-        return bool(self._do("set", names.RECONCILER_KEY, owner, nx=True, px=int(ttl_s * 1000)))
+            return bool(self._do("pexpire", keys.RECONCILER, int(ttl_s * 1000)))
+        return bool(self._do("set", keys.RECONCILER, owner, nx=True, px=int(ttl_s * 1000)))
 
     def suspects(self, unseen_for_s: float) -> dict[str, str]:
         """Give messages that were not known to be anywhere for a while, with their queues."""
@@ -111,7 +111,7 @@ class OpenMessages:
             raw.decode()
             for raw in self._do(
                 "zrangebyscore",
-                names.OPEN_INDEX_KEY,
+                keys.OPEN_INDEX,
                 "-inf",
                 time.time() - unseen_for_s,
                 start=0,
@@ -120,7 +120,7 @@ class OpenMessages:
         ]
         pipeline = self._redis.pipeline(transaction=False)
         for message_id in ids:
-            pipeline.hget(names.open_key(message_id), "queue")
+            pipeline.hget(keys.open(message_id), "queue")
         queues = self._call(pipeline.execute) if ids else []
         # Without an entry there is nothing to publish; the index alone must not grow.
         self._forget([message_id for message_id, queue in zip(ids, queues, strict=True) if queue is None])
@@ -144,10 +144,10 @@ class OpenMessages:
 
     def silent_runs(self, silent_for_s: float) -> list[str]:
         """Give the trainings that were taken, begun, and of which nothing was heard for a while."""
-        taken = self.taken(names.TRAIN_UNACKED_KEY)
+        taken = self.taken(keys.TRAIN_UNACKED)
         pipeline = self._redis.pipeline(transaction=False)
         for message_id in taken:
-            pipeline.hget(names.open_key(message_id), "alive_at")
+            pipeline.hget(keys.open(message_id), "alive_at")
         heard = self._call(pipeline.execute) if taken else []
         ends = time.time() - silent_for_s
         silent = {one for one, at in zip(taken, heard, strict=True) if at is not None and float(at) < ends}
@@ -158,12 +158,12 @@ class OpenMessages:
         now = time.time()
         seen = dict.fromkeys(message_ids, now)
         if seen:
-            self._do("zadd", names.OPEN_INDEX_KEY, seen, xx=True)
+            self._do("zadd", keys.OPEN_INDEX, seen, xx=True)
 
     def due(self) -> list[str]:
         """Give the messages that were put off until now."""
         now = time.time()
-        found = self._do("zrangebyscore", names.LATER_KEY, "-inf", now, start=0, num=MOST_SUSPECTS)
+        found = self._do("zrangebyscore", keys.LATER, "-inf", now, start=0, num=MOST_SUSPECTS)
         return [raw.decode() for raw in found]
 
     def republish(self, message_id: str, *, was_put_off: bool = False) -> bool:
@@ -173,18 +173,18 @@ class OpenMessages:
             message_id: The message.
             was_put_off: Do so only if it still is put off; it is not counted as lost then.
         """
-        stored: Any = self._do("hmget", names.open_key(message_id), "message", "queue")
+        stored: Any = self._do("hmget", keys.open(message_id), "message", "queue")
         message, queue = stored
         raw = with_new_tag(message) if message is not None else b""
         done = self._call(
             lambda: self._republish(
                 keys=[
-                    names.OPEN_INDEX_KEY,
-                    names.open_key(message_id),
-                    names.done_key(message_id),
+                    keys.OPEN_INDEX,
+                    keys.open(message_id),
+                    keys.done(message_id),
                     (queue or b"").decode(),
-                    names.STATS_KEY,
-                    names.LATER_KEY,
+                    keys.STATS,
+                    keys.LATER,
                 ],
                 args=[message_id, time.time(), raw, "1" if was_put_off else ""],
             )
@@ -197,21 +197,21 @@ class OpenMessages:
         pipeline = self._redis.pipeline()
         entry = {"queue": queue, "message": raw, "at": now}
         for field, value in entry.items():
-            pipeline.hsetnx(names.open_key(message_id), field, value)  # type: ignore[arg-type]  # numbers are fine
-        pipeline.persist(names.open_key(message_id))
-        pipeline.zadd(names.OPEN_INDEX_KEY, {message_id: now}, nx=True)
+            pipeline.hsetnx(keys.open(message_id), field, value)  # type: ignore[arg-type]  # numbers are fine
+        pipeline.persist(keys.open(message_id))
+        pipeline.zadd(keys.OPEN_INDEX, {message_id: now}, nx=True)
         self._call(pipeline.execute)
 
     def excuse(self, message_ids: Iterable[str], node: str) -> None:
         """Let the starts that a worker has under way not count, because it is asked to end."""
         for message_id in message_ids:
-            self._call(lambda: self._excuse(keys=[names.open_key(message_id)], args=[f"{node}:"]))  # noqa: B023  called at once
+            self._call(lambda: self._excuse(keys=[keys.open(message_id)], args=[f"{node}:"]))  # noqa: B023  called at once
 
     def disown(self, message_id: str, body: object) -> None:
         """Close the entry of something that is no sound message, unless it is another message's of the same id."""
-        entered: Any = self._do("hget", names.open_key(message_id), "message")
+        entered: Any = self._do("hget", keys.open(message_id), "message")
         if entered is not None and json.loads(entered).get("body") == body:
-            self._do("delete", names.open_key(message_id))
+            self._do("delete", keys.open(message_id))
             self._forget([message_id])
 
     def bury(self, letter: dead_letters.DeadLetter) -> None:
@@ -220,7 +220,7 @@ class OpenMessages:
 
     def beat(self, node: str, polled_at: float, ttl_s: float) -> None:
         """Say when a worker last looked at its queues."""
-        self._do("set", names.pulse_key(node), polled_at, px=int(ttl_s * 1000))
+        self._do("set", keys.pulse(node), polled_at, px=int(ttl_s * 1000))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -228,7 +228,7 @@ class OpenMessages:
 
     def _forget(self, message_ids: list[str]) -> None:
         if message_ids:
-            self._do("zrem", names.OPEN_INDEX_KEY, *message_ids)
+            self._do("zrem", keys.OPEN_INDEX, *message_ids)
 
     def _do(self, command: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401  a Redis command
         return self._call(lambda: getattr(self._redis, command)(*args, **options))

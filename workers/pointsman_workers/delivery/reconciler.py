@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def _unseen(messages: Open, wanted: Mapping[str, str]) -> Iterable[tuple[str, st
     seen: set[str] = set()
     for queue in dict.fromkeys(wanted.values()):
         seen.update(messages.queued(queue))
-    for key in (names.UNACKED_KEY, names.TRAIN_UNACKED_KEY):
+    for key in (keys.UNACKED, keys.TRAIN_UNACKED):
         seen.update(messages.taken(key))
     # All that were seen, not the wanted alone: the rest of a long queue need not be looked for soon.
     messages.touch(seen)

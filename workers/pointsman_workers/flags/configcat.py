@@ -17,8 +17,9 @@ from typing import Final
 from configcatclient import configcatclient, configcatoptions, evaluationdetails, interfaces, pollingmode
 from configcatclient import user as sdk_user
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags import config_json, configcat_logs
 from pointsman_workers.flags import sources as config_sources
@@ -242,12 +243,12 @@ class _StoreCache(interfaces.ConfigCache):
 
     def is_empty(self) -> bool:
         try:
-            return self._store.get(names.FLAG_CONFIG_KEY) is None
+            return self._store.get(keys.FLAG_CONFIG) is None
         except Exception:  # whichever client is behind the port
             return True
 
     def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface
-        raw = self._store.get(names.FLAG_CONFIG_KEY)
+        raw = self._store.get(keys.FLAG_CONFIG)
         return config_json.decode(raw) if raw else None
 
     def set(self, key: str, value: str) -> None:  # noqa: ARG002  # the SDK's interface
@@ -258,7 +259,7 @@ class _StoreCache(interfaces.ConfigCache):
         except errors.InvalidDataError as error:
             self._refuse(str(error))
             return
-        self._store.set(names.FLAG_CONFIG_KEY, entry.serialize().encode())
+        self._store.set(keys.FLAG_CONFIG, entry.serialize().encode())
         self._refused = None
         configcat_logs.FETCH_FAILURES.clear()
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
+from pointsman_shared.store import keys
 from pointsman_workers.flags import config_json
 
 # A file changed this recently can change again without a new time stamp, so its stamp is not trusted yet.
@@ -142,7 +143,7 @@ class StoreSource:
     def read(self) -> ConfigEntry | None:
         """Give the last usable configuration of the store; costs one read of the store."""
         try:
-            raw = self._store.get(names.FLAG_CONFIG_KEY)
+            raw = self._store.get(keys.FLAG_CONFIG)
         except Exception as error:  # whichever client is behind the port; its text may hold an address
             self._raw = None
             self._problem = f"the stored flag configuration cannot be read: {type(error).__name__}"

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 
 # What an entry takes beside its texts, about.
 ENTRY_BYTES: Final = 400
@@ -235,7 +236,7 @@ class Waiting:
         """
         queues = (names.SHADOW_QUEUE, *names.SERVING_QUEUES) if self._queues_are_here else ()
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zcount(names.SHADOW_WAITING_KEY, "-inf", time.time())
+        pipeline.zcount(keys.SHADOW_WAITING, "-inf", time.time())
         for queue in queues:
             pipeline.llen(queue)
         ready, *lengths = _do(pipeline.execute)
@@ -258,9 +259,9 @@ class Waiting:
         """
         now = time.time()
         yields = yields and self._queues_are_here
-        keys = [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY, names.STATS_KEY]
+        touched = [keys.SHADOW_WAITING, keys.SHADOW_BYTES, keys.STATS]
         queues = names.SERVING_QUEUES if yields else ()
-        prefixes = [names.shadow_kept_key(""), names.result_key("")]
+        prefixes = [keys.shadow_kept(""), keys.result("")]
         args: list[Any] = [
             now,
             now + hold_s,
@@ -270,7 +271,7 @@ class Waiting:
             *prefixes,
             int(yields and alone),
         ]
-        found = _do(lambda: self._take(keys=[*keys, *queues, names.UNACKED_KEY], args=args))
+        found = _do(lambda: self._take(keys=[*touched, *queues, keys.UNACKED], args=args))
         return [Taken.of(one) for one in found]
 
     def note(self, message_id: str, doing: str) -> None:
@@ -279,7 +280,7 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis is away.
         """
-        _do(lambda: self._note(keys=[names.shadow_kept_key(message_id)], args=[doing]))
+        _do(lambda: self._note(keys=[keys.shadow_kept(message_id)], args=[doing]))
 
     def drop(self, messages: int) -> None:
         """Count messages of which nothing can be said.
@@ -287,7 +288,7 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis is away.
         """
-        _do(lambda: self._redis.hincrby(names.STATS_KEY, names.SHADOW_DROPPED, messages))
+        _do(lambda: self._redis.hincrby(keys.STATS, names.SHADOW_DROPPED, messages))
 
 
 def _do(action: Any) -> Any:  # noqa: ANN401  a Redis command

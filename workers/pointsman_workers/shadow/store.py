@@ -14,9 +14,9 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.shadow import backlog
 from pointsman_workers.shadow.backlog import StoreUnavailableError
 
@@ -144,7 +144,7 @@ class Comparisons:
     def troubles(self) -> dict[str, Row]:
         """Give by version what is wrong with it as a candidate."""
         try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(names.SHADOW_TROUBLE_KEY)  # type: ignore[assignment]
+            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
         except RedisError as error:
             raise _unavailable(error) from error
         return {name.decode(): orjson.loads(state) for name, state in stored.items()}
@@ -153,11 +153,11 @@ class Comparisons:
         """Write down what is wrong with a version, or that nothing is any more."""
         try:
             if state is None:
-                self._redis.hdel(names.SHADOW_TROUBLE_KEY, version)
+                self._redis.hdel(keys.SHADOW_TROUBLE, version)
                 return
             pipeline = self._redis.pipeline()
-            pipeline.hset(names.SHADOW_TROUBLE_KEY, version, orjson.dumps(state))
-            pipeline.expire(names.SHADOW_TROUBLE_KEY, TROUBLE_TTL_S)
+            pipeline.hset(keys.SHADOW_TROUBLE, version, orjson.dumps(state))
+            pipeline.expire(keys.SHADOW_TROUBLE, TROUBLE_TTL_S)
             pipeline.execute()
         except RedisError as error:
             raise _unavailable(error) from error
@@ -168,7 +168,7 @@ class Comparisons:
             return dict.fromkeys(KINDS, 0.0)
         pipeline = self._redis.pipeline(transaction=False)
         for kind in KINDS:
-            key = names.shadow_sample_key(pair, kind)
+            key = keys.shadow_sample(pair, kind)
             pipeline.zcard(key)
             pipeline.zrange(key, -1, -1, withscores=True)
         try:
@@ -194,32 +194,32 @@ class Comparisons:
         Raises:
             StoreUnavailableError: Redis cannot be reached or refuses to write.
         """
-        keys = [names.SHADOW_WAITING_KEY, names.SHADOW_BYTES_KEY, names.SHADOW_PAIRS_KEY]
-        args: list[Any] = [holder, names.shadow_kept_key(""), len(settled)]
+        touched = [keys.SHADOW_WAITING, keys.SHADOW_BYTES, keys.SHADOW_PAIRS]
+        args: list[Any] = [holder, keys.shadow_kept(""), len(settled)]
         for message_id, done in settled.items():
             args += [message_id, "" if done is None else done]
         args += [self._settings.shadow_retention_s, repr(time.time()), MAX_FIELDS, *self._sizes.values()]
         for pair, addition in additions.items():
-            keys += [
-                names.shadow_counts_key(pair),
-                names.shadow_rows_key(pair),
-                *(names.shadow_sample_key(pair, kind) for kind in KINDS),
-                names.shadow_drawn_key(pair),
+            touched += [
+                keys.shadow_counts(pair),
+                keys.shadow_rows(pair),
+                *(keys.shadow_sample(pair, kind) for kind in KINDS),
+                keys.shadow_drawn(pair),
             ]
             args += [pair, *addition.arguments()]
         try:
-            return bool(self._add(keys=keys, args=args))
+            return bool(self._add(keys=touched, args=args))
         except RedisError as error:
             raise _unavailable(error) from error
 
     def pairs(self) -> dict[str, float]:
         """Give the pairs and when each last had texts, the latest first; those that are over are forgotten."""
         try:
-            seen: Mapping[bytes, bytes] = self._redis.hgetall(names.SHADOW_PAIRS_KEY)  # type: ignore[assignment]
+            seen: Mapping[bytes, bytes] = self._redis.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
             at = {pair.decode(): float(last) for pair, last in seen.items()}
-            gone = [pair for pair in at if not self._redis.exists(names.shadow_counts_key(pair))]
+            gone = [pair for pair in at if not self._redis.exists(keys.shadow_counts(pair))]
             if gone:
-                self._redis.hdel(names.SHADOW_PAIRS_KEY, *gone)
+                self._redis.hdel(keys.SHADOW_PAIRS, *gone)
         except RedisError as error:
             raise _unavailable(error) from error
         return dict(
@@ -233,7 +233,7 @@ class Comparisons:
     def fields(self, pair: str) -> dict[str, int]:
         """Give what was counted of a pair."""
         try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(names.shadow_counts_key(pair))  # type: ignore[assignment]
+            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
         except RedisError as error:
             raise _unavailable(error) from error
         return {name.decode(): int(count) for name, count in stored.items()}
@@ -242,7 +242,7 @@ class Comparisons:
         """Give the sampled jobs and their scores, the lowest first: a random order, always the same."""
         try:
             last = limit - 1 if limit > 0 else -1
-            found: Any = self._redis.zrange(names.shadow_sample_key(pair, kind), 0, last, withscores=True)
+            found: Any = self._redis.zrange(keys.shadow_sample(pair, kind), 0, last, withscores=True)
         except RedisError as error:
             raise _unavailable(error) from error
         return [(job.decode(), score) for job, score in found]
@@ -250,14 +250,14 @@ class Comparisons:
     def rows(self, pair: str) -> dict[str, Row]:
         """Give what is known of each sampled or labelled job of a pair."""
         try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(names.shadow_rows_key(pair))  # type: ignore[assignment]
+            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.shadow_rows(pair))  # type: ignore[assignment]
         except RedisError as error:
             raise _unavailable(error) from error
         return {job.decode(): orjson.loads(row) for job, row in stored.items()}
 
     def hand_out(self, pair: str, jobs: Sequence[str]) -> None:
         """Remember which jobs were drawn to be labelled; their rows stay."""
-        key = names.shadow_drawn_key(pair)
+        key = keys.shadow_drawn(pair)
         if not jobs:
             return
         try:
@@ -271,21 +271,21 @@ class Comparisons:
     def drawn(self, pair: str) -> set[str]:
         """Give the jobs that were drawn to be labelled."""
         try:
-            return {job.decode() for job in self._redis.smembers(names.shadow_drawn_key(pair))}  # type: ignore[union-attr]
+            return {job.decode() for job in self._redis.smembers(keys.shadow_drawn(pair))}  # type: ignore[union-attr]
         except RedisError as error:
             raise _unavailable(error) from error
 
     def label(self, job: str, row: Row) -> None:
         """Write a label down; a correction keeps its place in the order."""
         try:
-            self._label(keys=[names.LABELS_KEY, names.LABELS_COUNT_KEY], args=[job, orjson.dumps(row)])
+            self._label(keys=[keys.LABELS, keys.LABELS_COUNT], args=[job, orjson.dumps(row)])
         except RedisError as error:
             raise _unavailable(error) from error
 
     def labels(self) -> dict[str, Row]:
         """Give all labels by job, in the order in which they first arrived."""
         try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(names.LABELS_KEY)  # type: ignore[assignment]
+            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.LABELS)  # type: ignore[assignment]
         except RedisError as error:
             raise _unavailable(error) from error
         rows = ((job.decode(), orjson.loads(row)) for job, row in stored.items())

@@ -12,9 +12,9 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.delivery.ledger import LedgerUnavailableError
 
 # A trainer that says nothing for this long is dead, and its tier free.
@@ -96,7 +96,7 @@ class RedisTrainingBook:
         Raises:
             LedgerUnavailableError: Redis cannot be reached.
         """
-        answer = self._ask(self._claim, tier, [run, holder, self._claim_ttl_ms], names.trained_key(run))
+        answer = self._ask(self._claim, tier, [run, holder, self._claim_ttl_ms], keys.trained(run))
         state, detail = (_text(part) for part in answer)
         return Claim(state=state, detail=detail)  # type: ignore[arg-type]  # the script says nothing else
 
@@ -107,7 +107,7 @@ class RedisTrainingBook:
             LedgerUnavailableError: Redis cannot be reached.
         """
         given = [run, holder, self._claim_ttl_ms, time.time()]
-        answer = self._ask(self._renew, tier, given, names.open_key(run))
+        answer = self._ask(self._renew, tier, given, keys.open(run))
         return _text(answer)  # type: ignore[return-value]  # the script says nothing else
 
     def finish(self, tier: str, run: str, holder: str, end: str) -> None:
@@ -116,7 +116,7 @@ class RedisTrainingBook:
         Raises:
             LedgerUnavailableError: Redis cannot be reached.
         """
-        self._ask(self._finish, tier, [holder, end, self._ttl_s], names.trained_key(run))
+        self._ask(self._finish, tier, [holder, end, self._ttl_s], keys.trained(run))
 
     def labels(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give all labels that people gave to jobs: the job's id, and `{text?, intent, tier, at, by}`.
@@ -125,7 +125,7 @@ class RedisTrainingBook:
             LedgerUnavailableError: Redis cannot be reached.
         """
         try:
-            for job, raw in self._redis.hscan_iter(names.LABELS_KEY, count=_SCAN_COUNT):
+            for job, raw in self._redis.hscan_iter(keys.LABELS, count=_SCAN_COUNT):
                 yield _text(job), orjson.loads(raw)
         except RedisError as error:
             msg = f"Redis: {error}"
@@ -133,7 +133,7 @@ class RedisTrainingBook:
 
     def _ask(self, script: Any, tier: str, arguments: list[Any], *more_keys: str) -> Any:  # noqa: ANN401  redis's own types
         try:
-            return script(keys=[names.training_key(tier), *more_keys], args=arguments)
+            return script(keys=[keys.training(tier), *more_keys], args=arguments)
         except RedisError as error:
             msg = f"Redis: {error}"
             raise LedgerUnavailableError(msg) from error

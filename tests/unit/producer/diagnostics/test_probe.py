@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pointsman_producer.diagnostics import probe
-from pointsman_shared import names
+from pointsman_shared.store import keys
 
 
 def message(body: object) -> bytes:
@@ -57,4 +57,4 @@ def test_a_worker_process_is_read_as_it_describes_itself() -> None:
 
 def test_the_pattern_of_process_keys_matches_the_keys_workers_write() -> None:
     assert probe.PROCESS_KEYS.endswith("*")
-    assert names.process_key("host", 7).startswith(probe.PROCESS_KEYS.partition("*")[0])
+    assert keys.process("host", 7).startswith(probe.PROCESS_KEYS.partition("*")[0])
