@@ -1,0 +1,80 @@
+"""The one place that opens a connection to Redis and translates Redis's errors into ours."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final, Self
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from pointsman_shared import errors
+from pointsman_shared.settings import Settings
+
+# A silent peer is noticed in this time instead of never.
+SOCKET_OPTIONS: Final[dict[str, Any]] = {
+    "socket_timeout": 15,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+RETRIES: Final = 6
+PATIENT_TIMEOUT_S: Final = 5
+FULL: Final = "Redis is full (maxmemory): nothing was submitted or changed; try again when work has been done"
+# What a caller that needs Redis may get from any call; both are retryable.
+UNAVAILABLE: Final = (errors.BrokerUnavailableError, errors.QueueFullError)
+
+
+class Store(Redis):
+    """A connection to Redis that raises `BrokerUnavailableError` or `QueueFullError` instead of Redis's own errors."""
+
+    @classmethod
+    def connect(cls, settings: Settings, **options: Any) -> Self:  # noqa: ANN401  redis-py's options
+        """Open a connection to the Redis of the settings. Nothing is sent yet."""
+        url = settings.redis_url.get_secret_value()
+        return cls.from_url(url, **{**SOCKET_OPTIONS, **options})  # type: ignore[return-value]  # it is one of cls
+
+    @classmethod
+    def connect_patiently(cls, settings: Settings) -> Self:
+        """Open a connection that retries during an outage of a few seconds, so that no work is done twice."""
+        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=RETRIES)
+        on_error = [RedisConnectionError, RedisTimeoutError]
+        return cls.connect(
+            settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S
+        )
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's signature
+        """Send one command."""
+        with translated():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "TranslatingPipeline":
+        """Collect commands that are sent together."""
+        return TranslatingPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class TranslatingPipeline(Pipeline):
+    """A pipeline whose errors are ours."""
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send what was collected."""
+        with translated():
+            return super().execute(raise_on_error)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Translate Redis's errors, but for those that callers handle: a script that is not loaded, a watched key."""
+    try:
+        yield
+    except (NoScriptError, WatchError):
+        raise
+    except RedisError as error:
+        if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+            raise errors.QueueFullError(FULL) from error
+        msg = f"Redis cannot be reached: {error}"
+        raise errors.BrokerUnavailableError(msg) from error
