@@ -89,7 +89,7 @@ def _entries(are_made: bool) -> contextlib.AbstractContextManager[object]:
     """Have this producer make entries in the ledger or not."""
     if are_made:
         return contextlib.nullcontext()
-    return mock.patch.object(transport.Ledgering, "_put", kombu_redis.Channel._put)
+    return mock.patch.object(transport.Channel, "_put", kombu_redis.Channel._put)
 
 
 def _show(taken: dict[str, list[tuple[float, float]]]) -> None:

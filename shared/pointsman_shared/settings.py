@@ -1,20 +1,31 @@
-"""Settings, read from the environment once, at a process's start.
+"""Settings, read from the environment once, when a process starts.
 
-Every field can be set as `POINTSMAN_<FIELD>` in upper case. What a field means stands under it.
+Every field can be set as `POINTSMAN_<FIELD>` in upper case. The meaning of a field stands under it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from redis import ConnectionPool
+from redis.exceptions import RedisError
 
-from pointsman_shared import errors, urls
-from pointsman_shared.wire import jobs
+from pointsman_shared import errors
 
-PREFIX = "POINTSMAN_"
-DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+PREFIX: Final = "POINTSMAN_"
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+EXPECTED_URL: Final = (
+    "expected redis://[USER:PASSWORD@]HOST:PORT/NUMBER, or rediss:// for TLS; "
+    "special characters in a password must be percent-encoded"
+)
+NO_SENTINEL: Final = (
+    "Sentinel is not supported: give one address that follows the primary, as docs/deployment.md describes"
+)
+_DATABASE = re.compile(r"/?|/\d{1,4}")
 
 
 class Settings(BaseModel):
@@ -23,12 +34,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: SecretStr = SecretStr(DEFAULT_REDIS_URL)
-    """Outcomes, progress, the flag configuration and, unless `broker_url` is set, the queues.
+    """The Redis of the queues, the outcomes, the progress and the flag configuration.
     `rediss://` for TLS; a password goes into the URL."""
-    broker_url: SecretStr | None = None
-    """Where the queues are, if not in `redis_url`: any broker Celery supports."""
     registry_url: str = "models/registry"
-    """Where trained versions are kept: a folder or any fsspec URL."""
+    """The place of the trained versions: a folder or any fsspec URL."""
     data_dir: Path = Path("data")
     """The folder of `tiers.toml` and the training data it names."""
     flags_file: Path = Path("data/flags.json")
@@ -42,74 +51,47 @@ class Settings(BaseModel):
     result_ttl_s: int = Field(default=86_400, ge=60)
     """How long outcomes stay readable."""
     visibility_timeout_s: int = Field(default=60, ge=10)
-    """After this long an unacknowledged classification message is delivered again."""
-    train_visibility_timeout_s: int = Field(default=7_200, ge=60)
-    """The same for training messages; longer than the longest training."""
+    """After this long, an unacknowledged classification message is delivered again. It may run for two thirds of it."""
+    train_time_limit_s: int = Field(default=3_600, ge=1)
+    """How long a training run may take."""
     train_schedule: dict[str, str] = Field(default_factory=dict)
     """When beat asks for training: a crontab of five fields per tier, as `base: 0 3 * * *; pro: 30 3 * * *`."""
-    train_catch_up_s: int = Field(default=21_600, ge=0)
-    """How late a scheduled training that was missed is made up for, once, when beat is back."""
     annotations: SecretStr | None = None
-    """Where fresh annotations come from before each training: a URL, or a command that prints them, as JSON lines,
-    JSON, CSV or Rasa NLU YAML. `{tier}` in it stands for the tier's name."""
+    """The source of fresh annotations before each training: a URL, or a command that prints JSON or JSON lines.
+    `{tier}` in it stands for the tier's name."""
     notice_urls: SecretStr | None = None
-    """Who is told of trainings, promotions and failures: URLs of webhooks or chats, separated by spaces."""
-    texts_per_message: int = Field(default=500, ge=1, le=jobs.MAX_TEXTS)
-    """How many texts bulk work puts into one message."""
-    shadow_in_serving: bool = True
-    """Whether serving workers do shadow work when nothing else waits; without it, workers of its own do."""
+    """The webhooks or chats that are notified of trainings, promotions and failures, separated by spaces."""
     shadow_attributes: tuple[str, ...] = ("plan",)
     """The user attributes by which comparisons are counted, separated by commas."""
     shadow_max_mib: int = Field(default=64, ge=0)
-    """When the texts that wait to be shadowed take so much of Redis's memory, further ones are shed."""
-    shadow_max_memory: float = Field(default=0.8, gt=0, le=1)
-    """When Redis uses this share of its memory, shadow work is shed."""
-    shadow_max_age_s: int = Field(default=3_600, ge=1)
-    """Texts that waited longer to be shadowed are shed."""
-    shadow_time_limit_s: int = Field(default=5, ge=1)
-    """Texts that keep the candidate busy for longer count as failed."""
-    shadow_samples: int = Field(default=1_000, ge=0, le=20_000)
-    """How many disagreements are kept of each pair, and a quarter as many agreements; 0 keeps none."""
+    """When the texts that wait to be shadowed take this much of Redis's memory, further ones are shed."""
     shadow_redactor: str = "pointsman_workers.shadow.redaction:mask"
-    """What masks a sampled text: `module:function`, or `off` to keep none."""
+    """The function that masks a sampled text: `module:function`, or `off` to keep no text."""
     shadow_retention_s: int = Field(default=2_592_000, ge=60)
     """How long a comparison is kept after its last text."""
+    dead_letter_ttl_s: int = Field(default=1_209_600, ge=60)
+    """How long dead letters are kept: 14 days."""
+    queue_max_messages: int = Field(default=20_000, ge=1)
+    """A queue longer than this takes no more bulk work."""
+
+    @property
+    def train_visibility_timeout_s(self) -> int:
+        """After this long, an unacknowledged training is delivered again."""
+        return 2 * self.train_time_limit_s
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        if (problem := problem_of_url(value.get_secret_value())) is not None:
+            raise ValueError(problem)
+        return value
 
     @field_validator("shadow_attributes", mode="before")
     @classmethod
     def _split_attributes(cls, value: object) -> object:
-        return (
-            [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-        )
-
-    max_starts: int = Field(default=3, ge=1)
-    """How often a message is begun before it counts as poison and becomes a dead letter."""
-    classify_time_limit_s: int = Field(default=40, ge=1)
-    """How long a classification message may take; shorter than `visibility_timeout_s`."""
-    train_time_limit_s: int = Field(default=3_600, ge=1)
-    """How long a training run may take; shorter than `train_visibility_timeout_s`."""
-    reconcile_interval_s: float = Field(default=5, gt=0)
-    """How often the workers look for messages that were lost on their way."""
-    dead_letter_ttl_s: int = Field(default=1_209_600, ge=60)
-    """How long dead letters are kept: 14 days."""
-    dead_letters_max: int = Field(default=10_000, ge=1)
-    """How many dead letters are kept; the oldest go first."""
-    queue_max_messages: int = Field(default=20_000, ge=1)
-    """A queue longer than this takes no more bulk work."""
-    queue_max_age_s: int = Field(default=3_600, ge=1)
-    """A queue whose next message has waited longer than this takes no more bulk work."""
-    redis_max_fill: float = Field(default=0.85, gt=0, le=1)
-    """Where Redis has a `maxmemory`: the share of it above which nothing more is submitted."""
-    queue_patience_s: float = Field(default=30, ge=0)
-    """How long a producer waits for room before it gives up with `QueueFullError`."""
-
-    @field_validator("redis_url", "broker_url")
-    @classmethod
-    def _check_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        check = urls.problem_of_redis if info.field_name == "redis_url" else urls.problem_of_broker
-        if value is not None and (problem := check(value.get_secret_value())) is not None:
-            raise ValueError(problem)
-        return value
+        if not isinstance(value, str):
+            return value
+        return [name.strip() for name in value.split(",") if name.strip()]
 
     @field_validator("train_schedule", mode="before")
     @classmethod
@@ -127,7 +109,7 @@ class Settings(BaseModel):
         """Read the settings from the environment.
 
         Raises:
-            SettingsError: A value cannot be used. The value is not quoted: it may be a secret.
+            SettingsError: A value cannot be used. The error does not quote it: it may be a secret.
         """
         environ = os.environ if environ is None else environ
         values = {
@@ -145,12 +127,32 @@ class Settings(BaseModel):
             raise errors.SettingsError(msg) from None
 
     def environ(self) -> dict[str, str]:
-        """Give the environment variables that reproduce these settings in another process."""
+        """Return the environment variables that reproduce these settings in another process."""
         return {
             PREFIX + field.upper(): _shown(value)
             for field in type(self).model_fields
             if (value := getattr(self, field)) is not None
         }
+
+
+def problem_of_url(url: str) -> str | None:
+    """Explain why a URL cannot be that of our Redis, or return None.
+
+    The check comes early because later errors would quote a part of the URL, often of a password.
+    """
+    if url.partition("://")[0].lower() == "sentinel":
+        return NO_SENTINEL
+    try:
+        parts = urlsplit(url)
+        sound = parts.hostname and not parts.fragment and _DATABASE.fullmatch(parts.path)
+        if parts.scheme not in {"redis", "rediss"} or not sound:
+            return EXPECTED_URL
+        # redis-py rejects an option that it does not know when a connection is made; this opens none.
+        pool = ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError):
+        return EXPECTED_URL
+    return None
 
 
 def _shown(value: object) -> str:
@@ -160,4 +162,4 @@ def _shown(value: object) -> str:
         return "; ".join(f"{name}: {entry}" for name, entry in value.items())
     if isinstance(value, tuple):
         return ", ".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value)

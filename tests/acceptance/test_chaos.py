@@ -10,9 +10,10 @@ import pytest
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import keys
 from tests.chaos import poison, scenarios
 from tests.chaos.stage import Stage, stage
+from tests.support.ledgers import open_letters
 
 
 @pytest.fixture
@@ -54,9 +55,8 @@ def test_what_kills_its_worker_is_begun_three_times_and_holds_nobody_up(set_up: 
             assert failure.value.dead_letter == message.id
     starts = Counter(set_up.starts_file.read_text().split())
     assert [starts[message.id] for message in poisoned] == [3] * 5
-    with set_up.redis.client() as redis:
-        letters = list(dead_letters.DeadLetters(redis, ttl_s=60, most=99).find())
-    assert {(letter.reason, letter.starts, letter.texts) for letter in letters} == {("poison", 3, 2)}
+    letters = open_letters(set_up.settings).find()
+    assert {(letter.reason, letter.attempts, letter.texts) for letter in letters} == {("poison", 3, 2)}
     assert max(taken_s) < 10
 
 

@@ -78,7 +78,7 @@ def test_no_secret_has_a_default(missing: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_is_passed_on_but_those_the_file_fixes(name: str) -> None:
-    fields = set(Settings.model_fields) - {"redis_url", "broker_url", "data_dir", "flags_file"}
+    fields = set(Settings.model_fields) - {"redis_url", "data_dir", "flags_file"}
     asked = {PREFIX + field.upper(): f"value of {field}" for field in fields}
     given = compose.services({**SECRETS, **asked})[name]["environment"]
 

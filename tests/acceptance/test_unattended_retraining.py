@@ -15,6 +15,7 @@ from pointsman_models.data.golden import read as read_golden
 from pointsman_models.registry.certificate import Certificate
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
+from pointsman_producer.deployment import launcher
 from pointsman_producer.diagnostics.probe import Probe
 from pointsman_shared import names
 from pointsman_shared.data_files import utterances
@@ -26,7 +27,7 @@ from tests.support.traffic import Traffic
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-EVERY = "every 8 s"
+EAGER_APP = "tests.support.eager_app"
 JOBS_A_SECOND = 200
 DEADLINE_S = 180
 
@@ -71,17 +72,19 @@ def known(registry: Registry) -> dict[str, str]:
 
 def ended_runs(deployed: Running) -> int:
     with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
-        return len(list(redis.scan_iter(keys.trained("*"))))
+        return len(list(redis.scan_iter(keys.done("train-*"))))
 
 
-def test_retraining_goes_unnoticed_by_the_jobs(tmp_path: Path) -> None:
+def test_retraining_goes_unnoticed_by_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "APP", EAGER_APP)
+    monkeypatch.setenv("EAGER_EVERY_S", "8")
     data = shipped.write(tmp_path / "data")
     shipped.declare(data, "early", golden=None)
-    extra = {"data_dir": data, "train_schedule": {"base": EVERY}}
+    extra = {"data_dir": data, "train_schedule": {"base": "* * * * *"}}
     with (
         running.deployment(tmp_path, beat=True, extra=extra) as deployed,
         Client(settings=deployed.settings) as client,
-        beats.beat(deployed.settings, tmp_path / "second") as second,
+        beats.beat(deployed.settings, tmp_path / "second", EAGER_APP) as second,
     ):
         registry = deployed.registry
         assert learnt(deployed, "early", golden=None)[0].approved_by == "gate"

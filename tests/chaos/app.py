@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from pointsman_shared.wire import jobs
-from pointsman_workers import app as serving_app
 from pointsman_workers.serving import classify as serving
 from tests.chaos import poison
+from tests.support import eager_app
 
 PAUSE_S = float(os.environ.get("CHAOS_PAUSE_S", "0"))
 STARTS_FILE = os.environ.get("CHAOS_STARTS_FILE")
 
-app = serving_app.app
+app = eager_app.app
 _classify = serving.classify
 
 

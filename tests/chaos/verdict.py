@@ -12,8 +12,10 @@ from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_shared import errors, names
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
+from pointsman_workers.delivery.task import MAX_ATTEMPTS
 from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
 from tests.support import tiny
+from tests.support.ledgers import open_letters
 
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 # A kill between taking something off a list and burying it takes along what is no message, and so is in no ledger.
@@ -244,7 +246,7 @@ def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
         verdict.wrong += 1
     starts = Counter(stage.starts_file.read_text().split()) if stage.starts_file.exists() else Counter()
     verdict.delivered_again = starts.total() - len(starts)
-    allowed = stage.settings.max_starts
+    allowed = MAX_ATTEMPTS
     verdict.poison_begun_too_often = sum(starts[message.id] > allowed for message in stage.poisoned)
 
 
@@ -290,8 +292,7 @@ def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unc
 
 def _judge_letters(verdict: Verdict, stage: Stage) -> None:
     """Compare the dead letters with what had to become one."""
-    with stage.redis.client() as redis:
-        letters = list(dead_letters.DeadLetters(redis, ttl_s=1, most=1).find())
+    letters = list(open_letters(stage.settings).find())
     verdict.letters = len(letters)
     poison = {message.id for message in stage.poisoned}
     died = {letter.id for letter in letters if letter.reason == dead_letters.POISON}
@@ -300,7 +301,9 @@ def _judge_letters(verdict: Verdict, stage: Stage) -> None:
         letter for letter in letters if letter.reason != dead_letters.MALFORMED and letter.id not in poison
     ]
     verdict.unexpected_letters = len(unexpected)
-    verdict.notes += [f"letter {one.id} {one.reason} {one.detail} starts {one.starts}" for one in unexpected]
+    verdict.notes += [
+        f"letter {one.id} {one.reason} {one.detail} attempts {one.attempts}" for one in unexpected
+    ]
     verdict.missing_letters = len(poison - died)
     if not KILLS & stage.done.keys():
         verdict.missing_letters += abs(len(stage.garbage) - malformed)

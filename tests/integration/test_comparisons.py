@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -10,6 +11,8 @@ from pointsman_models.comparison import counts
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
+from pointsman_workers.shadow.labels import read_labels, store_label
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
 from tests.support import redis_server
@@ -32,8 +35,9 @@ def redis(server: redis_server.RedisServer) -> Iterator[Redis]:
         yield client
 
 
-def store(redis: Redis, **settings: object) -> Comparisons:
-    return Comparisons.connect(Settings.model_validate({"redis_url": redis.url, **settings}))  # type: ignore[attr-defined]
+def store(redis: Redis, **options: Any) -> Comparisons:
+    settings = Settings.model_validate({"redis_url": redis.url})  # type: ignore[attr-defined]
+    return Comparisons(Store.connect(settings), settings, **options)
 
 
 def row(number: int) -> Row:
@@ -43,13 +47,13 @@ def row(number: int) -> Row:
 def add(
     kept: Comparisons, fields: Mapping[str, int], sampled: Sequence[tuple[Kind, float, str, Row]] = ()
 ) -> bool:
-    return kept.add("token", {}, {PAIR: Addition(fields=fields, sampled=sampled)})
+    return kept.add("token", [], {PAIR: Addition(fields=fields, sampled=sampled)})
 
 
 def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
     kept = store(redis)
     found = Addition(fields={'["texts","day","d"]': 3})
-    assert kept.add("token", {}, {PAIR: found, "pro@7 vs pro@8": found})
+    assert kept.add("token", [], {PAIR: found, "pro@7 vs pro@8": found})
     assert kept.fields(PAIR) == kept.fields("pro@7 vs pro@8") == {'["texts","day","d"]': 3}
     assert set(kept.pairs()) == {PAIR, "pro@7 vs pro@8"}
     assert all(redis.ttl(key) > 0 for key in redis.scan_iter("*"))
@@ -58,7 +62,7 @@ def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
 def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) -> None:
     kept = store(redis)
     redis.hset(keys.shadow_kept("m"), "holder", "another")
-    assert not kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 3})})
+    assert not kept.add("token", ["m"], {PAIR: Addition(fields={'["texts","day","d"]': 3})})
     assert kept.fields(PAIR) == {}
     assert redis.exists(keys.shadow_kept("m"))
 
@@ -69,14 +73,14 @@ def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis
     redis.hset(keys.shadow_kept("m"), "holder", "token")
     redis.config_set("maxmemory", 1)
     try:
-        assert kept.add("token", {"m": None}, {PAIR: Addition(fields={'["texts","day","d"]': 4})})
+        assert kept.add("token", ["m"], {PAIR: Addition(fields={'["texts","day","d"]': 4})})
     finally:
         redis.config_set("maxmemory", 0)
     assert kept.fields(PAIR) == {'["texts","day","d"]': 7}
 
 
 def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
-    kept = store(redis, shadow_samples=20)
+    kept = store(redis, samples=20)
     jobs = [f"m:{number}" for number in range(300)]
     random.shuffle(jobs)
     for start in range(0, 300, 50):
@@ -87,24 +91,24 @@ def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> Non
         ]
         add(kept, {}, chunk)  # type: ignore[arg-type]
     sampled = kept.sample(PAIR, "disagreements")
-    assert [job for job, _ in sampled] == sorted(jobs, key=text_score)[:20]
-    assert kept.rows(PAIR).keys() == {job for job, _ in sampled}
+    assert sampled == sorted(jobs, key=text_score)[:20]
+    assert kept.rows(PAIR).keys() == set(sampled)
 
 
 def test_rows_that_were_drawn_for_labelling_stay(redis: Redis) -> None:
-    kept = store(redis, shadow_samples=1)
+    kept = store(redis, samples=1)
     add(kept, {}, [("disagreements", 0.5, "a:0", row(0))])
     kept.hand_out(PAIR, ["a:0"])
     add(kept, {}, [("disagreements", 0.1, "b:0", row(1))])
-    assert kept.sample(PAIR, "disagreements") == [("b:0", 0.1)]
+    assert kept.sample(PAIR, "disagreements") == ["b:0"]
     assert kept.rows(PAIR).keys() == {"a:0", "b:0"}
 
 
 def test_a_corrected_label_keeps_its_place(redis: Redis) -> None:
-    kept = store(redis)
+    labels = Store.connect(Settings.model_validate({"redis_url": redis.url}))  # type: ignore[attr-defined]
     for job, intent in (("a:0", "greeting"), ("b:0", "goodbye"), ("a:0", "hours")):
-        kept.label(job, {"intent": intent, "text": None})
-    assert [(job, label["intent"], label["text"]) for job, label in kept.labels().items()] == [
+        store_label(labels, job, {"intent": intent, "text": None})
+    assert [(job, label["intent"], label["text"]) for job, label in read_labels(labels).items()] == [
         ("a:0", "hours", None),
         ("b:0", "goodbye", None),
     ]
@@ -112,7 +116,7 @@ def test_a_corrected_label_keeps_its_place(redis: Redis) -> None:
 
 def test_work_is_shed_while_redis_is_full(redis: Redis) -> None:
     assert store(redis).pressure() is None
-    assert store(redis, shadow_max_memory=1e-9).pressure() == "redis_memory"
+    assert store(redis, max_memory=1e-9).pressure() == "redis_memory"
 
 
 def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:

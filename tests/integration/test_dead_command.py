@@ -12,7 +12,7 @@ from pointsman_producer.commands import command_line, root
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
-from pointsman_workers.delivery.ledger import RedisLedger
+from tests.support.ledgers import open_ledger
 
 SECRET = "a very secret utterance"
 
@@ -21,7 +21,7 @@ SECRET = "a very secret utterance"
 def redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
     settings = Settings.from_env()
-    ledger = RedisLedger.connect(settings)
+    ledger = open_ledger(settings)
     with Client(settings=settings) as client, Redis.from_url(redis_url) as redis:
         for number, (reason, batch) in enumerate((("failed", "b"), ("poison", "b"), ("failed", "c"))):
             message_id = f"m-{number}"

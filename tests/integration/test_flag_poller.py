@@ -11,7 +11,7 @@ import pytest
 
 from pointsman_shared import settings
 from pointsman_shared.store import keys
-from pointsman_workers.flags import configcat
+from pointsman_workers.flags import configcat_poller
 from pointsman_workers.flags import sources as config_sources
 from tests.support import cdn, deadlines, flag_config, key_values
 
@@ -21,7 +21,7 @@ NOBODY = flag_config.plan_flag("proModel", "nobody")
 
 def make_poller(
     server: cdn.Cdn, store: config_sources.KeyValue, *, http_timeout_s: float = 1.0
-) -> configcat.FlagPoller:
+) -> configcat_poller.FlagPoller:
     configuration = settings.Settings.model_validate(
         {
             # With the line break that a file of secrets ends with.
@@ -30,11 +30,11 @@ def make_poller(
             "configcat_poll_interval_s": 1,
         }
     )
-    return configcat.FlagPoller(configuration, store, http_timeout_s=http_timeout_s)
+    return configcat_poller.FlagPoller(configuration, store, http_timeout_s=http_timeout_s)
 
 
 @contextmanager
-def polling(server: cdn.Cdn, store: config_sources.KeyValue) -> Iterator[configcat.FlagPoller]:
+def polling(server: cdn.Cdn, store: config_sources.KeyValue) -> Iterator[configcat_poller.FlagPoller]:
     poller = make_poller(server, store)
     poller.start()
     yield poller

@@ -12,9 +12,9 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.open_messages import OpenMessages
 from tests.support import garbage, running
 from tests.support.deadlines import eventually
+from tests.support.ledgers import open_in_flight, open_letters
 from tests.support.running import Running
 
 TIMEOUT_S = 30
@@ -36,7 +36,7 @@ def redis(deployed: Running) -> Iterator[Redis]:
 def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, times: int) -> None:
     redis.delete(keys.DEAD_INDEX)
     pids = deployed.deployment.pids()
-    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    letters = open_letters(deployed.settings)
     pushed = [kind() for kind in garbage.KINDS.values() for _ in range(times)]
     random.shuffle(pushed)
     with Client(settings=deployed.settings) as client:
@@ -61,7 +61,8 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
 def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
     deployed: Running, redis: Redis
 ) -> None:
-    with contextlib.closing(OpenMessages.connect(deployed.settings)) as messages:
+    messages = open_in_flight(deployed.settings)
+    with contextlib.closing(messages.store):
         messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
         messages.disown("taken", "garbage")
         assert redis.zscore(keys.OPEN_INDEX, "taken")
@@ -70,7 +71,7 @@ def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
 
 
 def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:
-    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    letters = open_letters(deployed.settings)
     redis.delete(keys.DEAD_INDEX)
     redis.lpush(names.BULK_QUEUE, garbage.KINDS["a compression bomb"]())
     eventually(lambda: letters.count() == 1, "the bomb in the dead letters")
@@ -86,7 +87,7 @@ def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redi
 def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
     deployed: Running, redis: Redis
 ) -> None:
-    letters = dead_letters.DeadLetters(redis, ttl_s=60, most=10_000)
+    letters = open_letters(deployed.settings)
     redis.delete(keys.DEAD_INDEX)
     with Client(settings=deployed.settings) as client:
         request = jobs.ClassifyRequest.model_construct(texts=[], users=[], user_of=None)
@@ -95,6 +96,6 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
             message.result(TIMEOUT_S)
         assert failure.value.dead_letter == message.id
     (letter,) = letters.find(dead_letters.Filter(reason=dead_letters.INVALID))
-    assert (letter.id, letter.starts, letter.queue) == (message.id, 1, names.BULK_QUEUE)
+    assert (letter.id, letter.attempts, letter.queue) == (message.id, 1, names.BULK_QUEUE)
     assert letters.replay(letter)
     eventually(lambda: letters.count() == 1, "the same dead letter again")

@@ -89,7 +89,7 @@ def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) ->
 
 
 def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(tmp_path: Path) -> None:
-    extra = {"data_dir": live_tiers.write(tmp_path / "data"), "reconcile_interval_s": 2}
+    extra = {"data_dir": live_tiers.write(tmp_path / "data")}
     with (
         running.deployment(tmp_path, workers=1, extra=extra) as deployed,
         Client(settings=deployed.settings) as client,

@@ -10,9 +10,10 @@ from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery import validation
-from pointsman_workers.delivery.ledger import RedisLedger
+from tests.support.ledgers import open_ledger
 
 REQUEST = checked_request(["hi", "bye"], [None, None], "b")
 
@@ -23,7 +24,6 @@ def settings(redis_url: str) -> Settings:
         {
             "POINTSMAN_REDIS_URL": redis_url,
             "POINTSMAN_QUEUE_MAX_MESSAGES": "4",
-            "POINTSMAN_QUEUE_PATIENCE_S": "0.3",
         }
     )
 
@@ -46,6 +46,7 @@ def fill(redis: Redis, count: int) -> None:
 
 
 def test_a_queue_that_is_too_long_slows_and_then_refuses(client: Client, redis: Redis) -> None:
+    client._pressure = Pressure(client._redis, client.settings, patience_s=0.3)
     fill(redis, 5)
     with pytest.raises(errors.QueueFullError, match="length at 125% of its limit"):
         client.submit_message(REQUEST)
@@ -63,7 +64,7 @@ def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis)
         redis.delete(names.BULK_QUEUE)
         pressure._looks.clear()
 
-    pressure = Pressure(redis, settings)
+    pressure = Pressure(Store.connect(settings), settings)
     pressure.wait_for_room(names.BULK_QUEUE, work_meanwhile)
     assert len(pauses) == 1
 
@@ -71,16 +72,16 @@ def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis)
 def test_what_waits_too_long_makes_a_queue_full(client: Client, redis: Redis, settings: Settings) -> None:
     message = client.submit_message(REQUEST)
     redis.hset(keys.open(message.id), "at", 1_000_000)
-    load = Pressure(redis, settings).load(names.BULK_QUEUE)
+    load = Pressure(Store.connect(settings), settings).load(names.BULK_QUEUE)
     assert (load.length < 1, load.age > 1) == (True, True)
 
 
 def test_a_redis_that_fills_up_takes_no_more_before_it_is_full(redis: Redis, settings: Settings) -> None:
     used = redis.info("memory")["used_memory"]
     redis.config_set("maxmemory", int(used * 1.1))
-    assert Pressure(redis, settings).load(names.BULK_QUEUE).memory > 1
+    assert Pressure(Store.connect(settings), settings).load(names.BULK_QUEUE).memory > 1
     redis.config_set("maxmemory", int(used * 10))
-    assert Pressure(redis, settings).has_room(names.BULK_QUEUE, share=0.5)
+    assert Pressure(Store.connect(settings), settings).load(names.BULK_QUEUE).worst < 0.5
 
 
 def test_a_full_redis_is_said_clearly_and_leaves_nothing_half_done(
@@ -125,24 +126,24 @@ def test_a_message_that_is_called_off_is_not_done_any_more(
     assert not client.cancel(message.id)
     with pytest.raises(errors.CancelledError):
         message.result(5)
-    ledger = RedisLedger.connect(settings)
-    assert ledger.begin("m", worker="w", batch="b").is_done
-    ledger.record({"message_id": "m"}, batch="b", counters={"done": 2})
+    ledger = open_ledger(settings)
+    assert ledger.attempt("m", worker="w", batch="b").is_done
+    ledger.finish("m", {}, batch="b", counters={"done": 2})
     assert client.progress("b") == {"cancelled": 2}
     assert not redis.exists(keys.open("m"), keys.OPEN_INDEX)
 
 
 def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
     message = client.submit_message(REQUEST)
-    RedisLedger.connect(settings).record({"message_id": message.id})
+    open_ledger(settings).finish(message.id, {})
     assert not client.cancel(f"{message.id}:1")
 
 
 def test_a_batch_that_is_called_off_is_not_begun(client: Client, settings: Settings) -> None:
     client.cancel_batch("b")
-    ledger = RedisLedger.connect(settings)
-    assert ledger.begin("m", worker="w", batch="b").is_cancelled
-    assert not ledger.begin("n", worker="w", batch="c").is_cancelled
+    ledger = open_ledger(settings)
+    assert ledger.attempt("m", worker="w", batch="b").is_cancelled
+    assert not ledger.attempt("n", worker="w", batch="c").is_cancelled
 
 
 def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redis: Redis) -> None:
@@ -157,4 +158,4 @@ def test_the_largest_texts_there_are_can_be_sent_and_are_taken(client: Client, r
     client.submit_message(checked_request([text] * 200, [None] * 200))
     raw = redis.rpop(names.BULK_QUEUE)
     assert isinstance(raw, bytes)
-    assert validation.read(raw)["headers"]["task"] == names.CLASSIFY_TASK
+    assert validation.read(raw, {names.CLASSIFY_TASK})[0]["headers"]["task"] == names.CLASSIFY_TASK

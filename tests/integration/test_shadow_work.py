@@ -15,16 +15,17 @@ from pointsman_models.registry.versions import Aliases
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.ledger import RedisLedger
 from pointsman_workers.serving import classify
 from pointsman_workers.shadow import backlog, redaction
-from pointsman_workers.shadow.backlog import Waiting, Wish
+from pointsman_workers.shadow.backlog import Backlog
 from pointsman_workers.shadow.candidates import Candidates
-from pointsman_workers.shadow.runner import Shadowing
-from pointsman_workers.shadow.store import Comparisons
+from pointsman_workers.shadow.runner import MAX_AGE_S, Runner
+from pointsman_workers.shadow.store import SAMPLES, Comparisons
 from tests.support import redis_server, tiny
 from tests.support.flags import PlanFlags
+from tests.support.ledgers import open_ledger
 
 TIER_PAIR, CANDIDATE_PAIR = "base@1 vs pro@2", "base@1 vs base@3"
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
@@ -41,6 +42,14 @@ class Models:
     """Both a registry and the versions that serve."""
 
     candidate: int | None = 3
+    tiers = ("base", "pro")
+
+    def versions(self) -> dict[str, int]:
+        return {"base": BASE.version, "pro": PRO.version}
+
+    def version(self, tier: str, version: int) -> Classifier:
+        serving = self.classifier(tier)
+        return serving if serving.version == version else self.load_classifier(tier, version)
 
     def classifier(self, tier: str) -> Classifier:
         return {"base": BASE, "pro": PRO}[tier]
@@ -71,17 +80,25 @@ class Deployed:
     """The parts of a worker that have to do with shadow work."""
 
     def __init__(
-        self, server: redis_server.RedisServer, models: Models | None = None, **settings: Any
+        self,
+        server: redis_server.RedisServer,
+        models: Models | None = None,
+        *,
+        samples: int = SAMPLES,
+        max_age_s: float = MAX_AGE_S,
+        **settings: Any,
     ) -> None:
         self.settings = Settings.model_validate({"redis_url": server.url, **settings})
         self.models = models or Models()
-        self.store = Comparisons.connect(self.settings)
-        self._work = Shadowing(
-            Waiting.connect(self.settings),
+        connection = Store.connect(self.settings)
+        self.store = Comparisons(connection, self.settings, samples=samples)
+        self._work = Runner(
+            Backlog(connection),
             Candidates(self.models, self.models),
             self.store,
             redaction.load(self.settings.shadow_redactor),
             self.settings,
+            max_age_s=max_age_s,
         )
 
     def serve(
@@ -93,8 +110,8 @@ class Deployed:
         envelope = json.dumps({"body": base64.b64encode(body).decode()})
         redis.hset(keys.open(message_id), mapping={"message": envelope, "queue": "bulk"})
         reply = classify.classify(request, message_id, flags=PlanFlags(), models=self.models)
-        wish = Wish(texts=len(texts), places=None, shed=None, request=b"", limit_bytes=backlog.MIB)
-        RedisLedger.connect(self.settings).record(reply, shadow=wish)
+        wish = backlog.wish(message_id, texts=len(texts), places=None, shed=None, limit_bytes=backlog.MIB)
+        open_ledger(self.settings).finish(message_id, reply, extra=wish)
 
     def shadow(self) -> int:
         return self._work.work(yields=True)
@@ -164,7 +181,7 @@ def test_sampled_texts_are_kept_as_the_redactor_of_the_settings_says(
 def test_without_samples_texts_are_counted_and_none_is_kept(
     redis: Redis, server: redis_server.RedisServer
 ) -> None:
-    deployed = Deployed(server, shadow_samples=0)
+    deployed = Deployed(server, samples=0)
     deployed.serve(redis, "m")
     deployed.shadow()
     assert deployed.found(TIER_PAIR).texts == len(TEXTS)
@@ -185,7 +202,7 @@ def test_everything_of_a_comparison_goes_when_its_time_is_over(
 def test_what_waited_too_long_is_shed_with_what_users_were_answered(
     redis: Redis, server: redis_server.RedisServer
 ) -> None:
-    deployed = Deployed(server, shadow_max_age_s=1)
+    deployed = Deployed(server, max_age_s=1)
     deployed.serve(redis, "m")
     redis.hset(keys.shadow_kept("m"), "served_at", time.time() - 2)
     deployed.shadow()
@@ -227,6 +244,6 @@ def test_after_three_lost_processes_a_message_is_given_up(
 ) -> None:
     deployed = Deployed(server)
     deployed.serve(redis, "m")
-    redis.hset(keys.shadow_kept("m"), "attempts", 3)
+    redis.hset(keys.shadow_kept("m"), "tries", 3)
     deployed.shadow()
     assert deployed.found(TIER_PAIR).missed("failed") == {"process_lost": len(TEXTS)}

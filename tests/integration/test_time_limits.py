@@ -11,15 +11,17 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import APP, Deployment
 from pointsman_producer.deployment.supervisor import Program
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
 from pointsman_workers.delivery import task as delivery_task
 from tests.support import running, slow_app
+from tests.support.ledgers import open_letters
 from tests.support.running import Running
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 2
+VISIBILITY_S = 10
+LIMIT_S = 6
 TIMEOUT_S = 60
 
 
@@ -42,9 +44,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("slow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "Deployment", SlowDeployment)
-        with running.deployment(
-            folder, extra={"classify_time_limit_s": LIMIT_S, "visibility_timeout_s": 10}
-        ) as deployment:
+        with running.deployment(folder, extra={"visibility_timeout_s": VISIBILITY_S}) as deployment:
             yield deployment
 
 
@@ -71,7 +71,7 @@ def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
         assert stopped.value.dead_letter == message.id
         assert not stopped.value.is_retryable
     assert {other.result(TIMEOUT_S).intent for other in others} == {"greeting"}
-    letters = dead_letters.DeadLetters(client._redis, ttl_s=60, most=99)
+    letters = open_letters(client.settings)
     found = [letter for letter in letters.find() if letter.id in {message.id for message in hung}]
     assert [(letter.reason, letter.texts) for letter in found] == [(dead_letters.TIME_LIMIT, 2)] * 2
 
@@ -121,15 +121,8 @@ def test_what_is_being_done_can_be_called_off(client: Client) -> None:
     assert client.progress("begun") == {"cancelled": 1}
 
 
-@pytest.mark.parametrize(
-    ("task", "limits"),
-    [(names.CLASSIFY_TASK, (7, 12)), (names.MODELS_TASK, (7, 12)), (names.TRAIN_TASK, (900, 905))],
-)
-def test_each_kind_of_job_has_the_limit_its_setting_gives(task: str, limits: tuple[int, int]) -> None:
-    settings = Settings.model_validate({"classify_time_limit_s": 7, "train_time_limit_s": 900})
-    assert delivery_task.limits(settings, task) == limits
-
-
-def test_no_limit_is_longer_than_a_message_may_be_out() -> None:
-    settings = Settings.model_validate({"classify_time_limit_s": 100, "visibility_timeout_s": 60})
-    assert delivery_task.limits(settings, names.CLASSIFY_TASK).soft_s == 40
+def test_serving_has_two_thirds_of_the_visibility_timeout_and_training_a_limit_of_its_own() -> None:
+    settings = Settings.model_validate({"visibility_timeout_s": 60, "train_time_limit_s": 900})
+    assert delivery_task.serving_limits(settings) == (40, 45)
+    assert delivery_task.training_limits(settings) == (900, 905)
+    assert settings.train_visibility_timeout_s == 1_800

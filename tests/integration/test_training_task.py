@@ -1,6 +1,8 @@
-"""The training task while nobody can be told how far it is."""
+"""The training task while its progress cannot be reported."""
 
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +10,12 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 
 from pointsman_shared import names
-from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from pointsman_workers import bootstrap
-from pointsman_workers.serving import task as serving_task
-from tests.support.redis_server import RedisServer
+from pointsman_workers.training import run
+from pointsman_workers.training import task as training_task
+from tests.support import live_tiers
 
 DONE = jobs.TrainProgress(tier="base", stage="search", fraction=0.5)
 REPLY = jobs.TrainReply.model_validate(
@@ -31,38 +33,42 @@ REPLY = jobs.TrainReply.model_validate(
 )
 
 
-class Trainer:
-    """Says how far it is, and ends."""
+class QuickTrainer(run.Trainer):
+    """Reports how far it is, and ends."""
 
     def train(
-        self, request: jobs.TrainRequest, run: str, report: Callable[[jobs.TrainProgress], None]
-    ) -> Any:
+        self, request: jobs.TrainRequest, report: Callable[[jobs.TrainProgress], None], check: Any
+    ) -> jobs.TrainReply:
         report(DONE)
         return REPLY
 
 
-@pytest.fixture(scope="module")
-def train(redis_server: RedisServer) -> Iterator[Any]:
-    with broker_config.make_app(Settings.model_validate({"redis_url": redis_server.url})) as app:
-        serving_task.register_training(app)
+@pytest.fixture
+def train(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    monkeypatch.setattr(training_task, "Trainer", QuickTrainer)
+    settings = Settings.model_validate({"redis_url": redis_url, "data_dir": live_tiers.write(tmp_path)})
+    with bootstrap.training_app(settings) as app, contextlib.ExitStack() as after:
         task = app.tasks[names.TRAIN_TASK]
         task.push_request(id="run")
+        task.request.after = after  # type: ignore[attr-defined]  # as `LedgerTask` does
         yield task
         task.pop_request()
 
 
-@pytest.fixture(autouse=True)
-def _trainer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "trainer", Trainer)
+def test_a_run_goes_on_when_redis_is_full(
+    train: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report_nowhere(*_: object, **__: object) -> None:
+        with Redis.from_url(redis_url) as redis:
+            redis.config_set("maxmemory", 1)
+            try:
+                update(*_, **__)
+            finally:
+                redis.config_set("maxmemory", 0)
 
-
-def test_a_run_goes_on_when_redis_is_full(train: Any, redis_url: str) -> None:
-    with Redis.from_url(redis_url) as redis:
-        redis.config_set("maxmemory", 1)
-        try:
-            assert train.run({"tier": "base", "requested_by": "tests"})["version"] == 1
-        finally:
-            redis.config_set("maxmemory", 0)
+    update = train.update_state
+    monkeypatch.setattr(train, "update_state", report_nowhere)
+    assert train.run({"tier": "base", "requested_by": "tests"})["version"] == 1
 
 
 def test_a_run_goes_on_when_the_broker_takes_no_event(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:

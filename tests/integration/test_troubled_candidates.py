@@ -47,9 +47,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, troubles: Path) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launcher, "APP", "tests.support.troubled_app")
         patch.setenv("TROUBLES_FILE", str(troubles))
-        with running.deployment(
-            tmp_path_factory.mktemp("shadow"), extra={"shadow_time_limit_s": 1}
-        ) as deployment:
+        with running.deployment(tmp_path_factory.mktemp("shadow")) as deployment:
             deployment.set_flags(shadow_flags(1.0))
             time.sleep(2.5)
             yield deployment

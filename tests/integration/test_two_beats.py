@@ -35,13 +35,15 @@ def test_a_run_that_two_beats_missed_is_done_once(tmp_path: Path) -> None:
                 DEADLINE_S,
             )
             # Beat says so before it does so.
-            eventually(lambda: any(redis.scan_iter(keys.trained("*"))), "one of them is answered", DEADLINE_S)
+            eventually(
+                lambda: any(redis.scan_iter(keys.done("train-*"))), "one of them is answered", DEADLINE_S
+            )
             eventually(
                 lambda: not redis.llen(names.TRAIN_QUEUE) and not redis.hlen(keys.TRAIN_UNACKED),
                 "both requests are answered",
                 DEADLINE_S,
             )
-            assert len(list(redis.scan_iter(keys.trained("*")))) == 1
+            assert len(list(redis.scan_iter(keys.done("train-*")))) == 1
         assert "train pro" not in one.read_text() + other.read_text()
         assert (deployed.registry.versions("base"), deployed.registry.versions("pro")) == ([1, 2], [1])
         assert deployed.registry.card("base", 2).requested_by == "schedule"

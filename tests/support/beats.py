@@ -11,6 +11,8 @@ from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_workers.training import schedule
 
+ROOT = Path(__file__).parents[2]
+
 
 def crontab_of(moment: datetime.datetime) -> str:
     """Give the crontab that means a moment every day."""
@@ -28,12 +30,12 @@ def leave_behind(path: Path, settings: Settings, went_down: datetime.datetime) -
 
 
 @contextlib.contextmanager
-def beat(settings: Settings, schedule_file: Path) -> Iterator[Path]:
+def beat(settings: Settings, schedule_file: Path, app: str = "pointsman_workers.app") -> Iterator[Path]:
     """Run a beat and give its log."""
     log = schedule_file.with_suffix(".log")
     command = [
         "-A",
-        "pointsman_workers.app",
+        app,
         "beat",
         "-s",
         str(schedule_file),
@@ -44,7 +46,7 @@ def beat(settings: Settings, schedule_file: Path) -> Iterator[Path]:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "--quiet", *command],
-            env={"PATH": "", **settings.environ()},
+            env={"PATH": "", "PYTHONPATH": str(ROOT), **settings.environ()},
             stdout=file,
             stderr=file,
         )

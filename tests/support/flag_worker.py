@@ -10,7 +10,7 @@ from celery import signals
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
-from pointsman_workers.flags import configcat
+from pointsman_workers.flags import configcat, configcat_poller
 from pointsman_workers.flags import sources as config_sources
 from tests.support import key_values
 
@@ -23,7 +23,7 @@ app = broker_config.make_app(configuration)
 @signals.worker_init.connect
 def start_polling(**_: Any) -> None:
     """Poll in the parent, before the children are forked."""
-    poller = configcat.FlagPoller(configuration, _store(), http_timeout_s=HTTP_TIMEOUT_S)
+    poller = configcat_poller.FlagPoller(configuration, _store(), http_timeout_s=HTTP_TIMEOUT_S)
     poller.start()
     signals.worker_shutdown.connect(lambda **_: poller.close(), weak=False)
 

@@ -1,253 +1,217 @@
-"""The composition root: the one place where a process gets its parts.
+"""The composition root: the one place where an application gets its parts and its rooms.
 
-Nothing is built at import. A worker's parent loads the tiers before it forks, so that its children share the memory;
-what may not cross a fork (connections, threads, the flag client) each process builds for itself, once.
+Nothing is built at import. A worker's parent loads the champions before it forks, so that its children share the memory;
+connections and threads do not cross a fork, so each process builds its own.
 """
 
 import contextlib
-import functools
 import gc
+import importlib
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final, cast
+
+from celery import signals
 
 from pointsman_models.data import tiers
 from pointsman_models.registry.versions import Registry
-from pointsman_shared import errors
+from pointsman_shared import names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_workers.delivery.ledger import RedisLedger
-from pointsman_workers.delivery.open_messages import OpenMessages
-from pointsman_workers.delivery.reconciler import Reconciler
-from pointsman_workers.flags.configcat import ConfigCatFlags, FlagPoller
+from pointsman_shared.store import heartbeat, keys
+from pointsman_shared.store.connection import UNAVAILABLE, Store
+from pointsman_workers.delivery import channel, consumer, reconciler
+from pointsman_workers.delivery.in_flight import InFlight
+from pointsman_workers.delivery.ledger import Ledger
+from pointsman_workers.delivery.task import WorkerApp, serving_limits, training_limits
+from pointsman_workers.delivery.wiring import Wiring
+from pointsman_workers.flags.configcat import ConfigCatFlags
+from pointsman_workers.flags.configcat_poller import FlagPoller
 from pointsman_workers.flags.sources import ConfigSource, FileSource, StoreSource
-from pointsman_workers.process.heartbeat import Pulse
-from pointsman_workers.process.refresh import Upkeep
-from pointsman_workers.registry.commands import Library
-from pointsman_workers.serving.loaded_models import Residents
-from pointsman_workers.shadow import redaction
-from pointsman_workers.shadow.backlog import Waiting
-from pointsman_workers.shadow.candidates import Candidates
-from pointsman_workers.shadow.promotion_advice import ShadowAdvisor
-from pointsman_workers.shadow.queries import Reports
-from pointsman_workers.shadow.runner import Shadowing
-from pointsman_workers.shadow.scheduler import Activity, Caller
-from pointsman_workers.shadow.store import Comparisons
-from pointsman_workers.training.notifications import Notices
-from pointsman_workers.training.run import Retraining
-from pointsman_workers.training.sources import Annotations, Feed, Labels
-from pointsman_workers.training.training_book import RedisTrainingBook
+from pointsman_workers.process import celery_config, shutdown
+from pointsman_workers.process.heartbeat import BEAT_S, Heartbeat, end_this_process
+from pointsman_workers.process.loaded_models import LoadedModels
+from pointsman_workers.process.per_process import PerProcess
+from pointsman_workers.process.periodic import Periodic
+from pointsman_workers.process.refresh import REFRESH_S, Refresh
+from pointsman_workers.training import schedule
+from pointsman_workers.training.notifications import Notifications
+
+# A room is taken out of an application by deleting its name here; the room itself may then be deleted, too.
+SERVING_ROOMS: Final = ("serving", "registry", "shadow")
+TRAINING_ROOMS: Final = ("training", "registry", "shadow")
+# How long a promotion that failed is remembered, so that people are notified of it once.
+REFUSED_TTL_S: Final = 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def serving_app(settings: Settings) -> WorkerApp:
+    """Build the application of a serving worker."""
+    parts = ServingParts(settings)
+    wiring = _wire(settings, list(names.SERVING_QUEUES), SERVING_ROOMS, parts)
+    schedule.configure(wiring.app, settings)
+    limit_s = serving_limits(settings).hard_s
+    _connect(signals.worker_init, lambda **_: parts.load())
+    _connect(signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limit_s, looks=True))
+    _connect(signals.worker_process_init, lambda **_: parts.process())
+    _connect(signals.worker_process_shutdown, lambda **_: parts.close())
+    _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
+    return wiring.app
+
+
+def training_app(settings: Settings) -> WorkerApp:
+    """Build the application of a trainer, whose messages may stay unacknowledged much longer.
+
+    Every consumer of the Redis transport restores what any worker left unacknowledged for the consumer's visibility
+    timeout, so a trainer notes its messages under keys of its own: a serving worker must not restart a long training.
+    """
+    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings))
+    wiring.app.conf.broker_transport_options |= {
+        "visibility_timeout": settings.train_visibility_timeout_s,
+        **{f"unacked{part}_key": f"{keys.UNACKED}{part}:train" for part in ("", "_index", "_mutex")},
+    }
+    limit_s = training_limits(settings).hard_s
+    _connect(signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limit_s, looks=False))
+    _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
+    return wiring.app
+
+
+class ServingParts:
+    """What serving takes: the models and the flags of each process, and the parent's part in them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._inherited: LoadedModels | None = None
+        self._poller: FlagPoller | None = None
+        self.store = PerProcess(partial(Store.connect_patiently, settings))
+        self.registry = PerProcess(partial(Registry, settings.registry_url))
+        self.tiers = partial(tiers.load, settings.data_dir / "tiers.toml")
+        self.notify = Notifications(
+            settings.notice_urls.get_secret_value().split() if settings.notice_urls else ()
+        )
+        self.process = PerProcess(self._build)
+        self.problems: list[Any] = []
+
+    def load(self) -> None:
+        """Load the champions before the fork, and start polling ConfigCat."""
+        self._inherited = LoadedModels(self.registry(), self.tiers())
+        self._inherited.refresh()
+        # Objects that the collector never touches keep their pages shared.
+        gc.collect()
+        gc.freeze()
+        if self._settings.configcat_sdk_key is not None:
+            self._poller = FlagPoller(self._settings, self.store())
+            self._poller.start()
+
+    def stop(self) -> None:
+        """Stop polling ConfigCat."""
+        if self._poller is not None:
+            self._poller.close()
+
+    def close(self) -> None:
+        """Stop this process's thread and withdraw its report."""
+        if self.process.is_built:
+            self.process().close()
+
+    def _build(self) -> "Process":
+        models = LoadedModels(
+            self.registry(), self.tiers(), inherited=self._inherited, on_refused=self._report_refusal
+        )
+        models.refresh()
+        return Process(models, ConfigCatFlags(self._source()), self.store(), self.problems)
+
+    def _source(self) -> ConfigSource:
+        if self._settings.configcat_sdk_key is None:
+            return FileSource(self._settings.flags_file)
+        return StoreSource(self.store())
+
+    def _report_refusal(self, tier: str, version: int, why: str) -> None:
+        if self.store().set(keys.refused(tier, version), "1", nx=True, ex=REFUSED_TTL_S):
+            self.notify.notify("swap failed", tier, version, why)
+
+
 class Process:
     """The parts of one serving process."""
 
-    ledger: RedisLedger
-    flags: ConfigCatFlags
-    residents: Residents
-    upkeep: Upkeep
-    comparisons: Comparisons
-    shadowing: Shadowing
-    reports: Reports
+    def __init__(
+        self, models: LoadedModels, flags: ConfigCatFlags, store: Store, problems: Iterable[Any]
+    ) -> None:
+        self.models = models
+        self.flags = flags
+        self._refresh = Refresh(models, store, flags.state, tuple(problems))
+        self._thread = Periodic("refreshing models", self._refresh.step, REFRESH_S)
+        self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread, say goodbye."""
-        self.upkeep.stop()
+        """Stop the thread, withdraw the report."""
+        self._thread.stop()
         self.flags.close()
-        # What it said of itself expires by itself, if Redis is away.
-        with contextlib.suppress(errors.RetryableError):
-            self.ledger.forget_process(socket.gethostname(), os.getpid())
+        # If Redis is away, the report expires.
+        with contextlib.suppress(*UNAVAILABLE):
+            self._refresh.withdraw()
 
 
-# What a parent loaded; its children find it here after the fork.
-_inherited: Residents | None = None
-
-
-@functools.cache
-def settings() -> Settings:
-    """Read the settings once."""
-    return Settings.from_env()
-
-
-def declared_tiers() -> dict[str, tiers.Tier]:
-    """Read which tiers there are."""
-    return tiers.load(settings().data_dir / "tiers.toml")
-
-
-def load_before_fork() -> None:
-    """Load every tier's champion, then keep the collector away from it, so that its pages stay shared."""
-    global _inherited  # noqa: PLW0603  a fork hands over nothing but what the process already holds
-    _inherited = Residents(Registry(settings().registry_url), declared_tiers())
-    _inherited.refresh()
-    gc.collect()
-    gc.freeze()
-
-
-@functools.cache
-def flag_poller() -> FlagPoller:
-    """Give the one client that asks ConfigCat for configurations, in a worker's parent."""
-    return FlagPoller(settings(), ledger())
-
-
-def start_flag_poller() -> None:
-    """Start asking ConfigCat; without an SDK key a file serves, and nobody is asked."""
-    if settings().configcat_sdk_key is not None:
-        flag_poller().start()
-
-
-def stop_flag_poller() -> None:
-    """Stop asking ConfigCat."""
-    if settings().configcat_sdk_key is not None:
-        flag_poller().close()
-
-
-@functools.cache
-def open_messages() -> OpenMessages:
-    """Give a worker's parent its connection to the messages under way."""
-    return OpenMessages.connect(settings())
-
-
-@functools.cache
-def reconciler() -> Reconciler:
-    """Give the thread that looks for lost messages, in a worker's parent."""
-    return Reconciler(open_messages(), settings(), f"{socket.gethostname()}:{os.getpid()}")
-
-
-def start_reconciler() -> None:
-    """Look for lost messages, where the queues are in the Redis that holds the ledger."""
-    if settings().broker_url is None:
-        reconciler().start()
-
-
-def stop_reconciler() -> None:
-    """Leave looking to another worker."""
-    if settings().broker_url is None:
-        reconciler().stop()
-
-
-@functools.cache
-def pulse(node: str, heard_at: Callable[[], float]) -> Pulse:
-    """Give the thread that says that this worker serves its queues."""
-    return Pulse(node, open_messages(), heard_at)
-
-
-def start_pulse(node: str, heard_at: Callable[[], float]) -> None:
-    """Say that this worker serves its queues, where the queues are in the Redis of the settings."""
-    if settings().broker_url is None:
-        pulse(node, heard_at).start()
-
-
-@functools.cache
-def start_shadow(
-    call: Callable[[bool], object], activity: Callable[[], Activity], *, yields: bool, most: int
-) -> None:
-    """Call for shadow work when there is some and this worker has time for it. Begins once, however often it is asked."""
-    Caller(Waiting.connect(settings()), call, activity, yields=yields, most=most).start()
-
-
-def process() -> Process:
-    """Give this process its parts, building them at the first call after a fork."""
-    return _process_of(os.getpid())
-
-
-def ledger() -> RedisLedger:
-    """Give this process its connection to the ledger."""
-    return _ledger_of(os.getpid())
-
-
-def library() -> Library:
-    """Give the registry, as seen from the queue."""
-    registry = Registry(settings().registry_url)
-    return Library(registry, declared_tiers(), notices(), feeds(), shadow_advisor())
-
-
-def trainer() -> Retraining:
-    """Give the training side."""
-    return Retraining(
-        Registry(settings().registry_url),
-        declared_tiers(),
-        book=training_book(),
-        notices=notices(),
-        feeds=feeds(),
-        shadow=shadow_advisor(),
+def _wire(settings: Settings, queues: list[str], rooms: Iterable[str], parts: ServingParts) -> Wiring:
+    app = cast("WorkerApp", broker_config.make_app(settings, WorkerApp))
+    wiring = Wiring(
+        app=app,
+        settings=settings,
+        queues=queues,
+        store=parts.store,
+        registry=parts.registry,
+        tiers=parts.tiers,
+        models=PerProcess(lambda: parts.process().models),
+        flags=PerProcess(lambda: parts.process().flags),
+        notify=parts.notify.notify,
+        problems=parts.problems,
+        when_stopping=[parts.stop],
     )
-
-
-def shadow_advisor() -> ShadowAdvisor:
-    """Give who knows the shadow's verdicts."""
-    return _shadow_advisor_of(os.getpid())
-
-
-def training_book() -> RedisTrainingBook:
-    """Give this process its connection to the book of trainings."""
-    return _training_book_of(os.getpid())
-
-
-@functools.cache
-def notices() -> Notices:
-    """Give who tells people."""
-    urls = settings().notice_urls
-    return Notices(urls.get_secret_value().split() if urls else ())
-
-
-def feeds() -> list[Feed]:
-    """Give where labelled rows come from beside the tiers' files."""
-    annotations = settings().annotations
-    place = annotations.get_secret_value().strip() if annotations else ""
-    fetched = [Annotations(place)] if place else []
-    return [Labels(training_book()), *fetched]
-
-
-@functools.cache
-def _shadow_advisor_of(_pid: int) -> ShadowAdvisor:
-    registry = Registry(settings().registry_url)
-    # It serves nothing and loads nothing: it reads what was counted.
-    candidates = Candidates(registry, Residents(registry, ()))
-    return ShadowAdvisor(Reports(Comparisons.connect(settings()), candidates))
-
-
-@functools.cache
-def _training_book_of(_pid: int) -> RedisTrainingBook:
-    return RedisTrainingBook.connect(settings())
-
-
-def _tell_of_refusal(tier: str, version: int, why: str) -> None:
-    notices().tell("swap failed", tier, version, why)
-
-
-@functools.cache
-def _ledger_of(_pid: int) -> RedisLedger:
-    return RedisLedger.connect(settings())
-
-
-@functools.lru_cache(maxsize=1)
-def _process_of(pid: int) -> Process:
-    residents = Residents(
-        Registry(settings().registry_url),
-        declared_tiers(),
-        inherited=_inherited,
-        on_refused=_tell_of_refusal,
+    app.ledger = PerProcess(lambda: Ledger(parts.store(), settings, extension=wiring.extension))
+    app.in_flight = PerProcess(lambda: InFlight.open(parts.store(), settings))
+    app.intake = channel.Intake(app.tasks, app.in_flight)
+    for room in rooms:
+        importlib.import_module(f"pointsman_workers.{room}.task").install(wiring)
+    app.conf.update(
+        celery_config.worker_configuration(
+            tuple(queues), transport=channel.TRANSPORT, consumer=consumer.WatchfulConsumer
+        )
     )
-    residents.refresh()
-    flags = ConfigCatFlags(_config_source())
-    candidates = Candidates(Registry(settings().registry_url), residents)
-    comparisons = Comparisons.connect(settings())
-    redactor = redaction.load(settings().shadow_redactor)
-    upkeep = Upkeep(residents, flags, _ledger_of(pid), also=candidates)
-    upkeep.start()
-    return Process(
-        ledger=_ledger_of(pid),
-        flags=flags,
-        residents=residents,
-        upkeep=upkeep,
-        comparisons=comparisons,
-        shadowing=Shadowing(Waiting.connect(settings()), candidates, comparisons, redactor, settings()),
-        reports=Reports(comparisons, candidates),
-    )
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "intake": app.intake}
+    celery_config.quieten()
+    return wiring
 
 
-def _config_source() -> ConfigSource:
-    if settings().configcat_sdk_key is None:
-        return FileSource(settings().flags_file)
-    return StoreSource(ledger())
+def _start_parent(wiring: Wiring, worker: Any, limit_s: float, *, looks: bool) -> None:  # noqa: ANN401  Celery's worker
+    """Start the threads of a worker's parent, when it is ready."""
+    node, in_flight = worker.hostname, wiring.app.in_flight()
+    beat = Heartbeat(lambda at: heartbeat.beat(in_flight.store, node, at), consumer.heard_at(limit_s))
+    _start(wiring, Periodic("writing heartbeats", beat.step, BEAT_S))
+    if looks:
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        search = reconciler.Reconciler(
+            in_flight,
+            wiring.settings,
+            owner,
+            lambda seconds: thread.wait(seconds),  # noqa: PLW0108  it is made below
+        )
+        thread = Periodic("looking for lost messages", search.step, reconciler.INTERVAL_S)
+        _start(wiring, thread)
+    for start in wiring.when_ready:
+        start(worker)
+    shutdown.leave_in_time(end_this_process)
+
+
+def _start(wiring: Wiring, thread: Periodic) -> None:
+    wiring.when_stopping.append(thread.stop)
+    thread.start()
+
+
+def _stop_parent(wiring: Wiring) -> None:
+    for stop in reversed(wiring.when_stopping):
+        stop()
+
+
+def _connect(signal: Any, handler: Any) -> None:  # noqa: ANN401  Celery ships no types for signals
+    # Celery keeps weak references, which would drop a lambda.
+    signal.connect(handler, weak=False)

@@ -73,5 +73,11 @@ def of_file(served: counts.Answered, candidate: counts.Answered, labels: Sequenc
         LabelledPair(served=before, candidate=after, label=label, probability=1.0)
         for before, after, label in columns
     ]
-    random.Random(0).shuffle(pairs)
-    return pairs
+    return shuffled(pairs)
+
+
+def shuffled(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """Return the pairs in a random order that is always the same."""
+    order = list(pairs)
+    random.Random(0).shuffle(order)
+    return order

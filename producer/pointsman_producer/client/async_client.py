@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from pointsman_producer.client import in_flight
+from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE
 from pointsman_producer.client.client import DEFAULT_TIMEOUT_S, Client, checked_request
 from pointsman_producer.client.handles import Handle
 from pointsman_producer.client.stream import Stream, TurnOutcome
@@ -122,7 +123,7 @@ class AsyncClient:
         stream = Stream(
             path=path,
             speakers=speakers,
-            texts_per_message=self._client.settings.texts_per_message,
+            texts_per_message=TEXTS_PER_MESSAGE,
             window=window,
             timeout_s=timeout_s,
             reject=reject,

@@ -9,8 +9,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pointsman_shared import errors
-from pointsman_shared.store import errors as redis_errors
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import explained
 
 # The guard that makes outcomes happen once decides here as well: either the work was done, or it was called off.
 _CANCEL = """
@@ -71,7 +71,7 @@ class Canceller:
                 ],
             )
         except RedisError as error:
-            raise redis_errors.explained(error) from error
+            raise explained(error) from error
         return bool(done)
 
     def cancel_batch(self, batch: str) -> None:
@@ -83,7 +83,7 @@ class Canceller:
         try:
             self._redis.set(keys.cancelled(batch), "1", ex=self._ttl_s)
         except RedisError as error:
-            raise redis_errors.explained(error) from error
+            raise explained(error) from error
 
 
 def _whose(raw: bytes | None) -> tuple[str, int, str]:

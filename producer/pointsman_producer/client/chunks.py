@@ -15,6 +15,9 @@ from pointsman_shared.wire import jobs
 MAX_CHUNK_CHARS = 1_000_000
 MESSAGE_NAMESPACE = uuid.UUID("6f0f3c0e-5f1c-5d0a-9a35-3f6f1f2f7d11")
 
+# How many texts bulk work puts into one message.
+TEXTS_PER_MESSAGE = 500
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import SecretStr
-from redis import Redis
 from redis.exceptions import RedisError
 
 from pointsman_producer.client import in_flight
 from pointsman_producer.client.cancellation import Canceller
+from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE
 from pointsman_producer.client.coalescer import Coalescer, Draft
 from pointsman_producer.client.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.client.publisher import Outbox
@@ -23,12 +23,11 @@ from pointsman_producer.client.stream import Stream, TurnOutcome
 from pointsman_producer.client.training_runs import Runs
 from pointsman_producer.client.users import UserLike, as_user, distinct_users
 from pointsman_producer.transcripts import reader as transcript_reader
-from pointsman_shared import errors, names, urls
-from pointsman_shared.broker import config as broker_config
-from pointsman_shared.settings import Settings
-from pointsman_shared.store import errors as redis_errors
+from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings, problem_of_url
 from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
+from pointsman_shared.store.connection import Store, explained
 from pointsman_shared.wire import jobs
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -61,18 +60,18 @@ class Client:
     ) -> None:
         settings = settings or Settings.from_env()
         if redis_url is not None:
-            if (problem := urls.problem_of_redis(redis_url)) is not None:
+            if (problem := problem_of_url(redis_url)) is not None:
                 msg = f"redis_url: {problem}"
                 raise errors.SettingsError(msg)
             settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
         self.settings = settings
         self.id = uuid.uuid4().hex
-        self._redis = Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS)
+        self._redis = Store.connect(settings)
         self._outbox = Outbox(settings, self.id)
         self._inbox = Inbox(self._redis, self.id)
         self._canceller = Canceller(self._redis, settings.result_ttl_s)
         # With another broker, its own limits hold.
-        self._pressure = Pressure(self._redis, settings) if settings.broker_url is None else None
+        self._pressure = Pressure(self._redis, settings)
         self._runs = Runs(self._redis)
         self.shadow = ShadowClient(self._ask, self._redis)
         self._coalescer: Coalescer | None = None
@@ -156,7 +155,7 @@ class Client:
         if len(people) != len(texts):
             msg = f"{len(people)} users were given for {len(texts)} texts"
             raise errors.InvalidMessageError(msg)
-        size = self.settings.texts_per_message
+        size = TEXTS_PER_MESSAGE
         requests = [
             checked_request(texts[start : start + size], people[start : start + size], batch=batch)
             for start in range(0, len(texts), size)
@@ -204,7 +203,7 @@ class Client:
         stream = Stream(
             path=path,
             speakers=speakers,
-            texts_per_message=self.settings.texts_per_message,
+            texts_per_message=TEXTS_PER_MESSAGE,
             window=window,
             timeout_s=timeout_s,
             reject=reject,
@@ -317,7 +316,7 @@ class Client:
         try:
             pipeline.execute()
         except RedisError as error:
-            raise redis_errors.explained(error) from error
+            raise explained(error) from error
 
     def cancel(self, job_or_message_id: str) -> bool:
         """Call off a message that has no outcome yet, and with it all its jobs.
@@ -355,8 +354,7 @@ class Client:
         self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
-        if self._pressure is not None:
-            self._pressure.wait_for_room(queue)
+        self._pressure.wait_for_room(queue)
         self._expect(message.id, message.future)
         # Not model_dump: the texts were validated, and copying them costs more than sending them.
         payload: dict[str, Any] = {
@@ -375,7 +373,7 @@ class Client:
         try:
             self._inbox.expect(message_id, future)
         except RedisError as error:
-            raise redis_errors.explained(error) from error
+            raise explained(error) from error
 
     def _send(
         self, task: str, payload: Mapping[str, Any], message_id: str, *, queue: str, summary: str, keep: bool

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import errors as redis_errors
+from pointsman_shared.store.connection import FULL
 
 # Five more tries: an outage of about three seconds is ridden out. A longer one is reported, also where nothing answers
 # at all and each try takes its time. Kombu's own retry is not used: after a reconnection it publishes on the old channel.
@@ -66,7 +66,7 @@ class Outbox:
                 )
             except _UNSENT as error:
                 if "maxmemory" in str(error):
-                    raise errors.QueueFullError(redis_errors.FULL) from error
+                    raise errors.QueueFullError(FULL) from error
                 if pause_s is None or time.monotonic() - begun > PATIENCE_S:
                     msg = f"the broker did not take the message: {type(error).__name__}"
                     raise errors.BrokerUnavailableError(msg) from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman_producer.client import in_flight
-from pointsman_producer.client.chunks import Chunk, chunks
+from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE, Chunk, chunks
 from pointsman_producer.client.in_flight import InFlight, Submitter
 from pointsman_producer.client.releases import Releases
 from pointsman_producer.transcripts import reader as transcript_reader
@@ -41,7 +41,7 @@ class Stream:
     path: str | Path
     """A transcript file; see `transcripts.Reader`."""
     speakers: str | Sequence[str] = (transcript_reader.CUSTOMER,)
-    texts_per_message: int = 500
+    texts_per_message: int = TEXTS_PER_MESSAGE
     window: int = in_flight.DEFAULT_WINDOW
     """How many messages are in flight at most."""
     timeout_s: float = in_flight.DEFAULT_TIMEOUT_S

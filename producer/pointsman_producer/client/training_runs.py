@@ -4,8 +4,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pointsman_shared import errors
-from pointsman_shared.store import errors as redis_errors
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import explained
 
 # Time for a run to wait behind others in the queue; a trainer that has begun keeps the booking itself.
 BOOKED_MS = 600_000
@@ -65,5 +65,5 @@ class Runs:
         try:
             answer = self._redis.eval(script, 1, keys.training(tier), *arguments)
         except RedisError as error:
-            raise redis_errors.explained(error) from error
+            raise explained(error) from error
         return answer.decode() if isinstance(answer, bytes) else None

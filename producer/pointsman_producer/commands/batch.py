@@ -109,7 +109,6 @@ def batch(
         resume=resume,
         force=force,
         batch_id=batch_id,
-        texts_per_message=settings.texts_per_message,
         window=window,
         timeout_s=timeout_s,
     )

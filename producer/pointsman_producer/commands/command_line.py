@@ -20,7 +20,7 @@ from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import errors as redis_errors
+from pointsman_shared.store.connection import FULL
 
 OK: Final = 0
 UNEXPECTED: Final = 1
@@ -107,7 +107,7 @@ def unreachable(
     """Say that Redis does not answer, or not to us, and what to do about it."""
     url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
     if isinstance(error, OutOfMemoryError):
-        return errors.QueueFullError(redis_errors.FULL)
+        return errors.QueueFullError(FULL)
     if isinstance(error, AuthenticationError | ResponseError):
         return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
     return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")

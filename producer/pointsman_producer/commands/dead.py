@@ -3,20 +3,17 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
-from redis import Redis
-from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
-from pointsman_shared.broker import config as broker_config
 from pointsman_shared.store import dead_letters
+from pointsman_shared.store.connection import UNAVAILABLE, Store
 from pointsman_shared.store.dead_letters import DeadLetter, DeadLetters, Filter
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -161,10 +158,10 @@ def connected() -> Iterator[DeadLetters]:
     settings = local_state.settings()
     command_line.require_redis(settings)
     try:
-        with Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS) as redis:
-            yield DeadLetters(redis, ttl_s=settings.dead_letter_ttl_s, most=settings.dead_letters_max)
-    except RedisError as error:
-        raise command_line.unreachable(settings, error) from error
+        with Store.connect(settings) as store:
+            yield DeadLetters(store, ttl_s=settings.dead_letter_ttl_s)
+    except UNAVAILABLE as error:
+        raise command_line.unreachable(settings, error.__cause__ or error) from error
 
 
 def choose(letters: DeadLetters, ids: tuple[str, ...], wanted: Filter, everything: bool) -> list[DeadLetter]:
@@ -202,9 +199,7 @@ def is_replayable(letter: DeadLetter) -> bool:
 
 def shown(letter: DeadLetter) -> dict[str, Any]:
     """Give the facts of a letter without its payload."""
-    facts = asdict(letter)
-    del facts["payload"], facts["counted"]
-    return facts
+    return letter.model_dump(exclude={"payload", "counted"})
 
 
 def table(found: list[DeadLetter]) -> Table:
@@ -218,7 +213,7 @@ def table(found: list[DeadLetter]) -> Table:
             died,
             letter.queue,
             letter.texts or "",
-            letter.starts or "",
+            letter.attempts or "",
             letter.detail,
         )
         rows.add_row(*(escape(str(fact)) for fact in facts))

@@ -179,9 +179,6 @@ class Deployment:
         embedded_redis.wait_until_it_answers(self.redis_port, alive=lambda: keeper.alive)
 
     def _start_guard(self) -> Guard | None:
-        # With another broker there are no signs of life.
-        if self.settings.broker_url is not None:
-            return None
         keepers = {keeper.program.name: keeper for keeper in self._keepers}
         nodes = dict(zip(self._nodes(), ("serving", "trainer"), strict=True))
         watched = {node: keepers[name] for node, name in nodes.items() if name in keepers}

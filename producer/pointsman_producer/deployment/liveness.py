@@ -5,13 +5,11 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.supervisor import Say
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import heartbeat
+from pointsman_shared.store.connection import UNAVAILABLE, Store
 
 LOOK_S = 2.0
 # A worker loads its models before it hears from its queues for the first time.
@@ -43,7 +41,7 @@ class Guard:
 
     def __init__(self, settings: Settings, workers: Mapping[str, Worker], say: Say) -> None:
         url = settings.redis_url.get_secret_value()
-        self._redis = Redis.from_url(
+        self._redis = Store.from_url(
             url,
             socket_timeout=ANSWER_TIMEOUT_S,
             socket_connect_timeout=ANSWER_TIMEOUT_S,
@@ -92,7 +90,7 @@ class Guard:
             return True
         try:
             return heartbeat.is_serving(self._redis, node, time.time()) or now - since < START_S
-        except RedisError:
+        except UNAVAILABLE:
             return True
 
     def _run(self) -> None:

@@ -1,36 +1,30 @@
 """How full a deployment is, and whether there is room for more work.
 
-Both ends ask: a producer before it submits, so that it is slowed down and then refused with a clear error; a worker
-before it sends itself work that can be left out.
+Producers look before they submit: they are slowed down first, and then refused with a clear error.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from redis import Redis
-from redis.exceptions import RedisError
+from typing import Any, Final
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
+from pointsman_shared.store import keys, scripts
+from pointsman_shared.store.connection import Store
 
-# How long a look at a queue counts; the look costs two round trips.
-LOOK_S = 0.5
+# A queue whose next message has waited longer takes no more bulk work.
+MAX_AGE_S: Final = 3_600
+# Where Redis has a `maxmemory`: above this share of it, nothing more is submitted.
+MAX_FILL: Final = 0.85
+# How long a producer waits for room before it gives up.
+PATIENCE_S: Final = 30.0
+# How long one look at a queue counts; it costs two round trips.
+LOOK_S: Final = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 
-# The age of what is served next, from the ledger: the message itself does not leave Redis.
-_NEXT = """
-local raw = redis.call('LINDEX', KEYS[1], -1)
-local at = false
-if raw then
-  local id = string.match(raw, '"id"%s*:%s*"([^"]+)"', math.max(1, #raw - 4096)) or ''
-  at = redis.call('HGET', ARGV[1] .. id, 'at')
-end
-return {redis.call('LLEN', KEYS[1]), at}
-"""
+LOOK: Final = scripts.load(__file__, "look")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +49,20 @@ class Pressure:
     """Watches the queues of a deployment. Safe to share between threads.
 
     Args:
-        redis: Where the queues are.
+        store: Where the queues are.
         settings: The limits.
+        patience_s: How long `wait_for_room` waits.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
-        self._redis = redis
+    def __init__(self, store: Store, settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
+        self._store = store
         self._settings = settings
-        self._next = redis.register_script(_NEXT)
+        self._patience_s = patience_s
         self._looks: dict[str, tuple[float, Load]] = {}
         self._lock = threading.Lock()
 
     def load(self, queue: str) -> Load:
-        """Say how full a queue is; a look half a second ago is good enough.
+        """Return how full a queue is; a look half a second ago is good enough.
 
         Raises:
             BrokerUnavailableError: Redis does not answer.
@@ -79,21 +74,17 @@ class Pressure:
                 self._looks[queue] = seen
             return seen[1]
 
-    def has_room(self, queue: str, share: float = 1.0) -> bool:
-        """Say whether a queue is filled to less than a share of what it may hold: optional work asks for half."""
-        return self.load(queue).worst < share
-
     def wait_for_room(self, queue: str, sleep: Callable[[float], object] = time.sleep) -> None:
         """Return when a queue takes more work.
 
-        A Redis that does not answer is left to whoever submits, and tries for longer.
+        If Redis does not answer, this returns too: submitting has a patience of its own.
 
         Raises:
-            QueueFullError: It did not within `queue_patience_s`.
+            QueueFullError: The queue did not empty in time.
         """
         pause, waited = FIRST_PAUSE_S, 0.0
         while (load := self._load_if_known(queue)) is not None and load.worst > 1:
-            if waited >= self._settings.queue_patience_s:
+            if waited >= self._patience_s:
                 msg = (
                     f"queue {queue} is full ({load}) and did not empty within {waited:.0f} s: nothing was submitted; "
                     "add workers or try again later"
@@ -109,16 +100,17 @@ class Pressure:
             return None
 
     def _look(self, queue: str) -> Load:
-        try:
-            length, at = self._next(keys=[queue], args=[keys.open("")])
-            memory: Mapping[str, Any] = self._redis.info("memory")
-        except RedisError as error:
-            msg = f"Redis cannot be reached: {type(error).__name__}"
-            raise errors.BrokerUnavailableError(msg) from error
-        most = memory.get("maxmemory") or 0
+        length, at = LOOK(self._store, queue=queue, entries=keys.open(""))
         age_s = time.time() - float(at) if at else 0.0
         return Load(
             length=length / self._settings.queue_max_messages,
-            age=age_s / self._settings.queue_max_age_s,
-            memory=memory["used_memory"] / most / self._settings.redis_max_fill if most else 0.0,
+            age=age_s / MAX_AGE_S,
+            memory=memory_fill(self._store) / MAX_FILL,
         )
+
+
+def memory_fill(store: Store) -> float:
+    """Return the share of its `maxmemory` that Redis uses; 0 if it has none."""
+    memory: Mapping[str, Any] = store.info("memory")
+    most = memory.get("maxmemory") or 0
+    return float(memory["used_memory"] / most) if most else 0.0

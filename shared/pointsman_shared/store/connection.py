@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.typing import KeyT
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
@@ -43,14 +44,17 @@ class Store(Redis):
         """Open a connection that retries during an outage of a few seconds, so that no work is done twice."""
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=RETRIES)
         on_error = [RedisConnectionError, RedisTimeoutError]
-        return cls.connect(
-            settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S
-        )
+        return cls.connect(settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's signature
         """Send one command."""
         with translated():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+    def get(self, name: KeyT) -> bytes | None:
+        """Read a value; the connection does not decode."""
+        value: bytes | None = super().get(name)  # type: ignore[assignment]  # never text, see above
+        return value
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "TranslatingPipeline":
         """Collect commands that are sent together."""
@@ -74,7 +78,11 @@ def translated() -> Iterator[None]:
     except (NoScriptError, WatchError):
         raise
     except RedisError as error:
-        if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
-            raise errors.QueueFullError(FULL) from error
-        msg = f"Redis cannot be reached: {error}"
-        raise errors.BrokerUnavailableError(msg) from error
+        raise explained(error) from error
+
+
+def explained(error: RedisError) -> errors.RetryableError:
+    """Return the error of ours that says what one of redis-py's means."""
+    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+        return errors.QueueFullError(FULL)
+    return errors.BrokerUnavailableError(f"Redis cannot be reached: {error}")

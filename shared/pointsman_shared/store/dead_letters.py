@@ -1,178 +1,97 @@
-"""Dead letters: messages that will not be tried again by themselves, with why, and what is needed to try again.
+"""Dead letters: messages that are not tried again by themselves, the reason, and the means to replay them.
 
-Workers write them, in the transaction that stores the failed outcome; the producing side lists, shows, replays and
-purges them. They hold the message as it was sent, texts included, so what shows or logs them shows the payload only
-when it is asked to.
+Workers write them in the transaction that stores the failed outcome; the command line lists, shows, replays and purges
+them. A letter holds the message as it was sent, with its texts, so the payload is shown only on demand.
 """
 
 import base64
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from redis import Redis
+from pydantic import BaseModel, ConfigDict, Json
 
 from pointsman_shared import errors
-from pointsman_shared.store import keys
+from pointsman_shared.store import keys, scripts
+from pointsman_shared.store.connection import Store
 
 MALFORMED: Final = "malformed"
-"""It could not be read: the queue held something that is no message of ours."""
+"""It could not be read: the queue held something that is not a message of ours."""
 INVALID: Final = "invalid"
 """It could be read and breaks the schema or a limit."""
 POISON: Final = "poison"
-"""It was begun as often as is allowed and never finished."""
+"""It was attempted as often as is allowed and never finished."""
 TIME_LIMIT: Final = "time_limit"
 """It took longer than its kind may."""
 FAILED: Final = "failed"
 """The work itself failed."""
 REASONS: Final = (MALFORMED, INVALID, POISON, TIME_LIMIT, FAILED)
 
-# What cannot be read is kept to be looked at, not to be sent again.
+# What cannot be read is kept for people to look at, not to be sent again.
 MAX_MALFORMED_BYTES: Final = 65_536
+MAX_LETTERS: Final = 10_000
 PAGE: Final = 500
 
-# Lua that both scripts which bury share: lets the oldest letters go when there are too many or when they are too old.
-# Expects: index key, now, time to live, most letters.
-TRIM: Final = """
-local function trim(index, prefix, now, ttl, most)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', now - ttl)
-  local over = redis.call('ZCARD', index) - most
-  if over > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', index, 0, over - 1)) do redis.call('DEL', prefix .. id) end
-    redis.call('ZREMRANGEBYRANK', index, 0, over - 1)
-  end
-end
-"""
-
-_BURY = (
-    TRIM
-    + """
-for place = 6, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-trim(KEYS[2], ARGV[5], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]))
-"""
-)
-
-# One step: whoever replays first has it. The guard and the failed outcome go, so that the next outcome counts.
-_REPLAY = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local payload = redis.call('HGET', KEYS[1], 'payload')
-local queue = redis.call('HGET', KEYS[1], 'queue')
-local failed = tonumber(redis.call('HGET', KEYS[1], 'counted') or '0')
-local batch = redis.call('HGET', KEYS[1], 'batch')
-redis.call('DEL', KEYS[1], KEYS[3], KEYS[4])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[5], 'queue', queue, 'message', payload, 'at', ARGV[2])
-redis.call('ZADD', KEYS[6], ARGV[2], ARGV[1])
-if failed > 0 and redis.call('EXISTS', ARGV[3] .. batch) == 1 then
-  redis.call('HINCRBY', ARGV[3] .. batch, 'failed', -failed)
-end
-redis.call('LPUSH', queue, payload)
-return 1
-"""
+BURY: Final = scripts.read(__file__, "bury")
+KEEP: Final = scripts.load(__file__, "keep_letter", BURY)
+REPLAY: Final = scripts.load(__file__, "replay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """One dead letter.
+class DeadLetter(BaseModel):
+    """One dead letter. Its id is that of its message, where that could be read."""
 
-    Attributes:
-        id: Its id; that of its message, where that could be read.
-        reason: One of `REASONS`.
-        error: The class of the error.
-        detail: What was wrong, without the input.
-        queue: Where it lay.
-        task: What it asked for; empty where that could not be read.
-        batch: The batch it belongs to, or empty.
-        texts: How many jobs it carries.
-        starts: How often it was begun.
-        worker: Who gave it up.
-        submitted_at: When it was submitted, seconds since the epoch, 0 where that is not known.
-        died_at: When it was given up.
-        retryable: Whether the same message can succeed later, unchanged.
-        payload: The message as it lay in the queue.
-        versions: The versions of what gave it up.
-        counted: How many texts it counts as failed in its batch.
-    """
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
 
     id: str
     reason: str
+    """One of `REASONS`."""
     error: str
+    """The class of the error."""
     detail: str
+    """What was wrong, without the input."""
     queue: str
     task: str = ""
+    """The task it asked for; empty where that could not be read."""
     batch: str = ""
     texts: int = 0
-    starts: int = 0
+    attempts: int = 0
     worker: str = ""
+    """The worker that gave it up."""
     submitted_at: float = 0.0
+    """Seconds since the epoch; 0 where that is not known."""
     died_at: float = 0.0
     retryable: bool = False
+    """Whether the same message can succeed later, unchanged."""
     payload: bytes = b""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    """The message as it lay in the queue."""
+    versions: Json[dict[str, str]] = "{}"  # type: ignore[assignment]  # pydantic reads the default as JSON, too
+    """The versions of the software that gave it up."""
     counted: int = 0
+    """How many texts it counts as failed in its batch."""
 
-    @property
-    def is_replayable(self) -> bool:
-        """Whether it can be sent again."""
-        return self.reason != MALFORMED and bool(self.payload)
-
-    def fields(self) -> dict[str, str | bytes | float]:
-        """Give what is stored of it, without the payload."""
-        return {
-            "reason": self.reason,
-            "error": self.error,
-            "detail": self.detail,
-            "queue": self.queue,
-            "task": self.task,
-            "batch": self.batch,
-            "texts": self.texts,
-            "starts": self.starts,
-            "worker": self.worker,
-            "submitted_at": self.submitted_at,
-            "died_at": self.died_at,
-            "retryable": int(self.retryable),
-            "versions": json.dumps(self.versions),
-            "counted": self.counted,
-        }
+    def burial(self, ttl_s: int, most: int = MAX_LETTERS) -> dict[str, Any]:
+        """Return the argument of the Lua function `bury`."""
+        fields = self.model_dump(exclude={"id", "payload", "versions", "retryable"})
+        fields |= {"versions": json.dumps(self.versions), "retryable": int(self.retryable)}
+        return {"fields": fields, "at": self.died_at, "ttl": ttl_s, "most": most, "prefix": keys.dead("")}
 
     @classmethod
-    def parse(cls, letter_id: str, stored: Mapping[bytes, bytes]) -> Self:
-        """Read what is stored of it."""
-        text = {key.decode(): value.decode() for key, value in stored.items() if key != b"payload"}
-        return cls(
-            id=letter_id,
-            reason=text["reason"],
-            error=text["error"],
-            detail=text["detail"],
-            queue=text["queue"],
-            task=text.get("task", ""),
-            batch=text.get("batch", ""),
-            texts=int(text.get("texts", 0)),
-            starts=int(text.get("starts", 0)),
-            worker=text.get("worker", ""),
-            submitted_at=float(text.get("submitted_at", 0)),
-            died_at=float(text.get("died_at", 0)),
-            retryable=text.get("retryable") == "1",
-            payload=stored.get(b"payload", b""),
-            versions=json.loads(text.get("versions", "{}")),
-            counted=int(text.get("counted", 0)),
-        )
+    def parse(cls, letter_id: str, stored: Mapping[str, bytes]) -> Self:
+        """Read a stored letter."""
+        text = {name: value.decode() for name, value in stored.items() if name != "payload"}
+        return cls.model_validate({**text, "id": letter_id, "payload": stored.get("payload", b"")})
 
     def arguments(self) -> object:
-        """Give what the message asked to be done: the task's arguments, or the raw payload as text."""
+        """Return the task's arguments, or the raw payload as text."""
         try:
             return json.loads(base64.b64decode(json.loads(self.payload)["body"]))[0]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             return self.payload.decode(errors="replace")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which dead letters are meant; what is left out does not matter."""
+class Filter(BaseModel):
+    """A choice of dead letters; a field that is left out allows all."""
 
     reason: str | None = None
     batch: str | None = None
@@ -180,7 +99,7 @@ class Filter:
     newer_than_s: float | None = None
 
     def fits(self, letter: DeadLetter) -> bool:
-        """Say whether a letter is meant, its age aside."""
+        """Return whether a letter is chosen, its age aside."""
         return self.reason in {None, letter.reason} and self.batch in {None, letter.batch}
 
 
@@ -188,97 +107,89 @@ class DeadLetters:
     """The dead letters of a deployment.
 
     Args:
-        redis: A connection that gives bytes.
-        ttl_s: How long they are kept.
-        most: How many are kept.
+        store: The connection.
+        ttl_s: How long letters are kept.
     """
 
-    def __init__(self, redis: Redis, *, ttl_s: int, most: int) -> None:
-        self._redis = redis
+    def __init__(self, store: Store, *, ttl_s: int) -> None:
+        self._store = store
         self._ttl_s = ttl_s
-        self._most = most
-        self._bury = redis.register_script(_BURY)
-        self._replay = redis.register_script(_REPLAY)
 
     def bury(self, letter: DeadLetter) -> None:
-        """Keep something that has no outcome to be stored with: what could not be read."""
-        stored = {**letter.fields(), "payload": letter.payload[:MAX_MALFORMED_BYTES]}
-        self._bury(
-            keys=[keys.dead(letter.id), keys.DEAD_INDEX],
-            args=[
-                letter.id,
-                letter.died_at,
-                self._ttl_s,
-                self._most,
-                keys.dead(""),
-                *(part for pair in stored.items() for part in pair),
-            ],
+        """Keep something that has no outcome, because it could not be read."""
+        KEEP(
+            self._store,
+            letter=keys.dead(letter.id),
+            index=keys.DEAD_INDEX,
+            id=letter.id,
+            payload=letter.payload[:MAX_MALFORMED_BYTES],
+            what=json.dumps(letter.burial(self._ttl_s)),
         )
 
     def count(self) -> int:
-        """Say how many there are."""
-        return int(self._redis.zcard(keys.DEAD_INDEX))
+        """Count the letters."""
+        return int(self._store.zcard(keys.DEAD_INDEX))
 
     def get(self, letter_id: str) -> DeadLetter | None:
-        """Give one."""
-        stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.dead(letter_id))  # type: ignore[assignment]
-        return DeadLetter.parse(letter_id, stored) if stored else None
+        """Return one letter with its payload."""
+        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.dead(letter_id))  # type: ignore[assignment]
+        by_name = {name.decode(): value for name, value in stored.items()}
+        return DeadLetter.parse(letter_id, by_name) if by_name else None
 
     def find(self, wanted: Filter | None = None) -> Iterator[DeadLetter]:
-        """Give those that are meant, the latest first, without their payloads."""
+        """Yield the chosen letters, the latest first, without their payloads."""
         wanted = wanted or Filter()
         now = time.time()
         newest = now - wanted.older_than_s if wanted.older_than_s is not None else "+inf"
         oldest = now - wanted.newer_than_s if wanted.newer_than_s is not None else "-inf"
-        # Read at once: the index is bounded, and pages would shift under whoever replays or purges what is found.
-        found: Sequence[Any] = self._redis.zrevrangebyscore(keys.DEAD_INDEX, newest, oldest)
+        # All ids at once: the index is bounded, and pages would shift while letters are replayed or purged.
+        found: Sequence[Any] = self._store.zrevrangebyscore(keys.DEAD_INDEX, newest, oldest)
         ids = [str(raw.decode()) for raw in found]
         for start in range(0, len(ids), PAGE):
             yield from filter(wanted.fits, self._read(ids[start : start + PAGE]))
 
     def replay(self, letter: DeadLetter) -> bool:
-        """Put a message back on its queue under its own id, to have exactly one outcome after all.
+        """Put a message back on its queue under its own id, so that it gets exactly one outcome after all.
 
         Returns:
-            Whether it was there: False if somebody else replayed or purged it.
+            Whether the letter was there: False if it was replayed or purged meanwhile.
 
         Raises:
-            InvalidMessageError: It cannot be sent again, because it could not be read.
+            InvalidMessageError: It could not be read, so it cannot be sent again.
         """
         if letter.reason == MALFORMED:
-            msg = f"dead letter {letter.id} is no message that could be read: it cannot be replayed"
+            msg = f"dead letter {letter.id} could not be read as a message: it cannot be replayed"
             raise errors.InvalidMessageError(msg)
-        done = self._replay(
-            keys=[
-                keys.dead(letter.id),
-                keys.DEAD_INDEX,
-                keys.result(letter.id),
-                keys.done(letter.id),
-                keys.open(letter.id),
-                keys.OPEN_INDEX,
-            ],
-            args=[letter.id, time.time(), keys.batch("")],
+        done = REPLAY(
+            self._store,
+            letter=keys.dead(letter.id),
+            index=keys.DEAD_INDEX,
+            result=keys.result(letter.id),
+            guard=keys.done(letter.id),
+            entry=keys.open(letter.id),
+            open=keys.OPEN_INDEX,
+            id=letter.id,
+            now=time.time(),
+            batches=keys.batch(""),
         )
         return bool(done)
 
     def purge(self, letter: DeadLetter) -> bool:
-        """Forget one; its failed outcome stays. Says whether it was there."""
-        pipeline = self._redis.pipeline()
+        """Delete a letter, and return whether it was there. Its failed outcome stays."""
+        pipeline = self._store.pipeline()
         pipeline.delete(keys.dead(letter.id))
         pipeline.zrem(keys.DEAD_INDEX, letter.id)
         return bool(pipeline.execute()[0])
 
     def _read(self, ids: Sequence[str]) -> Iterator[DeadLetter]:
-        columns = list(DeadLetter(id="", reason="", error="", detail="", queue="").fields())
-        pipeline = self._redis.pipeline(transaction=False)
+        columns = [name for name in DeadLetter.model_fields if name not in {"id", "payload"}]
+        pipeline = self._store.pipeline(transaction=False)
         for letter_id in ids:
             pipeline.hmget(keys.dead(letter_id), columns)
         for letter_id, values in zip(ids, pipeline.execute(), strict=True):
-            # One may expire or be replayed between the two steps.
+            # A letter may expire or be replayed between the two steps.
             if values[0] is not None:
-                stored = {
-                    name.encode(): value
-                    for name, value in zip(columns, values, strict=True)
-                    if value is not None
-                }
-                yield DeadLetter.parse(letter_id, stored)
+                stored = dict(zip(columns, values, strict=True))
+                yield DeadLetter.parse(
+                    letter_id, {name: value for name, value in stored.items() if value is not None}
+                )

@@ -1,29 +1,33 @@
-"""Whether a worker still serves its queues, as Redis knows it: what launcher, Compose and worker agree upon."""
+"""The heartbeat of a worker in Redis. The launcher, Compose and the worker itself judge it alike."""
 
 import time
-from typing import Any, Final
-
-from redis import Redis
+from typing import Final
 
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 
-# A queue answers every second, be it that it is empty.
+# A queue answers every second, even when it is empty.
 DEAF_AFTER_S: Final = 15.0
-# A sign of life that was not renewed for this long says that the process itself has stopped.
-PULSE_TTL_S: Final = 20.0
+# A heartbeat that is older belongs to a process that has stopped.
+TTL_S: Final = 20.0
 
 
-def is_serving(redis: Redis, node: str, now: float | None = None) -> bool:
-    """Say whether a worker heard from its queues lately.
+def beat(store: Store, node: str, heard_at: float) -> None:
+    """Write down when a worker last heard from its queues."""
+    store.set(keys.pulse(node), heard_at, px=int(TTL_S * 1000))
+
+
+def is_serving(store: Store, node: str, now: float | None = None) -> bool:
+    """Return whether a worker heard from its queues lately.
 
     Args:
-        redis: Where signs of life are kept.
+        store: Where heartbeats are kept.
         node: The worker's name, as `serving@host`.
         now: Seconds since the epoch.
 
     Raises:
-        RedisError: Redis does not answer.
+        BrokerUnavailableError: Redis does not answer.
     """
-    heard_at: Any = redis.get(keys.pulse(node))
+    heard_at = store.get(keys.pulse(node))
     now = time.time() if now is None else now
     return heard_at is not None and now - float(heard_at) < 2 * DEAF_AFTER_S

@@ -107,3 +107,8 @@ def shadow_rows(pair: str) -> str:
 def shadow_drawn(pair: str) -> str:
     """Name the set of a pair's jobs that the label queue handed out."""
     return f"pointsman:shadow:drawn:{pair}"
+
+
+def refused(tier: str, version: int) -> str:
+    """Name the mark of a promotion that workers could not follow, because the version cannot be loaded."""
+    return f"pointsman:refused:{tier}:{version}"

@@ -1,53 +1,71 @@
-"""How every task of ours is delivered: counted before it runs, run once to effect, given up understandably.
+"""How every task of ours is delivered: each attempt is counted, its effects happen once, a failure explains itself.
 
-A task that inherits from `LedgerTask` says nothing but what is to be done; that a delivery is the second one, the
-fourth start, or cancelled is decided here, for all kinds of jobs alike.
+A task that inherits from `LedgerTask` only contains the work; second deliveries, repeated attempts and cancelled batches
+are handled here, for all kinds of jobs alike.
 """
 
+import contextlib
 import logging
 import os
 import time
 import traceback
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
-from pointsman_workers import bootstrap
-from pointsman_workers.delivery.ledger import LedgerUnavailableError
+from pointsman_shared.store.connection import UNAVAILABLE
+from pointsman_workers.delivery import payloads
+from pointsman_workers.delivery.channel import Intake
+from pointsman_workers.delivery.in_flight import InFlight
+from pointsman_workers.delivery.ledger import AlreadyDoneError, Ledger
 from pointsman_workers.process import refresh
+from pointsman_workers.process.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
-# A job that does not heed the first limit is killed this much later.
-KILL_AFTER_S = 5
-# A message is delivered again after the visibility timeout, whether or not somebody still works on it.
-SHARE_OF_VISIBILITY = 2 / 3
+# How often a message is attempted before it counts as poison.
+MAX_ATTEMPTS: Final = 3
+# A job that ignores the soft limit is killed this much later.
+KILL_AFTER_S: Final = 5
+# A message is delivered again after the visibility timeout, even while a worker runs it.
+SHARE_OF_VISIBILITY: Final = 2 / 3
 
-_REASONS: dict[type[errors.PointsmanError], str] = {
+_REASONS: Final[dict[type[errors.PointsmanError], str]] = {
     errors.PoisonError: dead_letters.POISON,
     errors.TimeLimitError: dead_letters.TIME_LIMIT,
     errors.InvalidMessageError: dead_letters.INVALID,
 }
 
 
+class WorkerApp(Celery):
+    """A Celery application that hands its parts to its consumer and its tasks."""
+
+    ledger: PerProcess[Ledger]
+    in_flight: PerProcess[InFlight]
+    intake: Intake
+
+
 class Limits(NamedTuple):
-    """How long a job may take before it is told to end, and before it is ended."""
+    """How long a job may take before it is asked to end, and before it is killed."""
 
     soft_s: int
     hard_s: int
 
 
-def limits(settings: Settings, task: str) -> Limits:
-    """Give a kind of job its time limits."""
-    wanted, visibility = settings.classify_time_limit_s, settings.visibility_timeout_s
-    if task == names.TRAIN_TASK:
-        wanted, visibility = settings.train_time_limit_s, settings.train_visibility_timeout_s
-    soft = min(wanted, int(visibility * SHARE_OF_VISIBILITY))
+def serving_limits(settings: Settings) -> Limits:
+    """Return the time limits of everything but training."""
+    soft = int(settings.visibility_timeout_s * SHARE_OF_VISIBILITY)
     return Limits(soft_s=soft, hard_s=soft + KILL_AFTER_S)
+
+
+def training_limits(settings: Settings) -> Limits:
+    """Return the time limits of training."""
+    return Limits(soft_s=settings.train_time_limit_s, hard_s=settings.train_time_limit_s + KILL_AFTER_S)
 
 
 class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no parameters at run time
@@ -59,59 +77,55 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
 
     abstract = True
     throws = (errors.PointsmanError,)
-    # The ledger stores outcomes and failures, in one step with what belongs to them.
+    # The ledger stores outcomes and failures, in one step with their effects.
     ignore_result = True
     store_errors_even_if_ignored = False
     stores_outcome = False
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of this process."""
+        app: WorkerApp = self.app  # type: ignore[assignment]  # our tasks are registered on no other
+        return app.ledger()
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  off the wire
-        """Do one delivery of a message."""
-        try:
-            return self._deliver(args, kwargs)
-        except LedgerUnavailableError as error:
-            # Nothing was proven, so nothing happened: somebody does it again when Redis is back.
-            raise Reject(error, requeue=True) from error
+        """Run one delivery of a message. A task enters what has to end after its outcome into `request.after`."""
+        with contextlib.ExitStack() as after:
+            self.request.after = after  # type: ignore[attr-defined]  # a context takes any attribute
+            try:
+                return self._deliver(args, kwargs)
+            except (_LedgerAwayError, AlreadyDoneError) as error:
+                # Nothing happened here: the next delivery runs it when Redis is back, or finds the stored outcome.
+                raise Reject(str(error.__cause__ or error), requeue=True) from error
 
     def present(self, outcome: Any) -> Any:  # noqa: ANN401  any JSON value
-        """Give an outcome the form in which it goes on through Celery."""
+        """Return an outcome in the form in which it goes on through Celery."""
         return outcome
 
     def _deliver(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-        ledger, message_id = bootstrap.ledger(), str(self.request.id)
-        payload = payload_of(args, kwargs)
-        begun = ledger.begin(
-            message_id,
-            worker=self._worker(),
-            batch=batch_of(payload),
-            max_starts=bootstrap.settings().max_starts,
-        )
-        if begun.is_put_off:
-            raise Ignore
-        if begun.is_done:
-            ledger.notify(self.request.reply_to or "", message_id)
-            if begun.stored is None:
+        message_id, payload = str(self.request.id), payloads.argument(args, kwargs)
+        with needed():
+            attempt = self.ledger.attempt(message_id, worker=self._worker(), batch=payloads.batch(payload))
+            if attempt.is_done:
+                self.ledger.notify(self.request.reply_to or "", message_id)
+        if attempt.is_done:
+            if attempt.stored is None:
                 raise Ignore
-            return self.present(begun.stored)
+            return self.present(attempt.stored)
         try:
-            if begun.is_cancelled:
+            if attempt.is_cancelled:
                 msg = f"the batch of {message_id} was cancelled"
                 raise errors.CancelledError(msg)
-            self._check_starts(begun.starts)
+            _check_count(attempt.count)
             result = self._run(args, kwargs)
         except errors.PointsmanError as error:
-            if isinstance(error, LedgerUnavailableError):
-                raise
-            self._give_up(message_id, payload, error, starts=begun.starts)
+            with needed():
+                self._give_up(message_id, payload, error, attempts=attempt.count)
             raise
         if self.stores_outcome:
             return result
-        return ledger.finish(message_id, result, client_id=self.request.reply_to)
-
-    def _check_starts(self, starts: int) -> None:
-        allowed = bootstrap.settings().max_starts
-        if starts > allowed:
-            msg = f"begun {allowed} times and never finished: it seems to kill whoever takes it"
-            raise errors.PoisonError(msg)
+        with needed():
+            return self.ledger.finish(message_id, result, client_id=self.request.reply_to)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         if len(args) + len(kwargs) != 1:
@@ -119,7 +133,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             raise errors.InvalidMessageError(msg)
         try:
             return self.run(*args, **kwargs)
-        except errors.PointsmanError:
+        except (errors.PointsmanError, _LedgerAwayError, AlreadyDoneError):
             raise
         except (SoftTimeLimitExceeded, TimeoutError) as error:
             raise too_slow(self.soft_time_limit) from error
@@ -129,22 +143,22 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             raise failure from None
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: object) -> None:  # noqa: ANN401, ARG002  Celery's hook
-        """Give up what the worker's parent had to end: a job past its hard time limit.
+        """Give up a job that the worker's parent had to end, because it passed its hard time limit.
 
-        A job whose process was lost is still open in the ledger, and is published again.
+        A job whose process was lost is still open in the ledger, and is delivered again.
         """
         if isinstance(exc, (errors.PointsmanError, WorkerLostError)):
             return
         error = too_slow(self.time_limit) if isinstance(exc, TimeLimitExceeded) else unexpected(exc)
         try:
-            self._give_up(task_id, payload_of(tuple(args), dict(kwargs)), error)
-        except LedgerUnavailableError:
+            self._give_up(task_id, payloads.argument(tuple(args), dict(kwargs)), error)
+        except UNAVAILABLE:
             logger.warning("%s[%s] was ended; Redis is away, so it will be tried again", self.name, task_id)
 
     def _give_up(
-        self, message_id: str, payload: object, error: errors.PointsmanError, *, starts: int = 0
+        self, message_id: str, payload: object, error: errors.PointsmanError, *, attempts: int = 0
     ) -> None:
-        # Whoever called it off, or asked while a tier was being trained, has been told; nothing is to be done about it.
+        # The client that cancelled it, or asked while a tier was being trained, has its answer; no more is to be done.
         keep = not isinstance(error, (errors.CancelledError, errors.BusyError))
         letter = dead_letters.DeadLetter(
             id=message_id,
@@ -153,50 +167,52 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             detail=str(error),
             queue="",
             task=str(self.name),
-            batch=batch_of(payload) or "",
-            texts=texts_of(payload),
-            # The start that finds the message to be poison runs nothing.
-            starts=starts - isinstance(error, errors.PoisonError),
+            batch=payloads.batch(payload) or "",
+            texts=payloads.texts(payload),
+            # The attempt that finds the message to be poison runs nothing.
+            attempts=attempts - isinstance(error, errors.PoisonError),
             worker=self._worker(),
             died_at=time.time(),
             retryable=isinstance(error, errors.RetryableError),
             versions=refresh.versions(),
         )
-        bootstrap.ledger().fail(letter, error, client_id=self.request.reply_to, keep=keep)
+        self.ledger.fail(letter, error, client_id=self.request.reply_to, keep=keep)
 
     def _worker(self) -> str:
         return f"{self.request.hostname or 'parent'}:{os.getpid()}"
 
 
+class _LedgerAwayError(Exception):
+    """The ledger could not be read or written; the cause is one of `UNAVAILABLE`."""
+
+
+@contextlib.contextmanager
+def needed() -> Iterator[None]:
+    """Return the message to its queue if Redis is away or full: what the ledger does not know did not happen."""
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise _LedgerAwayError from error
+
+
 def reason_of(error: errors.PointsmanError) -> str:
-    """Say which kind of dead letter an error makes."""
+    """Return the kind of dead letter that an error makes."""
     return _REASONS.get(type(error), dead_letters.FAILED)
 
 
 def too_slow(limit_s: float | None) -> errors.TimeLimitError:
-    """Say that a job was stopped at its time limit."""
+    """Describe a job that was stopped at its time limit."""
     return errors.TimeLimitError(f"stopped after its time limit of {limit_s or 0:g} s")
 
 
 def unexpected(error: Exception) -> errors.JobFailedError:
-    """Say what went wrong, and where. The error's own text may quote what it choked on."""
+    """Describe an unexpected error by its type and place: its own text may quote the input."""
     places = traceback.extract_tb(error.__traceback__)
     where = f" at {os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else ""
     return errors.JobFailedError(f"{type(error).__name__}{where}")
 
 
-def payload_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-    """Give a task's only argument, however it was passed."""
-    return next(iter((*args, *kwargs.values())), None)
-
-
-def batch_of(payload: object) -> str | None:
-    """Give the batch a payload names; it may not have been validated yet."""
-    batch = payload.get("batch") if isinstance(payload, dict) else None
-    return batch if isinstance(batch, str) and batch else None
-
-
-def texts_of(payload: object) -> int:
-    """Count the jobs of a payload that may not have been validated yet."""
-    texts = payload.get("texts") if isinstance(payload, dict) else None
-    return len(texts) if isinstance(texts, list) else 0
+def _check_count(attempts: int) -> None:
+    if attempts > MAX_ATTEMPTS:
+        msg = f"attempted {MAX_ATTEMPTS} times and never finished: it seems to kill its worker"
+        raise errors.PoisonError(msg)

@@ -70,10 +70,10 @@ class ConfigSource(Protocol):
 class KeyValue(Protocol):
     """The store that a worker's parent process writes the configuration to and its children read."""
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, /) -> bytes | None:
         """Give what is stored under the key."""
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: str, value: bytes, /) -> object:
         """Store the value under the key, for good."""
 
 

@@ -1,7 +1,7 @@
-"""Ending in time: a worker that was told to end, and cannot because Redis is silent, is ended.
+"""Ending in time: a worker that is asked to end while Redis is silent would wait for it for ever.
 
-Celery gives back what it holds before it ends, and waits for Redis to answer. Nobody waits that long for a process:
-what it holds is given back by Redis, or published again.
+Celery returns the messages it holds before it ends, and waits for Redis to answer. This ends the worker all the same:
+Redis restores those messages, or the reconciler publishes them again.
 """
 
 import os
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-# Finishing what was begun takes up to `worker_soft_shutdown_timeout`, ending the children a second or two.
+# Finishing the running tasks takes up to `worker_soft_shutdown_timeout`, ending the children a second or two.
 PATIENCE_S: Final = 8.0
 
 
 def leave_in_time(end: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
-    """Have this process ended if it is still there some time after it was told to.
+    """End this process some time after it was asked to end, if it is still there.
 
-    To be called in the main thread, when Celery's signal handlers are there. Without `REMAP_SIGTERM=SIGQUIT`, SIGTERM
-    asks a worker to finish all it has begun, however long that takes, so it is left alone.
+    Call it in the main thread, after Celery has set its signal handlers. Without `REMAP_SIGTERM=SIGQUIT`, SIGTERM asks
+    a worker to finish its running tasks, however long they take, so it gets no time limit.
 
     Args:
-        end: Ends this process without ado.
-        patience_s: How long it has.
+        end: Ends this process at once.
+        patience_s: The time it has.
     """
     remapped = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
     for number in (signal.SIGTERM, signal.SIGQUIT) if remapped else (signal.SIGQUIT,):
@@ -35,7 +35,7 @@ def leave_in_time(end: Callable[[], None], patience_s: float = PATIENCE_S) -> No
 def _timed(
     handler: Callable[[int, FrameType | None], Any], end: Callable[[], None], patience_s: float
 ) -> Callable[[int, FrameType | None], None]:
-    # Its children inherit the handler, and have one of their own.
+    # The children inherit the handler, and set their own.
     own = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,64 +1,57 @@
-"""Answering questions about the registry, and changing who serves, for those who cannot reach it.
+"""Answering questions about model versions, and changing which one serves.
 
-Producers never load a model. Changes are done by whichever worker takes the message: the registry sees to it that of
-two changes at once one wins. `verify` needs the training data and a while, and goes to a trainer.
+Producers never load a model. Any worker makes a change: the registry lets one of two simultaneous changes win. `verify`
+needs the training data and a while, so a trainer does it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion import decision
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
-from pointsman_shared import errors
+from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
-from pointsman_workers.training.sources import Feed, gather
+from pointsman_workers.delivery.wiring import Notify
 
 Lines = list[dict[str, Any]]
 
 
-class Teller(Protocol):
-    """Who tells people; see `Notices`."""
-
-    def tell(self, event: Any, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
-        """Tell everybody of something."""
-        ...
-
-
-class Library:
+class Commands:
     """The registry, as seen from the queue.
 
     Args:
-        registry: Where versions are kept.
-        tiers: The tiers that are declared.
-        notices: Who tells people of changes.
-        feeds: What a certificate is worked out from beside the tier's files.
-        shadow: Whose verdict a tier's gate may require.
+        registry: The place of the versions.
+        tiers: The declared tiers.
+        notify: Notifies people of changes.
+        sources: Returns the labelled rows beside a tier's files; None in a worker that is not a trainer.
+        shadow: Gives the verdict that a tier's gate may require.
     """
 
     def __init__(
         self,
         registry: Registry,
         tiers: Mapping[str, Tier],
-        notices: Teller,
-        feeds: Sequence[Feed] = (),
+        notify: Notify,
+        sources: Callable[[str], list[Source]] | None = None,
         shadow: Shadow | None = None,
     ) -> None:
         self._registry = registry
         self._tiers = tiers
-        self._notices = notices
-        self._feeds = feeds
+        self._notify = notify
+        self._sources = sources
         self._shadow = shadow
 
     def answer(self, query: jobs.ModelsQuery) -> Lines:
-        """Answer a query: one entry a version for `list`, a change for `history`, one for all else.
+        """Answer a query: one entry per version for `list`, per change for `history`, one for everything else.
 
         Raises:
             UnknownTierError: No such tier is declared.
             RegistryError: No such version is kept, or it must not serve.
-            ConflictError: Somebody else changed the same at the same time.
+            ConflictError: Another change came first.
         """
         if query.tier is not None and query.tier not in self._tiers:
             msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
@@ -83,7 +76,6 @@ class Library:
 
     def _list(self, tier: str) -> Lines:
         aliases = self._registry.aliases(tier)
-        flag = self._registry.flagged(tier)
         lines = []
         for version in self._registry.versions(tier):
             card = self._registry.card(tier, version)
@@ -93,7 +85,6 @@ class Library:
                 "version": version,
                 "champion": champion,
                 "candidate": version == aliases.candidate,
-                "flagged": flag if champion else None,
                 "created_at": card.created_at,
                 "requested_by": card.requested_by,
                 "pipeline": card.pipeline,
@@ -111,7 +102,6 @@ class Library:
             **card,
             "champion": wanted == aliases.champion,
             "candidate": wanted == aliases.candidate,
-            "flagged": self._registry.flagged(tier) if wanted == aliases.champion else None,
             "certificate": certificate.model_dump(mode="json") if certificate else None,
         }
         return [shown]
@@ -132,8 +122,10 @@ class Library:
 
     def _verify(self, tier: str, query: jobs.ModelsQuery) -> Lines:
         version = query.version or self._champion(tier)
-        more = gather(self._feeds, tier)
-        different = decision.verify(self._tiers[tier], self._registry, version, more)
+        if self._sources is None:
+            msg = f"verify is for a trainer: send it to the queue {names.TRAIN_QUEUE}"
+            raise errors.InvalidMessageError(msg)
+        different = decision.verify(self._tiers[tier], self._registry, version, self._sources(tier))
         return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
 
     def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:
@@ -142,7 +134,7 @@ class Library:
             msg = "promote with force needs a why: the history keeps it"
             raise errors.InvalidMessageError(msg)
         before = self._registry.aliases(tier)
-        # What cannot be loaded here would be refused by every worker: better to say so to who asked.
+        # A version that cannot be loaded here would be refused by every worker: the client should know.
         self._registry.load_classifier(tier, version)
         certificate = self._registry.certificate(tier, version)
         why = query.why or "by hand"
@@ -161,7 +153,7 @@ class Library:
                 "If you know better: --force --why '...'"
             )
             raise errors.RegistryError(msg)
-        self._notices.tell("promoted", tier, version, f"by {query.requested_by}: {why}")
+        self._notify("promoted", tier, version, f"by {query.requested_by}: {why}")
         return [{"tier": tier, "version": version, "previous": before.champion}]
 
     def _nominate(self, tier: str, query: jobs.ModelsQuery) -> Lines:
@@ -177,7 +169,7 @@ class Library:
         before = self._registry.champion(tier)
         why = query.why or "by hand"
         version = self._registry.rollback(tier, query.requested_by, why)
-        self._notices.tell("rolled back", tier, version, f"from {before} by {query.requested_by}: {why}")
+        self._notify("rolled back", tier, version, f"from {before} by {query.requested_by}: {why}")
         return [{"tier": tier, "version": version, "previous": before}]
 
     def _prune(self, tier: str, query: jobs.ModelsQuery) -> Lines:
@@ -186,7 +178,7 @@ class Library:
     def _champion(self, tier: str) -> int:
         champion = self._registry.champion(tier)
         if champion is None:
-            msg = f"{tier} has no champion yet; train it with: pointsman train {tier}"
+            msg = f"{tier} has no champion yet; it has to be trained"
             raise errors.RegistryError(msg)
         return champion
 
@@ -199,7 +191,7 @@ def _wanted(query: jobs.ModelsQuery) -> int:
 
 
 def _facts(card: Card) -> dict[str, Any]:
-    """Give what of two cards is worth comparing, one line a fact."""
+    """Return the facts of a card that are worth comparing."""
     facts: dict[str, Any] = {
         "pipeline": card.pipeline,
         "threshold": round(card.threshold, 4),

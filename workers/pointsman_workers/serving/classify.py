@@ -1,6 +1,6 @@
-"""Doing one message: route its texts, classify them per tier, put the answers back in order.
+"""Classifying one message: route its texts, classify them per tier, put the answers back in order.
 
-Whatever happens here per text is the price of the whole system: columns in, columns out.
+Work per text in here is the price of the whole system: columns in, columns out.
 """
 
 import time
@@ -10,27 +10,28 @@ from typing import Any, Protocol
 
 from pointsman_models.inference.classifier import Classifier, Predictions
 from pointsman_shared.wire import jobs
+from pointsman_workers.flags.provider import Provider
 from pointsman_workers.serving import routing
 
 COLUMNS = ("intent", "confidence", "ranking", "ranking_confidence")
 
 
 class Models(Protocol):
-    """Where classifiers come from."""
+    """The classifiers of the process."""
 
     def classifier(self, tier: str) -> Classifier:
-        """Give the version of a tier that serves now.
+        """Return the version of a tier that serves now.
 
         Raises:
-            TierUnavailableError: There is none.
+            TierUnavailableError: No version of it serves.
         """
         ...
 
 
 def classify(
-    request: jobs.ClassifyRequest, message_id: str, *, flags: routing.Flags, models: Models
+    request: jobs.ClassifyRequest, message_id: str, *, flags: Provider, models: Models
 ) -> dict[str, Any]:
-    """Answer a message.
+    """Classify a message.
 
     Returns:
         A `jobs.ClassifyReply` as a dict, ready to be stored.
@@ -80,7 +81,7 @@ def _classify_tier(
     classifier: Classifier,
     columns: dict[str, list[Any]],
 ) -> None:
-    """Classify the texts whose route leads to one tier, and write the answers where they belong."""
+    """Classify the texts of one tier, and write the answers to their places."""
     if all(wanted):
         columns.update(_as_columns(classifier.classify(texts)))
         return
@@ -105,5 +106,5 @@ def counters(reply: dict[str, Any]) -> dict[str, int]:
 
 
 def _since(submitted_at: float | None) -> float | None:
-    """Milliseconds since a time another machine may have told: never negative."""
+    """Return the milliseconds since a time that another machine's clock gave; never negative."""
     return None if submitted_at is None else round(max(0.0, time.time() - submitted_at) * 1000, 3)

@@ -1,149 +1,28 @@
-"""Served messages that wait to be shadowed: the queue of shadow work, as Redis holds it.
+"""Served messages that wait to be shadowed, as Redis holds them.
 
-What is put here is put by the transaction that stores the outcome, and costs it next to nothing: the ledger's entry,
-which holds the request, is renamed instead of deleted; the outcome is where it was stored. What is taken is held for
-a while by who took it; the transaction that counts it takes it out, and only the holder's does. So each text is
-counted once, and nothing has to be remembered of those that were.
+The transaction that stores an outcome also puts the message here, at next to no cost: it renames the ledger's entry,
+which holds the request, instead of deleting it. A worker takes messages and holds them for a while; the transaction that
+counts them deletes them, and only for their holder. So each text is counted once, and that needs no dedup set.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import orjson
-from redis import Redis
-from redis.exceptions import RedisError
 
-from pointsman_shared import errors, names
-from pointsman_shared.broker import config as broker_config
-from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
+from pointsman_shared import names
+from pointsman_shared.store import keys, scripts
+from pointsman_shared.store.connection import Store
 
-# What an entry takes beside its texts, about.
-ENTRY_BYTES: Final = 400
 MIB: Final = 1024 * 1024
-MAX_ENTRIES: Final = 100
+MAX_MESSAGES: Final = 100
 
-# For the script that stores an outcome, at its end. It runs protected: whatever is wrong here, the outcome is stored.
-KEEP: Final = f"""
-local function keep(entry, kept, waiting, total, stats, ttl, id, want)
-  local bytes, shed = {ENTRY_BYTES}, want.shed
-  local used = tonumber(redis.call('GET', total) or 0)
-  -- What was shed is only noted; for notes alone there is some more room.
-  if used > want.limit * 1.25 + 1048576 then
-    redis.call('HINCRBY', stats, '{names.SHADOW_DROPPED}', 1)
-    return
-  end
-  if shed == '' and used >= want.limit then shed = 'queue_full' end
-  if shed == '' and want.request ~= '' then
-    redis.call('HSET', kept, 'request', want.request)
-    bytes = bytes + #want.request
-  elseif shed == '' then
-    local size = redis.call('HSTRLEN', entry, 'message')
-    if size > 0 then
-      redis.call('RENAME', entry, kept)
-      bytes = bytes + size
-    else
-      shed = 'request_lost'
-    end
-  end
-  redis.call('HSET', kept, 'texts', want.texts, 'places', want.places, 'shed', shed, 'served_at', want.now, 'bytes', bytes)
-  redis.call('EXPIRE', kept, ttl)
-  redis.call('ZADD', waiting, want.now, id)
-  redis.call('INCRBY', total, bytes)
-end
-local function try_to_keep(entry, kept, waiting, total, stats, ttl, id, want)
-  if pcall(keep, entry, kept, waiting, total, stats, ttl, id, want) then return end
-  redis.pcall('DEL', kept)
-  redis.pcall('HINCRBY', stats, '{names.SHADOW_DROPPED}', 1)
-end
-"""
-
-# For the script that counts: says whether all messages are still the holder's, then lets them go.
-SETTLE: Final = """
-local function settle(waiting, total, prefix, holder, first, last)
-  for place = first, last, 2 do
-    if redis.call('HGET', prefix .. ARGV[place], 'holder') ~= holder then return false end
-  end
-  for place = first, last, 2 do
-    local id, done = ARGV[place], ARGV[place + 1]
-    local kept = prefix .. id
-    redis.call('HDEL', kept, 'holder', 'attempts', 'doing')
-    if done == '' then
-      local bytes = tonumber(redis.call('HGET', kept, 'bytes') or 0)
-      redis.call('DEL', kept)
-      redis.call('ZREM', waiting, id)
-      if redis.call('EXISTS', waiting) == 0 then redis.call('DEL', total) else redis.call('DECRBY', total, bytes) end
-    else
-      redis.call('HSET', kept, 'done', done)
-      redis.call('ZADD', waiting, redis.call('HGET', kept, 'served_at'), id)
-    end
-  end
-  return true
-end
-"""
-
-# ARGV: now, until when it is held, the holder, most texts, most messages, two prefixes, whether nobody else may be at work.
-_TAKE = f"""
-for place = 4, #KEYS - 1 do
-  if redis.call('LLEN', KEYS[place]) > 0 then return {{}} end
-end
-if ARGV[8] == '1' and redis.call('HLEN', KEYS[#KEYS]) > 0 then return {{}} end
-local found, texts, most = {{}}, 0, tonumber(ARGV[4])
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[5])) do
-  local kept = ARGV[6] .. id
-  local known = redis.call('HMGET', kept, 'texts', 'done', 'attempts', 'doing', 'served_at', 'places', 'shed', 'message', 'request')
-  if not known[1] then
-    redis.call('ZREM', KEYS[1], id)
-    redis.call('HINCRBY', KEYS[3], '{names.SHADOW_DROPPED}', 1)
-    if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
-  else
-    local left = tonumber(known[1]) - tonumber(known[2] or 0)
-    if texts > 0 and texts + left > most then break end
-    texts = texts + left
-    redis.call('HSET', kept, 'holder', ARGV[3])
-    redis.call('HINCRBY', kept, 'attempts', 1)
-    -- In the same order for whoever has to take them again.
-    redis.call('ZADD', KEYS[1], tonumber(ARGV[2]) + #found / 1000, id)
-    table.insert(known, 1, id)
-    table.insert(known, redis.call('GET', ARGV[7] .. id))
-    table.insert(found, known)
-    if texts >= most then break end
-  end
-end
-return found
-"""
-
-_NOTE = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'doing', ARGV[1]) end"
-
-
-class StoreUnavailableError(errors.RetryableError):
-    """Redis cannot be reached, so that nothing could be counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What of a served message is to be shadowed.
-
-    Attributes:
-        texts: How many texts.
-        places: Their places in the message; None for all of them.
-        shed: Why they are only to be counted, or None.
-        request: The request, where the ledger has none because the queues are with another broker.
-        limit_bytes: How much may wait.
-    """
-
-    texts: int
-    places: Sequence[int] | None
-    shed: str | None
-    request: bytes
-    limit_bytes: int
-
-    def arguments(self) -> list[Any]:
-        """Give the script's arguments: texts, places, shed, limit, now, request."""
-        places = b"" if self.places is None else orjson.dumps(list(self.places))
-        return [self.texts, places, self.shed or "", self.limit_bytes, time.time(), self.request]
+# What the ledger does beside storing an outcome.
+KEEP: Final = scripts.read(__file__, "keep")
+TAKE: Final = scripts.load(__file__, "take")
+NOTE: Final = scripts.load(__file__, "note")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,148 +31,139 @@ class Taken:
 
     Attributes:
         message_id: Its id.
-        done: How many of its texts to shadow are done.
-        attempts: How often this was begun since the last of them was done, this time included.
-        doing: Which version had the texts when it was last begun, if that did not end.
+        tries: How often it was taken, this time included.
+        doing: The version that had the texts when the last try ended abruptly.
         served_at: When it was served, in seconds since the epoch.
         places: The places of its texts to shadow; None for all.
-        shed: Why they are only to be counted, or None.
+        shed: The reason for only counting them, or None.
         message: The message as it lay in the queue, or None.
-        request: The request alone, or None.
         outcome: The stored outcome, or None.
     """
 
     message_id: str
-    done: int
-    attempts: int
+    tries: int
     doing: str | None
     served_at: float
     places: list[int] | None
     shed: str | None
     message: bytes | None
-    request: bytes | None
     outcome: bytes | None
 
     @classmethod
-    def of(cls, found: Sequence[bytes | None]) -> Self:
+    def parse(cls, message_id: bytes, flat: Sequence[bytes], outcome: bytes | None) -> Self:
         """Read what the script found."""
-        message_id, _, done, attempts, doing, served_at, places, shed, message, request, outcome = found
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return cls(
-            message_id=(message_id or b"").decode(),
-            done=int(done or 0),
-            attempts=int(attempts or 0) + 1,
-            doing=doing.decode() if doing else None,
-            served_at=float(served_at or 0),
-            places=orjson.loads(places) if places else None,
-            shed=shed.decode() if shed else None,
-            message=message,
-            request=request,
+            message_id=message_id.decode(),
+            tries=int(fields[b"tries"]),
+            doing=fields[b"doing"].decode() if b"doing" in fields else None,
+            served_at=float(fields[b"served_at"]),
+            places=orjson.loads(fields[b"places"]) if fields[b"places"] else None,
+            shed=fields[b"shed"].decode() or None,
+            message=fields.get(b"message"),
             outcome=outcome,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How things stand.
+    """The state of the backlog.
 
     Attributes:
-        ready: How many messages wait to be shadowed and are held by nobody.
-        calls: How many calls to do shadow work lie in its queue.
-        users: How many messages lie in the serving queues; None if they are at another broker.
+        ready: How many messages wait to be shadowed and are held by no worker.
+        calls: How many requests for shadow work lie in their queue.
+        users: How many messages lie in the serving queues.
     """
 
     ready: int
     calls: int
-    users: int | None
+    users: int
 
 
-class Waiting:
-    """The queue of shadow work.
+def wish(
+    message_id: str, *, texts: int, places: Sequence[int] | None, shed: str | None, limit_bytes: int
+) -> Mapping[str, Any]:
+    """Return what the ledger hands to `keep.lua` for a message of which some texts are to be shadowed.
 
     Args:
-        redis: The connection.
-        settings: Sizes and times.
+        message_id: The message.
+        texts: How many of its texts.
+        places: Their places in the message; None for all.
+        shed: The reason for only counting them, or None.
+        limit_bytes: How much may wait.
+    """
+    return {
+        "kept": keys.shadow_kept(message_id),
+        "waiting": keys.SHADOW_WAITING,
+        "bytes": keys.SHADOW_BYTES,
+        "stats": keys.STATS,
+        "dropped": names.SHADOW_DROPPED,
+        "texts": texts,
+        "places": "" if places is None else orjson.dumps(list(places)).decode(),
+        "shed": shed or "",
+        "limit": limit_bytes,
+        "now": time.time(),
+    }
+
+
+class Backlog:
+    """The messages that wait. All methods raise `connection.UNAVAILABLE` if Redis is away or full.
+
+    Args:
+        store: The connection.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
-        self._redis = redis
-        self._take = redis.register_script(_TAKE)
-        self._note = redis.register_script(_NOTE)
-        self._queues_are_here = settings.broker_url is None
-
-    @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """Open it. Nothing is sent yet."""
-        return cls(
-            Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS), settings
-        )
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def look(self) -> Look:
-        """Say how things stand.
-
-        Raises:
-            StoreUnavailableError: Redis is away.
-        """
-        queues = (names.SHADOW_QUEUE, *names.SERVING_QUEUES) if self._queues_are_here else ()
-        pipeline = self._redis.pipeline(transaction=False)
+        """Return the state of the backlog and of the queues."""
+        pipeline = self._store.pipeline(transaction=False)
         pipeline.zcount(keys.SHADOW_WAITING, "-inf", time.time())
-        for queue in queues:
+        for queue in (names.SHADOW_QUEUE, *names.SERVING_QUEUES):
             pipeline.llen(queue)
-        ready, *lengths = _do(pipeline.execute)
-        return Look(ready=ready, calls=sum(lengths[:1]), users=sum(lengths[1:]) if lengths else None)
+        ready, calls, *users = pipeline.execute()
+        return Look(ready=ready, calls=calls, users=sum(users))
 
     def take(
         self, holder: str, *, most_texts: int, hold_s: float, yields: bool, alone: bool = False
     ) -> list[Taken]:
-        """Take the messages that have waited longest, at least one if any is there.
+        """Take the messages that have waited longest, at least one if there is any.
 
         Args:
-            holder: Who holds them; another name each time.
+            holder: The name of the holder; another one each time.
             most_texts: How many texts are wanted; a single message may have more.
-            hold_s: After this long others may take them.
+            hold_s: After this long, others may take them.
             yields: Take nothing while messages lie in the serving queues.
-            alone: Take nothing while any message is being served, either.
-
-        Raises:
-            StoreUnavailableError: Redis is away.
+            alone: Also take nothing while a message is being served.
         """
         now = time.time()
-        yields = yields and self._queues_are_here
-        touched = [keys.SHADOW_WAITING, keys.SHADOW_BYTES, keys.STATS]
-        queues = names.SERVING_QUEUES if yields else ()
-        prefixes = [keys.shadow_kept(""), keys.result("")]
-        args: list[Any] = [
-            now,
-            now + hold_s,
-            holder,
-            most_texts,
-            MAX_ENTRIES,
-            *prefixes,
-            int(yields and alone),
-        ]
-        found = _do(lambda: self._take(keys=[*touched, *queues, keys.UNACKED], args=args))
-        return [Taken.of(one) for one in found]
+        interactive, bulk = names.SERVING_QUEUES
+        found = TAKE(
+            self._store,
+            waiting=keys.SHADOW_WAITING,
+            bytes=keys.SHADOW_BYTES,
+            stats=keys.STATS,
+            unacked=keys.UNACKED,
+            interactive=interactive,
+            bulk=bulk,
+            now=now,
+            hold_until=now + hold_s,
+            holder=holder,
+            most_texts=most_texts,
+            most_messages=MAX_MESSAGES,
+            kept_prefix=keys.shadow_kept(""),
+            result_prefix=keys.result(""),
+            dropped=names.SHADOW_DROPPED,
+            yields=int(yields),
+            alone=int(alone),
+        )
+        return [Taken.parse(*one) for one in found]
 
-    def note(self, message_id: str, doing: str) -> None:
-        """Note which version gets a message's texts now: if the process ends over it, the next one knows.
-
-        Raises:
-            StoreUnavailableError: Redis is away.
-        """
-        _do(lambda: self._note(keys=[keys.shadow_kept(message_id)], args=[doing]))
+    def note(self, message_id: str, version: str) -> None:
+        """Note which version works on a message now: if the process ends, the next worker knows."""
+        NOTE(self._store, kept=keys.shadow_kept(message_id), version=version)
 
     def drop(self, messages: int) -> None:
-        """Count messages of which nothing can be said.
-
-        Raises:
-            StoreUnavailableError: Redis is away.
-        """
-        _do(lambda: self._redis.hincrby(keys.STATS, names.SHADOW_DROPPED, messages))
-
-
-def _do(action: Any) -> Any:  # noqa: ANN401  a Redis command
-    try:
-        return action()
-    except RedisError as error:
-        msg = f"Redis: {error}"
-        raise StoreUnavailableError(msg) from error
+        """Count messages that cannot be compared or counted by pair."""
+        self._store.hincrby(keys.STATS, names.SHADOW_DROPPED, messages)

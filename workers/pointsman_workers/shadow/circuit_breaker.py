@@ -1,7 +1,7 @@
-"""A circuit breaker for candidates: one that keeps failing, hanging or ending its process is left alone for a while.
+"""A circuit breaker for candidates: one that keeps failing, hanging or ending its process is paused for a while.
 
-What is wrong with a version is known to all processes: one that hangs takes its process with it. While a version is
-left alone its texts are counted as shed; after a pause one process tries it once more (half-open).
+All processes share what is wrong with a version: one that hangs takes its process with it. While a version is paused,
+its texts are counted as shed; after the pause, one process tries it once more (half-open).
 """
 
 import time
@@ -10,44 +10,44 @@ from typing import Any, Final, Protocol
 
 State = dict[str, Any]
 
-# So many failures without a success between them, and the pause after them; it doubles with each further one.
+# So many failures without a success between them pause a version; each further failure doubles the pause.
 TRIP: Final = 3
 PAUSE_S: Final = 30.0
 LONGEST_PAUSE_S: Final = 900.0
 LOOK_S: Final = 1.0
 
 
-class Book(Protocol):
-    """Where processes tell each other."""
+class Troubles(Protocol):
+    """Where processes share what is wrong."""
 
     def troubles(self) -> Mapping[str, State]:
-        """Give by version what is wrong with it."""
+        """Return what is wrong with which version."""
         ...
 
     def trouble(self, version: str, state: State | None) -> None:
-        """Write it down, or that nothing is any more."""
+        """Write down what is wrong with a version; None for nothing any more."""
         ...
 
 
-class Breaker:
-    """Says which versions may be tried.
+class CircuitBreaker:
+    """Decides which versions may be tried.
 
     Args:
-        book: Where processes tell each other.
-        clock: Gives the seconds since the epoch: all processes must mean the same.
+        shared: Where processes share what is wrong.
+        clock: Returns the seconds since the epoch, since all processes must mean the same.
     """
 
-    def __init__(self, book: Book, *, clock: Callable[[], float] = time.time) -> None:
-        self._book = book
+    def __init__(self, shared: Troubles, *, clock: Callable[[], float] = time.time) -> None:
+        self._shared = shared
         self._clock = clock
         self._looked = float("-inf")
         self._states: dict[str, State] = {}
 
     def refusal(self, version: str) -> str | None:
-        """Give the reason for which a version is not to be tried now, as `paused_too_slow`; None if it may be.
+        """Return the reason for not trying a version now, as `paused_too_slow`; None if it may be tried.
 
-        Whoever may try a version whose pause is over tries it for all: for them it is paused anew until it is told
-        how that went.
+        The process that tries a version after its pause tries it for all: for the others it stays paused until the
+        outcome is known.
         """
         self._look()
         state = self._states.get(version)
@@ -63,13 +63,13 @@ class Breaker:
         """Count a failure.
 
         Args:
-            version: Whose.
-            reason: What kind, in a word.
-            weight: How many failures it stands for; `TRIP` pauses it at once.
+            version: The version that failed.
+            reason: The kind of failure, in a word.
+            weight: How many failures it counts for; `TRIP` pauses the version at once.
         """
         self._look()
         before = self._states.get(version, {"failures": 0})["failures"]
-        # After a pause one failure is enough for the next one.
+        # After a pause, one failure is enough for the next one.
         failures = before + 1 if before >= TRIP else min(before + weight, TRIP)
         now = self._clock()
         until = now + _pause(failures) if failures >= TRIP else 0.0
@@ -78,16 +78,16 @@ class Breaker:
     def succeeded(self, version: str) -> None:
         """Forget what was wrong with a version."""
         if self._states.pop(version, None) is not None:
-            self._book.trouble(version, None)
+            self._shared.trouble(version, None)
 
     def _look(self) -> None:
         if self._clock() - self._looked >= LOOK_S:
-            self._states = dict(self._book.troubles())
+            self._states = dict(self._shared.troubles())
             self._looked = self._clock()
 
     def _write(self, version: str, state: State) -> None:
         self._states[version] = state
-        self._book.trouble(version, state)
+        self._shared.trouble(version, state)
 
 
 def _pause(failures: int) -> float:

@@ -1,41 +1,31 @@
-"""The shadow's verdict on a version, as the gate asks for it.
+"""The shadow's verdict on a version, for the gate: read from the same report that people read."""
 
-It knows neither Redis nor the statistics: it asks for the report that people read too.
-"""
-
-from typing import Any, Protocol
+from typing import Any, Final
 
 from pointsman_models.data.tiers import GateOptions
 from pointsman_models.promotion.gate import Advice
 from pointsman_shared import errors, names
 from pointsman_shared.wire import shadow, shadow_report
+from pointsman_workers.shadow.queries import Queries
 
-# What satisfies which demand. A verdict of worse, by however little, satisfies none.
-_ENOUGH = {"no worse": {"no worse", "better"}, "better": {"better"}}
-
-
-class Reporter(Protocol):
-    """Who knows how two versions compare; see `Reports`."""
-
-    def answer(self, query: shadow.Query) -> Any:  # noqa: ANN401  each action's own JSON
-        """Answer a query."""
-        ...
+# Which verdicts satisfy which demand. A verdict of worse, by however little, satisfies none.
+_ENOUGH: Final = {"no worse": {"no worse", "better"}, "better": {"better"}}
 
 
 class ShadowAdvisor:
     """Says whether the comparison of a version with the champion is enough to promote it.
 
     Args:
-        reports: Who knows how they compare.
+        queries: Answers how they compare.
     """
 
-    def __init__(self, reports: Reporter) -> None:
-        self._reports = reports
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
 
     def advise(self, tier: str, version: int, *, champion: int, options: GateOptions) -> Advice:
-        """Give advice on a version, against the champion that serves, at the gate's error rate.
+        """Advise on a version, against the champion that serves, at the gate's error rate.
 
-        Never raises for a comparison that is absent or cannot be read: then the advice is to wait.
+        A comparison that is absent or cannot be read leads to the advice to wait.
         """
         served, candidate = names.version_name(tier, champion), names.version_name(tier, version)
         query = shadow.Query(
@@ -47,11 +37,11 @@ class ShadowAdvisor:
         )
         pair = names.pair_name(candidate, served)
         try:
-            report = shadow_report.ShadowReport.parse(self._reports.answer(query))
+            report = shadow_report.ShadowReport.parse(self._queries.answer(query))
         except errors.InvalidDataError:
             return Advice(reason=f"the shadow has not compared {pair} yet")
         except errors.RetryableError as error:
-            return Advice(reason=f"what the shadow knows of {pair} cannot be read now ({error})")
+            return Advice(reason=f"the comparison of {pair} cannot be read now ({error})")
         return _judge(report, pair, options.require_shadow or "no worse")
 
 

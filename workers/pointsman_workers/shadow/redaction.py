@@ -1,16 +1,17 @@
-"""Masking what may identify somebody in a text before it is kept."""
+"""Masking what may identify a person in a text, before the text is kept."""
 
 import importlib
 import re
 from collections.abc import Callable
+from typing import Final
 
 from pointsman_shared import errors
 
 Redactor = Callable[[str], str | None]
 
-OFF = "off"
-MAX_CHARS = 300
-LONG_TOKEN = 24
+OFF: Final = "off"
+MAX_CHARS: Final = 300
+LONG_TOKEN: Final = 24
 
 _EMAIL = re.compile(r"\S+@\S+")
 _LONG = re.compile(rf"\S{{{LONG_TOKEN},}}")
@@ -19,7 +20,7 @@ _DIGIT = re.compile(r"\d")
 
 def mask(text: str) -> str:
     """Mask e-mail addresses, digits and long tokens such as links and keys."""
-    # Cut before anything is looked for: the text is anybody's, and may be long.
+    # Cut the text first: it comes from anywhere, and may be long.
     text = _EMAIL.sub("<e-mail>", text[: 2 * MAX_CHARS])
     return _DIGIT.sub("#", _LONG.sub("<token>", text))[:MAX_CHARS]
 
@@ -29,10 +30,10 @@ def keep_none(text: str) -> None:
 
 
 def load(path: str) -> Redactor:
-    """Find the redactor a setting names.
+    """Import the redactor that a setting names.
 
     Raises:
-        SettingsError: It is not there.
+        SettingsError: It cannot be imported.
     """
     if path == OFF:
         return keep_none

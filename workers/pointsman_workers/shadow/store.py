@@ -1,85 +1,35 @@
-"""What is kept of comparisons, and the labels: the shadow's side of Redis.
+"""The comparisons, as Redis holds them.
 
-Everything is counted once, whatever is delivered again, and nothing grows with the number of texts: per pair of
-versions a hash of counts, and the k sampled texts whose job ids have the smallest hashes. Such a bottom-k sample is
-fair, does not depend on the order in which texts come, and every text is in it with the same probability, k of n.
+Every text is counted once, however often it is delivered, and nothing grows with the number of texts: a pair of versions
+has a hash of counts, and the k sampled texts whose job ids have the smallest hashes. Such a bottom-k sample is fair,
+does not depend on the order of the texts, and holds every text with the same probability, k of n.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal
 
 import orjson
-from redis import Redis
-from redis.exceptions import RedisError
 
-from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
-from pointsman_workers.shadow import backlog
-from pointsman_workers.shadow.backlog import StoreUnavailableError
+from pointsman_shared.store import keys, scripts
+from pointsman_shared.store.connection import UNAVAILABLE, Store
 
 Kind = Literal["disagreements", "agreements"]
 Row = dict[str, Any]
 
-# KEYS: waiting, its bytes, pairs; then of each pair counts, rows, two samples, the drawn. ARGV: holder, prefix, the number
-# of settled messages, those with how far each is done; then retention, time, most fields, two sizes; then of each pair
-# its name, the number of fields, fields and additions, the number of rows, kind, score, job and row of each.
-_ADD = (
-    backlog.SETTLE
-    + """
-local place = 4 + 2 * tonumber(ARGV[3])
-if not settle(KEYS[1], KEYS[2], ARGV[2], ARGV[1], 4, place - 1) then return 0 end
-local retention, now, most = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
-local size = { tonumber(ARGV[place + 3]), tonumber(ARGV[place + 4]) }
-place = place + 5
-for key = 4, #KEYS, 5 do
-  local counts, rows, drawn = KEYS[key], KEYS[key + 1], KEYS[key + 4]
-  redis.call('HSET', KEYS[3], ARGV[place], now)
-  local room = most - redis.call('HLEN', counts)
-  local fields = tonumber(ARGV[place + 1])
-  place = place + 2
-  for _ = 1, fields do
-    local field = ARGV[place]
-    if room > 0 or string.find(field, '"attribute"', 1, true) == nil or redis.call('HEXISTS', counts, field) == 1 then
-      redis.call('HINCRBY', counts, field, ARGV[place + 1])
-    end
-    place = place + 2
-  end
-  local sampled = tonumber(ARGV[place])
-  place = place + 1
-  for _ = 1, sampled do
-    redis.call('ZADD', KEYS[key + 1 + tonumber(ARGV[place])], ARGV[place + 1], ARGV[place + 2])
-    redis.call('HSETNX', rows, ARGV[place + 2], ARGV[place + 3])
-    place = place + 4
-  end
-  for kind = 1, 2 do
-    local sample = KEYS[key + 1 + kind]
-    while redis.call('ZCARD', sample) > size[kind] do
-      local job = redis.call('ZPOPMAX', sample)[1]
-      if redis.call('SISMEMBER', drawn, job) == 0 then redis.call('HDEL', rows, job) end
-    end
-  end
-  for at = key, key + 4 do redis.call('EXPIRE', KEYS[at], retention) end
-end
-redis.call('EXPIRE', KEYS[3], retention)
-return 1
-"""
-)
-# A label that is corrected keeps its place.
-_LABEL = """
-local row = cjson.decode(ARGV[2])
-local before = redis.call('HGET', KEYS[1], ARGV[1])
-row['place'] = before and cjson.decode(before)['place'] or redis.call('INCR', KEYS[2])
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(row))
-return 1
-"""
-KINDS: tuple[Kind, Kind] = ("disagreements", "agreements")
-MAX_FIELDS = 5_000
-PRESSURE_S = 1.0
-# A candidate that nobody has asked for so long has no trouble any more.
-TROUBLE_TTL_S = 86_400
+KINDS: Final[tuple[Kind, Kind]] = ("disagreements", "agreements")
+# How many disagreements are kept of each pair, and a quarter as many agreements.
+SAMPLES: Final = 1_000
+MAX_FIELDS: Final = 5_000
+# When Redis uses this share of its memory, shadow work is shed; Redis is asked once a second.
+MAX_MEMORY: Final = 0.8
+MEMORY_S: Final = 1.0
+# A version that was not asked for in a day has no trouble any more.
+TROUBLE_TTL_S: Final = 86_400
+
+COUNT: Final = scripts.load(__file__, "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,220 +37,162 @@ class Addition:
     """What is to be counted of one pair of versions.
 
     Attributes:
-        fields: What to add.
+        fields: The counts to add.
         sampled: Kind, score, job and row of the texts that may be sampled.
     """
 
     fields: Mapping[str, int]
     sampled: Sequence[tuple[Kind, float, str, Row]] = ()
 
-    def arguments(self) -> list[Any]:
-        """Give the script's arguments."""
-        fields = [part for item in sorted(self.fields.items(), reverse=True) for part in item]
-        rows = [
-            part
-            for kind, score, job, row in self.sampled
-            for part in (KINDS.index(kind) + 1, repr(score), job, orjson.dumps(row))
-        ]
-        return [len(self.fields), *fields, len(self.sampled), *rows]
-
 
 class Comparisons:
-    """The store of comparisons and labels.
+    """The store of comparisons. All methods raise `connection.UNAVAILABLE` if Redis is away or full.
 
     Args:
-        redis: The connection; it belongs to the process that made it.
-        settings: Sizes and times.
+        store: The connection; it belongs to the process that made it.
+        settings: How long comparisons are kept.
+        samples: How many disagreements are kept of each pair; 0 keeps none.
+        max_memory: The share of Redis's memory above which work is shed.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
-        self._redis = redis
-        self._settings = settings
-        self._add = redis.register_script(_ADD)
-        self._label = redis.register_script(_LABEL)
+    def __init__(
+        self, store: Store, settings: Settings, *, samples: int = SAMPLES, max_memory: float = MAX_MEMORY
+    ) -> None:
+        self._store = store
+        self._retention_s = settings.shadow_retention_s
+        self._max_memory = max_memory
         # A quarter as many agreements, rounded up; none where none are wanted.
-        self._sizes = {KINDS[0]: settings.shadow_samples, KINDS[1]: -(-settings.shadow_samples // 4)}
-        self._pressure: tuple[float, str | None] = (0.0, None)
-
-    @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """Open the store. Nothing is sent yet."""
-        return cls(
-            Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS), settings
-        )
+        self._sizes: dict[Kind, int] = {"disagreements": samples, "agreements": -(-samples // 4)}
+        self._memory: tuple[float, str | None] = (float("-inf"), None)
 
     def size(self, kind: Kind) -> int:
-        """Say how many texts of a kind are kept of a pair at most."""
+        """Return how many texts of a kind are kept of a pair at most."""
         return self._sizes[kind]
 
     def pressure(self) -> str | None:
-        """Say why shadow work must be shed now, if it must. Asks Redis at most once a second."""
-        looked, reason = self._pressure
-        if time.monotonic() - looked >= PRESSURE_S:
+        """Return the reason for shedding shadow work now, or None. Asks Redis at most once a second."""
+        looked, reason = self._memory
+        if time.monotonic() - looked >= MEMORY_S:
             reason = self._look()
-            self._pressure = (time.monotonic(), reason)
+            self._memory = (time.monotonic(), reason)
         return reason
 
     def troubles(self) -> dict[str, Row]:
-        """Give by version what is wrong with it as a candidate."""
-        try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
-        except RedisError as error:
-            raise _unavailable(error) from error
+        """Return what is wrong with which version as a candidate."""
+        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
         return {name.decode(): orjson.loads(state) for name, state in stored.items()}
 
     def trouble(self, version: str, state: Row | None) -> None:
-        """Write down what is wrong with a version, or that nothing is any more."""
-        try:
-            if state is None:
-                self._redis.hdel(keys.SHADOW_TROUBLE, version)
-                return
-            pipeline = self._redis.pipeline()
-            pipeline.hset(keys.SHADOW_TROUBLE, version, orjson.dumps(state))
-            pipeline.expire(keys.SHADOW_TROUBLE, TROUBLE_TTL_S)
-            pipeline.execute()
-        except RedisError as error:
-            raise _unavailable(error) from error
+        """Write down what is wrong with a version; None for nothing any more."""
+        if state is None:
+            self._store.hdel(keys.SHADOW_TROUBLE, version)
+            return
+        pipeline = self._store.pipeline()
+        pipeline.hset(keys.SHADOW_TROUBLE, version, orjson.dumps(state))
+        pipeline.expire(keys.SHADOW_TROUBLE, TROUBLE_TTL_S)
+        pipeline.execute()
 
     def thresholds(self, pair: str) -> dict[Kind, float]:
-        """Give for each kind the score below which a text is sampled; it only ever falls."""
-        if not self._settings.shadow_samples:
+        """Return for each kind the score below which a text is sampled; it only ever falls."""
+        if not self._sizes["disagreements"]:
             return dict.fromkeys(KINDS, 0.0)
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._store.pipeline(transaction=False)
         for kind in KINDS:
             key = keys.shadow_sample(pair, kind)
             pipeline.zcard(key)
             pipeline.zrange(key, -1, -1, withscores=True)
-        try:
-            found = pipeline.execute()
-        except RedisError as error:
-            raise _unavailable(error) from error
+        found = pipeline.execute()
         return {
             kind: found[2 * at + 1][0][1] if found[2 * at] >= self._sizes[kind] else 1.0
             for at, kind in enumerate(KINDS)
         }
 
-    def add(self, holder: str, settled: Mapping[str, int | None], additions: Mapping[str, Addition]) -> bool:
-        """Count what was found out of some messages, and let them go, in one step.
+    def add(self, holder: str, messages: Sequence[str], additions: Mapping[str, Addition]) -> bool:
+        """Count the comparison of some messages and let the messages go, in one step.
 
         Args:
-            holder: Who holds them.
-            settled: By message how many of its texts are done now; None for all.
-            additions: By pair of versions what to count.
+            holder: The holder of the messages.
+            messages: The messages.
+            additions: What to count, by pair of versions.
 
         Returns:
-            Whether it was counted. It was not if one of the messages was no longer held.
-
-        Raises:
-            StoreUnavailableError: Redis cannot be reached or refuses to write.
+            Whether it was counted: not if the holder has lost one of the messages.
         """
-        touched = [keys.SHADOW_WAITING, keys.SHADOW_BYTES, keys.SHADOW_PAIRS]
-        args: list[Any] = [holder, keys.shadow_kept(""), len(settled)]
-        for message_id, done in settled.items():
-            args += [message_id, "" if done is None else done]
-        args += [self._settings.shadow_retention_s, repr(time.time()), MAX_FIELDS, *self._sizes.values()]
-        for pair, addition in additions.items():
-            touched += [
-                keys.shadow_counts(pair),
-                keys.shadow_rows(pair),
-                *(keys.shadow_sample(pair, kind) for kind in KINDS),
-                keys.shadow_drawn(pair),
-            ]
-            args += [pair, *addition.arguments()]
-        try:
-            return bool(self._add(keys=touched, args=args))
-        except RedisError as error:
-            raise _unavailable(error) from error
+        what = {
+            "holder": holder,
+            "kept": keys.shadow_kept(""),
+            "messages": list(messages),
+            "pairs_key": keys.SHADOW_PAIRS,
+            "retention": self._retention_s,
+            "now": time.time(),
+            "most_fields": MAX_FIELDS,
+            "sizes": [self._sizes[kind] for kind in KINDS],
+            "pairs": [_as_argument(pair, addition) for pair, addition in additions.items()],
+        }
+        done = COUNT(
+            self._store, waiting=keys.SHADOW_WAITING, bytes=keys.SHADOW_BYTES, request=orjson.dumps(what)
+        )
+        return bool(done)
 
     def pairs(self) -> dict[str, float]:
-        """Give the pairs and when each last had texts, the latest first; those that are over are forgotten."""
-        try:
-            seen: Mapping[bytes, bytes] = self._redis.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
-            at = {pair.decode(): float(last) for pair, last in seen.items()}
-            gone = [pair for pair in at if not self._redis.exists(keys.shadow_counts(pair))]
-            if gone:
-                self._redis.hdel(keys.SHADOW_PAIRS, *gone)
-        except RedisError as error:
-            raise _unavailable(error) from error
-        return dict(
-            sorted(
-                ((pair, last) for pair, last in at.items() if pair not in gone),
-                key=lambda x: x[1],
-                reverse=True,
-            )
-        )
+        """Return the pairs and when each last had texts, the latest first; expired ones are forgotten."""
+        seen: Mapping[bytes, bytes] = self._store.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
+        at = {pair.decode(): float(last) for pair, last in seen.items()}
+        gone = [pair for pair in at if not self._store.exists(keys.shadow_counts(pair))]
+        if gone:
+            self._store.hdel(keys.SHADOW_PAIRS, *gone)
+        return {pair: at[pair] for pair in sorted(at, key=at.__getitem__, reverse=True) if pair not in gone}
 
     def fields(self, pair: str) -> dict[str, int]:
-        """Give what was counted of a pair."""
-        try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
-        except RedisError as error:
-            raise _unavailable(error) from error
+        """Return the counts of a pair."""
+        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
         return {name.decode(): int(count) for name, count in stored.items()}
 
-    def sample(self, pair: str, kind: Kind, limit: int = -1) -> list[tuple[str, float]]:
-        """Give the sampled jobs and their scores, the lowest first: a random order, always the same."""
-        try:
-            last = limit - 1 if limit > 0 else -1
-            found: Any = self._redis.zrange(keys.shadow_sample(pair, kind), 0, last, withscores=True)
-        except RedisError as error:
-            raise _unavailable(error) from error
-        return [(job.decode(), score) for job, score in found]
+    def sample(self, pair: str, kind: Kind) -> list[str]:
+        """Return the sampled jobs in a random order that is always the same."""
+        found: Any = self._store.zrange(keys.shadow_sample(pair, kind), 0, -1)
+        return [job.decode() for job in found]
 
     def rows(self, pair: str) -> dict[str, Row]:
-        """Give what is known of each sampled or labelled job of a pair."""
-        try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.shadow_rows(pair))  # type: ignore[assignment]
-        except RedisError as error:
-            raise _unavailable(error) from error
+        """Return what is known of each sampled or labelled job of a pair."""
+        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.shadow_rows(pair))  # type: ignore[assignment]
         return {job.decode(): orjson.loads(row) for job, row in stored.items()}
 
     def hand_out(self, pair: str, jobs: Sequence[str]) -> None:
         """Remember which jobs were drawn to be labelled; their rows stay."""
-        key = keys.shadow_drawn(pair)
         if not jobs:
             return
-        try:
-            pipeline = self._redis.pipeline()
-            pipeline.sadd(key, *jobs)
-            pipeline.expire(key, self._settings.shadow_retention_s)
-            pipeline.execute()
-        except RedisError as error:
-            raise _unavailable(error) from error
+        pipeline = self._store.pipeline()
+        pipeline.sadd(keys.shadow_drawn(pair), *jobs)
+        pipeline.expire(keys.shadow_drawn(pair), self._retention_s)
+        pipeline.execute()
 
     def drawn(self, pair: str) -> set[str]:
-        """Give the jobs that were drawn to be labelled."""
-        try:
-            return {job.decode() for job in self._redis.smembers(keys.shadow_drawn(pair))}  # type: ignore[union-attr]
-        except RedisError as error:
-            raise _unavailable(error) from error
-
-    def label(self, job: str, row: Row) -> None:
-        """Write a label down; a correction keeps its place in the order."""
-        try:
-            self._label(keys=[keys.LABELS, keys.LABELS_COUNT], args=[job, orjson.dumps(row)])
-        except RedisError as error:
-            raise _unavailable(error) from error
-
-    def labels(self) -> dict[str, Row]:
-        """Give all labels by job, in the order in which they first arrived."""
-        try:
-            stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.LABELS)  # type: ignore[assignment]
-        except RedisError as error:
-            raise _unavailable(error) from error
-        rows = ((job.decode(), orjson.loads(row)) for job, row in stored.items())
-        return dict(sorted(rows, key=lambda item: item[1]["place"]))
+        """Return the jobs that were drawn to be labelled."""
+        found: Any = self._store.smembers(keys.shadow_drawn(pair))
+        return {job.decode() for job in found}
 
     def _look(self) -> str | None:
         try:
-            memory: Mapping[str, Any] = self._redis.info("memory")
-        except RedisError:
+            memory: Mapping[str, Any] = self._store.info("memory")
+        except UNAVAILABLE:
             # Then there is no outcome to be stored either.
             return None
         limit = int(memory.get("maxmemory") or memory.get("total_system_memory") or 0)
-        full = limit and int(memory["used_memory"]) > self._settings.shadow_max_memory * limit
+        full = limit and int(memory["used_memory"]) > self._max_memory * limit
         return "redis_memory" if full else None
 
 
-def _unavailable(error: RedisError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"Redis: {error}")
+def _as_argument(pair: str, addition: Addition) -> dict[str, Any]:
+    return {
+        "name": pair,
+        "counts": keys.shadow_counts(pair),
+        "rows": keys.shadow_rows(pair),
+        "samples": [keys.shadow_sample(pair, kind) for kind in KINDS],
+        "drawn": keys.shadow_drawn(pair),
+        "fields": addition.fields,
+        "sampled": [
+            (KINDS.index(kind) + 1, score, job, orjson.dumps(row).decode())
+            for kind, score, job, row in addition.sampled
+        ],
+    }

@@ -1,43 +1,115 @@
-"""The tasks of shadowing, and what of a served message is to be shadowed."""
+"""The tasks of shadowing, and which served messages are kept for it."""
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-import orjson
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.worker import state
 
-from pointsman_shared import names
-from pointsman_shared.settings import Settings
+from pointsman_shared import errors, names
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
-from pointsman_shared.wire import shadow as shadow_messages
-from pointsman_workers import bootstrap
+from pointsman_shared.wire import shadow as wire
+from pointsman_workers.delivery import consumer
 from pointsman_workers.delivery.task import LedgerTask
-from pointsman_workers.shadow import sampling
-from pointsman_workers.shadow.backlog import MIB, StoreUnavailableError, Wish
+from pointsman_workers.delivery.wiring import Wiring
+from pointsman_workers.process.per_process import PerProcess
+from pointsman_workers.process.periodic import Periodic
+from pointsman_workers.shadow import backlog, offline_compare, redaction, runner, sampling, scheduler
+from pointsman_workers.shadow.candidates import Candidates
+from pointsman_workers.shadow.promotion_advice import ShadowAdvisor
+from pointsman_workers.shadow.queries import Queries
+from pointsman_workers.shadow.store import Comparisons
 
 logger = logging.getLogger(__name__)
 
-# A hung candidate is ended with its process.
-HARD_LIMIT_FACTOR = 3
-# A call that nobody takes so long is made again.
-CALL_EXPIRES_S = 10
+# A candidate that ignores the soft limit is ended with its process.
+HARD_LIMIT_FACTOR: Final = 3
+# A request that no worker takes for this long is made again.
+REQUEST_EXPIRES_S: Final = 10
 
 
-def wish(process: bootstrap.Process, request: jobs.ClassifyRequest, message_id: str) -> Wish | None:
-    """Say what of a message is to be shadowed. Never raises: users want their outcome, whatever this is about."""
+class Parts:
+    """The shadow's parts in one process."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        # Its own connection: users' outcomes must not wait behind shadow work.
+        store = Store.connect(wiring.settings)
+        self.comparisons = Comparisons(store, wiring.settings)
+        self.queries = Queries(self.comparisons, store)
+        self.backlog = backlog.Backlog(store)
+
+
+def install(wiring: Wiring) -> None:
+    """Add shadowing to an application."""
+    parts = PerProcess(lambda: Parts(wiring))
+    wiring.extension = backlog.KEEP
+    wiring.extra = lambda request, message_id: _wish(wiring, parts(), request, message_id)
+    wiring.advisor = lambda: ShadowAdvisor(parts().queries)
+    wiring.when_ready.append(lambda worker: _start_scheduler(wiring, parts(), worker))
+    candidates = PerProcess(lambda: Candidates(wiring.registry(), wiring.models()))
+    if not set(names.SERVING_QUEUES).isdisjoint(wiring.queues):
+        wiring.queues.append(names.SHADOW_QUEUE)
+    _register(wiring, parts, candidates)
+
+
+def _register(wiring: Wiring, parts: PerProcess[Parts], candidates: PerProcess[Candidates]) -> None:
+    app = wiring.app
+    redactor = redaction.load(wiring.settings.shadow_redactor)
+    work = PerProcess(
+        lambda: runner.Runner(parts().backlog, candidates(), parts().comparisons, redactor, wiring.settings)
+    )
+
+    @app.task(
+        shared=False,
+        name=names.SHADOW_TASK,
+        soft_time_limit=runner.TIME_LIMIT_S,
+        time_limit=HARD_LIMIT_FACTOR * runner.TIME_LIMIT_S,
+        acks_late=False,
+        ignore_result=True,
+        store_errors_even_if_ignored=False,
+        throws=(errors.RetryableError,),
+    )
+    def shadow(brief: bool = False) -> int:
+        return work().work(yields=_serves(app), brief=brief is True)
+
+    @app.task(base=LedgerTask, name=names.SHADOW_QUERY_TASK, shared=False)
+    def report(query: Any) -> Any:  # noqa: ANN401  off the wire
+        return parts().queries.answer(wire.Query.parse(query))
+
+    @app.task(base=LedgerTask, name=names.SHADOW_COMPARE_TASK, shared=False)
+    def compare(request: Any) -> dict[str, Any]:  # noqa: ANN401  off the wire
+        return offline_compare.classify(candidates(), wire.CompareRequest.parse(request))
+
+
+def request_work(app: Celery, brief: bool) -> None:
+    """Request shadow work, only one part of it if `brief`. A lost request is made again, so nothing is kept of it."""
+    app.send_task(
+        names.SHADOW_TASK,
+        args=(brief,),
+        queue=names.SHADOW_QUEUE,
+        expires=REQUEST_EXPIRES_S,
+        ignore_result=True,
+        retry=False,
+    )
+
+
+def _wish(
+    wiring: Wiring, parts: Parts, request: jobs.ClassifyRequest, message_id: str
+) -> Mapping[str, Any] | None:
+    """Return what the ledger keeps of a message for shadowing. Never raises: users want their outcome."""
     try:
-        places = sampling.sample(request, message_id, process.flags)
+        places = sampling.sample(request, message_id, wiring.flags())
         if not places:
             return None
-        settings = bootstrap.settings()
-        return Wish(
+        return backlog.wish(
+            message_id,
             texts=len(places),
             places=None if len(places) == len(request.texts) else places,
-            shed=process.comparisons.pressure(),
-            # With another broker, the ledger has no messages.
-            request=orjson.dumps(request.model_dump()) if settings.broker_url else b"",
-            limit_bytes=settings.shadow_max_mib * MIB,
+            shed=parts.comparisons.pressure(),
+            limit_bytes=wiring.settings.shadow_max_mib * backlog.MIB,
         )
     except SoftTimeLimitExceeded:
         raise
@@ -46,48 +118,36 @@ def wish(process: bootstrap.Process, request: jobs.ClassifyRequest, message_id: 
         return None
 
 
-def call(app: Celery, brief: bool) -> None:
-    """Call for shadow work, for one part of it if `brief`. A call that gets lost is made again: nothing is kept of it."""
-    app.send_task(
-        names.SHADOW_TASK,
-        args=(brief,),
-        queue=names.SHADOW_QUEUE,
-        expires=CALL_EXPIRES_S,
-        ignore_result=True,
-        retry=False,
+def _start_scheduler(wiring: Wiring, parts: Parts, worker: Any) -> None:  # noqa: ANN401  Celery's worker
+    if names.SHADOW_QUEUE not in wiring.app.amqp.queues.consume_from:
+        return
+    yields, processes = _serves(wiring.app), worker.controller.concurrency
+    caller = scheduler.Scheduler(
+        parts.backlog,
+        lambda brief: request_work(wiring.app, brief),
+        activity,
+        yields=yields,
+        # A worker that serves users leaves them one of its processes.
+        most=max(1, processes - 1) if yields else processes,
+    )
+    thread = Periodic("requesting shadow work", caller.step, scheduler.IDLE_S)
+    wiring.when_stopping.append(thread.stop)
+    thread.start()
+
+
+def activity() -> scheduler.Activity:
+    """Return what this worker holds."""
+    try:
+        held = [request.name for request in list(state.reserved_requests)]
+    except RuntimeError:  # the consumer's thread took a message meanwhile
+        return scheduler.Activity(serving=1, served=-1, interactive=consumer.interactive, shadowing=0)
+    shadowing = held.count(names.SHADOW_TASK)
+    served = sum(state.total_count.values()) - state.total_count[names.SHADOW_TASK]
+    return scheduler.Activity(
+        serving=len(held) - shadowing, served=served, interactive=consumer.interactive, shadowing=shadowing
     )
 
 
-def register(app: Celery, settings: Settings) -> None:
-    """Give an application the tasks of shadowing."""
-
-    @app.task(
-        shared=False,
-        name=names.SHADOW_TASK,
-        soft_time_limit=settings.shadow_time_limit_s,
-        time_limit=HARD_LIMIT_FACTOR * settings.shadow_time_limit_s,
-        acks_late=False,
-        ignore_result=True,
-        store_errors_even_if_ignored=False,
-        throws=(StoreUnavailableError,),
-    )
-    def shadow(brief: bool = False) -> int:
-        return bootstrap.process().shadowing.work(yields=serves(app), brief=brief is True)
-
-    @app.task(base=LedgerTask, name=names.SHADOW_QUERY_TASK, shared=False)
-    def report(query: Any) -> Any:  # noqa: ANN401  off the wire
-        return bootstrap.process().reports.answer(shadow_messages.Query.parse(query))
-
-    @app.task(base=LedgerTask, name=names.SHADOW_COMPARE_TASK, shared=False)
-    def compare(request: Any) -> dict[str, Any]:  # noqa: ANN401  off the wire
-        return bootstrap.process().reports.classify(shadow_messages.CompareRequest.parse(request))
-
-
-def serves(app: Celery) -> bool:
-    """Say whether the worker that runs this serves users, too."""
+def _serves(app: Celery) -> bool:
+    """Return whether this worker serves users, too."""
     return any(queue in app.amqp.queues.consume_from for queue in names.SERVING_QUEUES)
-
-
-def shadows(app: Celery) -> bool:
-    """Say whether the worker that runs this does shadow work."""
-    return names.SHADOW_QUEUE in app.amqp.queues.consume_from

@@ -1,152 +1,98 @@
-"""One training per tier at a time, each run once: claims that a heartbeat keeps, and that end with their holder."""
+"""Running a training once: its claim on the tier is renewed while it runs, and ends with its trainer."""
 
 import contextlib
 import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol, Self
-
-import orjson
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from pointsman_shared import errors
-from pointsman_shared.wire import jobs
-from pointsman_workers.training.training_book import Claim, State
+from pointsman_shared.store import training_claims
+from pointsman_shared.store.training_claims import TrainingClaims
+from pointsman_workers.delivery.ledger import AlreadyDoneError
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 0.5
-# A run that makes steps asks at each, but not more often, whether it may go on.
-FRESH_S = 0.25
+WAIT_S: Final = 0.5
+# A run checks its claim at each step, but asks Redis not more often than this.
+FRESH_S: Final = 0.25
 
 
-class Book(Protocol):
-    """Where claims are kept; see `RedisTrainingBook`."""
+@contextlib.contextmanager
+def held(claims: TrainingClaims, tier: str, run: str) -> Iterator[Callable[[], None]]:
+    """Hold the claim on a tier's training.
 
-    @property
-    def renewal_s(self) -> float:
-        """Say how often a claim wants to be renewed."""
-        ...
-
-    def claim(self, tier: str, run: str, holder: str) -> Claim:
-        """Ask for a tier."""
-        ...
-
-    def renew(self, tier: str, run: str, holder: str) -> State:
-        """Keep a claim."""
-        ...
-
-    def finish(self, tier: str, run: str, holder: str, end: str) -> None:
-        """Give the tier back and say how the run ended."""
-        ...
-
-
-def do_once(
-    book: Book, tier: str, run: str, work: Callable[[Callable[[], None]], jobs.TrainReply]
-) -> jobs.TrainReply:
-    """Do a run, unless it was done before: then its end is what it was.
-
-    A run that is delivered twice is done once; the second delivery waits for the first, and goes on in its place
-    should it die.
+    A run that is delivered twice runs once: the second delivery waits for the first, and continues in its place if the
+    first one dies.
 
     Args:
-        book: Where claims are kept.
-        tier: What the run trains.
-        run: Its id.
-        work: Does it; given a function to call now and then, which raises if the run is to stop.
+        claims: The claims of the deployment.
+        tier: The tier that the run trains.
+        run: The run's id.
+
+    Yields:
+        A function to call now and then, which raises `CancelledError` or `BusyError` if the run must stop.
 
     Raises:
         BusyError: Another run trains the tier.
-        CancelledError: Somebody asked the run to stop.
-        PointsmanError: What the work raises, also if it did so when it was done before.
+        AlreadyDoneError: Another delivery has finished the run.
     """
-    with _Hold(book, tier, run) as hold:
-        if hold.earlier is not None:
-            return _end(hold.earlier)
-        try:
-            hold.check()
-            reply = work(hold.check)
-        except errors.PermanentError as error:
-            hold.end(orjson.dumps({"error": type(error).__name__, "message": str(error)}).decode())
-            raise
-        hold.end(orjson.dumps({"reply": reply.model_dump(mode="json")}).decode())
-        return reply
+    claim = _Claim(claims, tier, run)
+    claim.take()
+    keeper = threading.Thread(target=claim.keep, name="pointsman: claim on a training", daemon=True)
+    keeper.start()
+    try:
+        claim.check()
+        yield claim.check
+    finally:
+        claim.stopped.set()
+        keeper.join()
+        # If Redis is away, the claim ends by itself.
+        with contextlib.suppress(errors.RetryableError):
+            claims.release(tier, run, claim.holder)
 
 
-def _end(stored: str) -> jobs.TrainReply:
-    end = orjson.loads(stored)
-    if "reply" in end:
-        return jobs.TrainReply.model_validate(end["reply"])
-    kind = getattr(errors, end["error"], errors.JobFailedError)
-    raise kind(end["message"])
-
-
-class _Hold:
-    """A claim on a tier, renewed by a thread for as long as the run takes."""
-
-    def __init__(self, book: Book, tier: str, run: str) -> None:
-        self.earlier: str | None = None
-        self._book = book
+class _Claim:
+    def __init__(self, claims: TrainingClaims, tier: str, run: str) -> None:
+        self.holder = uuid.uuid4().hex
+        self.stopped = threading.Event()
+        self._claims = claims
         self._tier = tier
         self._run = run
-        self._holder = uuid.uuid4().hex
-        self._state: State = "mine"
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="pointsman-claim", daemon=True)
+        self._state = training_claims.MINE
         self._renewed_at = 0.0
 
-    def __enter__(self) -> Self:
-        while (claim := self._book.claim(self._tier, self._run, self._holder)).state == "held":
+    def take(self) -> None:
+        while (state := self._claims.claim(self._tier, self._run, self.holder)) == training_claims.HELD:
             time.sleep(WAIT_S)
-        if claim.state == "busy":
-            msg = f"tier {self._tier} is being trained already, by run {claim.detail}: wait for it, or cancel it"
+        if state == training_claims.DONE:
+            msg = f"run {self._run} is finished"
+            raise AlreadyDoneError(msg)
+        if state != training_claims.MINE:
+            msg = f"tier {self._tier} is being trained already, by run {state}: wait for it, or cancel it"
             raise errors.BusyError(msg)
-        if claim.state == "done":
-            self.earlier = claim.detail
-            return self
-        self._renew()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def check(self) -> None:
-        """Say whether the run may go on.
-
-        Raises:
-            CancelledError: Somebody asked it to stop.
-            BusyError: It was silent for so long that another run took the tier.
-        """
+        """Raise if the run must stop."""
         if time.monotonic() - self._renewed_at > FRESH_S:
             self._renew()
-        if self._state == "cancelled":
+        if self._state == training_claims.CANCELLED:
             msg = f"the training of tier {self._tier} was cancelled"
             raise errors.CancelledError(msg)
-        if self._state == "lost":
+        if self._state == training_claims.LOST:
             msg = f"another run trains tier {self._tier} by now"
             raise errors.BusyError(msg)
 
-    def end(self, how: str) -> None:
-        """Give the tier back; if Redis is away, the claim ends by itself."""
-        self._stopped.set()
-        self._thread.join()
-        with contextlib.suppress(errors.RetryableError):
-            self._book.finish(self._tier, self._run, self._holder, how)
-
-    def _keep(self) -> None:
-        while not self._stopped.wait(self._book.renewal_s):
+    def keep(self) -> None:
+        """Renew the claim until the run ends."""
+        while not self.stopped.wait(self._claims.renewal_s):
             self._renew()
 
     def _renew(self) -> None:
         self._renewed_at = time.monotonic()
         try:
-            self._state = self._book.renew(self._tier, self._run, self._holder)
+            self._state = self._claims.renew(self._tier, self._run, self.holder)
         except errors.RetryableError as error:
-            logger.warning("a claim on tier %s could not be renewed: %s", self._tier, type(error).__name__)
+            logger.warning("the claim on tier %s cannot be renewed now: %s", self._tier, type(error).__name__)

@@ -1,7 +1,7 @@
-"""Telling people: trained, promoted, rejected and why, swap failed, rolled back.
+"""Notifying people of what happened to a tier, through webhooks, chats and mail.
 
-A notice that cannot be delivered is logged and forgotten: it never fails or delays a job. Webhooks need nothing but
-Python; any other chat or mail service needs apprise, which is installed with `pointsman[notices]`.
+A notification that cannot be delivered is logged and forgotten: it never fails or delays a job. Webhooks need only
+Python; other chat and mail services need apprise, which `pointsman[notices]` installs.
 """
 
 import json
@@ -17,8 +17,8 @@ TIMEOUT_S = 10
 Event = Literal["trained", "promoted", "candidate", "rejected", "failed", "swap failed", "rolled back"]
 
 
-class Notices:
-    """Sends notices, each in a thread of its own.
+class Notifications:
+    """Sends notifications, each in a thread of its own.
 
     Args:
         urls: Webhooks (`https://...`) and apprise's URLs (`slack://...`, `mailto://...`).
@@ -28,15 +28,15 @@ class Notices:
         self._urls = tuple(urls)
         self._threads: list[threading.Thread] = []
 
-    def tell(self, event: Event, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
-        """Tell everybody of something.
+    def notify(self, event: Event, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
+        """Send a notification to every URL.
 
         Args:
             event: What happened.
-            tier: To which tier.
-            version: And to which of its versions.
-            text: What people read.
-            facts: What programs read.
+            tier: The tier to which it happened.
+            version: Its version, if there is one.
+            text: The text for people.
+            facts: The facts for programs.
         """
         name = f"{tier} {version}" if version is not None else tier
         notice = {
@@ -53,7 +53,7 @@ class Notices:
             self._threads.append(thread)
 
     def flush(self, timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until what was told is on its way."""
+        """Wait until all notifications are sent."""
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -64,13 +64,13 @@ def _deliver(url: str, notice: Mapping[str, Any]) -> None:
             _post(url, notice)
         else:
             _apprise(url, notice)
-    except Exception as error:  # whatever goes wrong out there is no reason to fail in here
+    except Exception as error:  # an error of the receiver is no reason to fail here
         # The URL may hold a token.
-        logger.warning("a notice (%s) could not be delivered: %s", notice["event"], type(error).__name__)
+        logger.warning("a notification (%s) cannot be delivered: %s", notice["event"], type(error).__name__)
 
 
 def _post(url: str, notice: Mapping[str, Any]) -> None:
-    """Post a notice as JSON; its `text` is what Slack's and Mattermost's incoming webhooks show."""
+    """Post a notification as JSON; Slack's and Mattermost's incoming webhooks show its `text`."""
     request = urllib.request.Request(  # noqa: S310  the operator's own setting
         url, json.dumps(notice).encode(), {"Content-Type": "application/json"}
     )

@@ -1,46 +1,45 @@
-"""What celery beat sends: a training message per tier, at the times the settings give.
+"""The schedule of celery beat: a training message per tier, at the times in the settings.
 
-A run's id says which tier and which time it is for. So two beats, or one that was started twice, ask for the same run,
-and a trainer does a run once.
+A run's id names the tier and the time that it is for. So two beats, or one that was started twice, ask for the same run,
+and a trainer runs it once.
 """
 
 import copy
 import datetime
 import itertools
-import re
 from typing import Any
 
 from celery import Celery
 from celery.beat import PersistentScheduler
-from celery.schedules import BaseSchedule, crontab, schedule
+from celery.schedules import crontab
 
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 
 SCHEDULER = "pointsman_workers.training.schedule:PunctualScheduler"
-_EVERY = re.compile(r"every (\d{1,6}) ?(s|min|h)")
-_SECONDS = {"s": 1, "min": 60, "h": 3600}
-# The longest crontab that comes true at all does so within eight years: on a 29 February around 2100.
+# A missed training is started late, once, if it is not later than this.
+CATCH_UP_S = 21_600
+# The rarest crontab comes true within eight years: on a 29 February around 2100.
 _DAYS_BACK = 8 * 366
 
 
 def configure(app: Celery, settings: Settings) -> None:
-    """Tell an application what beat is to send, and how late it may.
+    """Set an application's schedule for beat.
 
     Raises:
         SettingsError: A time cannot be used.
     """
     app.conf.beat_schedule = entries(settings)
     app.conf.beat_scheduler = SCHEDULER
-    app.conf.beat_cron_starting_deadline = settings.train_catch_up_s
+    app.conf.beat_cron_starting_deadline = CATCH_UP_S
 
 
 def entries(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Give beat's entries.
+    """Return beat's entries.
 
     Raises:
-        SettingsError: A time is neither a crontab of five fields nor `every N s|min|h`.
+        SettingsError: A time is not a crontab of five fields.
     """
     return {f"train {tier}": _entry(tier, times) for tier, times in settings.train_schedule.items()}
 
@@ -55,28 +54,25 @@ def _entry(tier: str, times: str) -> dict[str, Any]:
     }
 
 
-def _parse(tier: str, times: str) -> BaseSchedule:
-    every = _EVERY.fullmatch(times)
-    if every and int(every[1]):
-        return schedule(datetime.timedelta(seconds=int(every[1]) * _SECONDS[every[2]]))
+def _parse(tier: str, times: str) -> crontab:
     try:
         return crontab.from_string(times)
     except (ValueError, TypeError) as error:
         msg = (
-            f"POINTSMAN_TRAIN_SCHEDULE: {times!r} for tier {tier} is neither a crontab of five fields "
-            f"nor like 'every 30 min': {error}"
+            f"POINTSMAN_TRAIN_SCHEDULE: {times!r} for tier {tier} is not a crontab of five fields, "
+            f"as '30 3 * * *': {error}"
         )
         raise errors.SettingsError(msg) from error
 
 
 class PunctualScheduler(PersistentScheduler):
-    """Celery's own scheduler, whose messages carry an id made of the entry and the time that has come."""
+    """Celery's own scheduler, whose messages carry an id made of the entry and the scheduled time."""
 
     def get_schedule(self) -> Any:  # noqa: ANN401  Celery's own types
-        """Give the entries, with the application they belong to.
+        """Return the entries with their application.
 
-        They forget it whenever they are written to beat's file, and would then ask Celery's default application how
-        late they may be.
+        Entries lose it when they are written to beat's file, and would then use the limit of Celery's default
+        application for how late they may be.
         """
         entries: dict[str, Any] = super().get_schedule()
         for entry in entries.values():
@@ -97,28 +93,23 @@ class PunctualScheduler(PersistentScheduler):
 
 
 def run_id(entry: str, times: Any, now: datetime.datetime) -> str:  # noqa: ANN401  Celery ships no types for schedules
-    """Name the run that an entry is due for: equal for everybody who sends it, whenever they do.
+    """Name the run that an entry is due for; every beat gives it the same name.
 
     Args:
         entry: The entry's name.
-        times: Its `crontab` or `schedule`.
+        times: Its crontab.
         now: The time, in the time zone of the schedule.
     """
-    due = _last_minute(times, now) if isinstance(times, crontab) else _last_beat(times, now)
+    due = _last_minute(times, now)
     return f"{entry} {due.isoformat()}".replace(" ", "-")
 
 
-def _last_beat(times: Any, now: datetime.datetime) -> datetime.datetime:  # noqa: ANN401  see above
-    every = times.run_every.total_seconds()
-    return datetime.datetime.fromtimestamp(now.timestamp() // every * every, datetime.UTC)
-
-
 def _last_minute(times: Any, now: datetime.datetime) -> datetime.datetime:  # noqa: ANN401  see above
-    """Give the last minute, this one included, that a crontab means."""
+    """Return the last minute, this one included, that a crontab matches."""
     minute = now.replace(second=0, microsecond=0)
     clock = sorted(itertools.product(times.hour, times.minute), reverse=True)
     for _ in range(_DAYS_BACK):
-        if _means_day(times, minute):
+        if _matches_day(times, minute):
             for hour, sharp in clock:
                 if (hour, sharp) <= (minute.hour, minute.minute):
                     return minute.replace(hour=hour, minute=sharp)
@@ -126,7 +117,7 @@ def _last_minute(times: Any, now: datetime.datetime) -> datetime.datetime:  # no
     return minute
 
 
-def _means_day(times: Any, day: datetime.datetime) -> bool:  # noqa: ANN401  see above
+def _matches_day(times: Any, day: datetime.datetime) -> bool:  # noqa: ANN401  see above
     return (
         day.month in times.month_of_year
         and day.day in times.day_of_month

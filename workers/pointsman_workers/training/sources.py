@@ -1,52 +1,28 @@
-"""Labelled rows beside the tier's files: what people said of jobs since, and what a team's own tools hold.
+"""Labelled rows beside the tier's files: labels that people gave to jobs, and annotations from a team's own tools."""
 
-Only `RedisLabels`'s book knows Redis.
-"""
-
-import codecs
 import http.client
-import re
 import shlex
 import subprocess
 import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+
+import orjson
 
 from pointsman_models.data.dataset import Source
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
+from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 
 TIMEOUT_S = 60
 MAX_BYTES = 64 * 1024 * 1024
 FORMATS = frozenset({".jsonl", ".json", ".csv", ".yml", ".yaml"})
-
-_YAML = re.compile(rb"^nlu\s*:", re.MULTILINE)
-
-
-class LabelBook(Protocol):
-    """Where labels are kept: job id and `{text?, intent, tier, at, by}`."""
-
-    def labels(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give all labels."""
-        ...
-
-
-class Feed(Protocol):
-    """Somewhere labelled rows come from."""
-
-    def rows(self, tier: str) -> Source | None:
-        """Give a tier's rows, or None if there are none."""
-        ...
-
-
-def gather(feeds: Sequence[Feed], tier: str) -> list[Source]:
-    """Ask all feeds for a tier's rows."""
-    return [found for feed in feeds if (found := feed.rows(tier)) is not None]
+# As JSON, JSON lines are read too.
+DEFAULT_FORMAT = ".json"
 
 
 class Labels:
@@ -54,24 +30,30 @@ class Labels:
 
     NAME = "labels"
 
-    def __init__(self, book: LabelBook) -> None:
-        self._book = book
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def rows(self, tier: str) -> Source | None:
-        """Give the labels of a tier's jobs, in the order of the jobs' ids."""
+        """Return the labels of a tier's jobs, in the order of the jobs' ids."""
+        stored = (
+            (job.decode(), orjson.loads(raw)) for job, raw in self._store.hscan_iter(keys.LABELS, count=1_000)
+        )
         problems = formats.Problems()
         found = [
             checked
-            for job, label in sorted(self._book.labels(), key=lambda pair: pair[0])
+            for job, label in sorted(stored, key=lambda pair: pair[0])
             if label.get("tier") == tier and label.get("text")
-            # A label that cannot be used is somebody's slip of the finger, and no reason not to train.
+            # A label that cannot be used is a person's mistake, and no reason not to train.
             if (checked := utterances.check(formats.Record(line=1, fields=label), f"label {job}", problems))
         ]
         return Source(name=self.NAME, rows=tuple(found)) if found else None
 
 
 class Annotations:
-    """Fresh annotations from a URL, or from a command that prints them: JSON lines, JSON, CSV, Rasa NLU YAML or JSON.
+    """Fresh annotations from a URL, or from a command that prints them.
+
+    The end of a URL's path says the format: `.jsonl`, `.json`, `.csv`, `.yml` or `.yaml` (Rasa NLU). A command, and a
+    URL without such an end, gives JSON or JSON lines.
 
     Args:
         place: The URL or the command; `{tier}` in it stands for the tier's name.
@@ -83,7 +65,7 @@ class Annotations:
         self._place = place
 
     def rows(self, tier: str) -> Source | None:
-        """Fetch a tier's annotations; there may be none.
+        """Fetch a tier's annotations, or return None if there are none.
 
         Raises:
             InvalidDataError: They cannot be fetched or read. The message does not quote the place, which may hold
@@ -98,7 +80,7 @@ class Annotations:
             return None
         problems = formats.Problems()
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"annotations{ending if ending in FORMATS else _format_of(content)}")
+            path = Path(folder, f"annotations{ending if ending in FORMATS else DEFAULT_FORMAT}")
             path.write_bytes(content)
             records = formats.read(path, problems, shown_as=self.NAME)
         found = [row for record in records if (row := utterances.check(record, self.NAME, problems))]
@@ -107,7 +89,7 @@ class Annotations:
 
 
 def _fetch(url: str) -> tuple[bytes, str]:
-    """Give what a URL answers, and how its path ends."""
+    """Return the answer of a URL, and the end of its path."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  the operator's own setting
             content: bytes = answer.read(MAX_BYTES + 1)
@@ -119,7 +101,7 @@ def _fetch(url: str) -> tuple[bytes, str]:
 
 
 def _run(command: str) -> bytes:
-    """Give what a command prints."""
+    """Return the output of a command."""
     try:
         # Without a shell: a tier's name is one word, whatever it is.
         done = subprocess.run(  # noqa: S603  the operator's own setting
@@ -133,22 +115,7 @@ def _run(command: str) -> bytes:
 
 def _failing(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
-        return f"failed with exit code {error.returncode}; the trainer's log has what it said"
+        return f"failed with exit code {error.returncode}; the trainer's log has its output"
     if isinstance(error, subprocess.TimeoutExpired):
         return f"took longer than {TIMEOUT_S} s"
     return f"cannot be run: {type(error).__name__}"
-
-
-def _format_of(content: bytes) -> str:
-    """Tell a format by how its content begins."""
-    begins = content.removeprefix(codecs.BOM_UTF8).lstrip()
-    if begins.startswith((b"{", b"[")):
-        # As JSON, JSON lines are read too.
-        return ".json"
-    header = {name.strip(b' "').lower() for name in begins.splitlines()[0].split(b",")}
-    if {b"text", b"intent"} <= header:
-        return ".csv"
-    if _YAML.search(begins):
-        return ".yaml"
-    msg = "the annotations are neither JSON, JSON lines, CSV with a header text,intent nor Rasa NLU YAML"
-    raise errors.InvalidDataError(msg)

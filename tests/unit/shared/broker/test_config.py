@@ -19,14 +19,6 @@ def test_a_tls_servers_certificate_is_checked_unless_the_url_says_otherwise(url:
     assert broker_config.verified(url) == expected
 
 
-def test_a_broker_that_is_not_redis_gets_no_options_of_the_redis_transport() -> None:
-    settings = Settings.from_env({"POINTSMAN_BROKER_URL": "amqp://h"})
-    configuration = broker_config.configuration(settings)
-    assert configuration["broker_url"] == "amqp://h"
-    assert configuration["result_backend"] == settings.redis_url.get_secret_value()
-    assert configuration["broker_transport_options"] == {}
-
-
 def test_only_json_is_read() -> None:
     assert broker_config.configuration(Settings())["accept_content"] == ["json"]
 

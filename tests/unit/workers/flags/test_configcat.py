@@ -11,7 +11,7 @@ import pytest
 
 from pointsman_shared import errors, settings
 from pointsman_shared.wire import jobs
-from pointsman_workers.flags import configcat
+from pointsman_workers.flags import configcat, configcat_poller, provider
 from pointsman_workers.flags import sources as config_sources
 from tests.support import flag_config, key_values
 
@@ -218,7 +218,7 @@ def test_evaluators_of_one_process_keep_to_their_own_sources(bench: Bench) -> No
 def test_the_state_tells_age_and_problem(bench: Bench) -> None:
     evaluator = bench.flags()
     bench.source.problem = "nothing there"
-    assert evaluator.state() == configcat.FlagState(
+    assert evaluator.state() == provider.FlagState(
         source="memory", etag=None, fetched_at=None, problem="nothing there"
     )
     bench.source.problem = None
@@ -328,7 +328,7 @@ def test_a_configuration_is_announced_once(bench: Bench, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("key", ["not-a-key", "configcat-sdk-1/short/secret", "", None])
 def test_an_unusable_sdk_key_is_refused_and_not_quoted(key: str | None) -> None:
     configuration = settings.Settings.model_validate({"configcat_sdk_key": key})
-    poller = configcat.FlagPoller(configuration, key_values.DictStore())
+    poller = configcat_poller.FlagPoller(configuration, key_values.DictStore())
     with pytest.raises(errors.SettingsError, match="POINTSMAN_CONFIGCAT_SDK_KEY") as refusal:
         poller.start()
     assert refusal.value.__suppress_context__, "the SDK's own error quotes the key"

@@ -3,7 +3,7 @@
 import pytest
 
 from pointsman_workers.shadow import circuit_breaker
-from pointsman_workers.shadow.circuit_breaker import Breaker, State
+from pointsman_workers.shadow.circuit_breaker import CircuitBreaker, State
 
 
 class Book:
@@ -37,14 +37,14 @@ def book() -> Book:
     return Book()
 
 
-def fail(one: Breaker, times: int) -> None:
+def fail(one: CircuitBreaker, times: int) -> None:
     for _ in range(times):
         assert one.refusal("pro@8") is None
         one.failed("pro@8", "ValueError")
 
 
 def test_after_three_failures_in_a_row_a_version_is_paused_for_everybody(book: Book, clock: Clock) -> None:
-    one, other = Breaker(book, clock=clock), Breaker(book, clock=clock)
+    one, other = CircuitBreaker(book, clock=clock), CircuitBreaker(book, clock=clock)
     fail(one, 3)
     assert one.refusal("pro@8") == other.refusal("pro@8") == "paused_ValueError"
     assert one.refusal("pro@9") is None
@@ -52,12 +52,12 @@ def test_after_three_failures_in_a_row_a_version_is_paused_for_everybody(book: B
 
 def test_failures_of_processes_that_end_over_them_add_up(book: Book, clock: Clock) -> None:
     for _ in range(2):
-        Breaker(book, clock=clock).failed("pro@8", "process_lost", 2)
-    assert Breaker(book, clock=clock).refusal("pro@8") == "paused_process_lost"
+        CircuitBreaker(book, clock=clock).failed("pro@8", "process_lost", 2)
+    assert CircuitBreaker(book, clock=clock).refusal("pro@8") == "paused_process_lost"
 
 
 def test_a_success_between_failures_keeps_it_going(book: Book, clock: Clock) -> None:
-    one = Breaker(book, clock=clock)
+    one = CircuitBreaker(book, clock=clock)
     for _ in range(5):
         fail(one, 2)
         one.succeeded("pro@8")
@@ -66,13 +66,13 @@ def test_a_success_between_failures_keeps_it_going(book: Book, clock: Clock) -> 
 
 
 def test_a_grave_failure_pauses_it_at_once(book: Book, clock: Clock) -> None:
-    one = Breaker(book, clock=clock)
+    one = CircuitBreaker(book, clock=clock)
     one.failed("pro@8", "too_slow", circuit_breaker.TRIP)
     assert one.refusal("pro@8") == "paused_too_slow"
 
 
 def test_after_the_pause_one_process_tries_and_its_success_is_everybodys(book: Book, clock: Clock) -> None:
-    one, other = Breaker(book, clock=clock), Breaker(book, clock=clock)
+    one, other = CircuitBreaker(book, clock=clock), CircuitBreaker(book, clock=clock)
     fail(one, 3)
     clock.now += circuit_breaker.PAUSE_S
     assert one.refusal("pro@8") is None
@@ -83,7 +83,7 @@ def test_after_the_pause_one_process_tries_and_its_success_is_everybodys(book: B
 
 
 def test_each_further_failure_doubles_the_pause_up_to_a_limit(book: Book, clock: Clock) -> None:
-    one = Breaker(book, clock=clock)
+    one = CircuitBreaker(book, clock=clock)
     fail(one, 3)
     pauses = []
     for _ in range(8):

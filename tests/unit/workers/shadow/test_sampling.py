@@ -5,7 +5,9 @@ import statistics
 import pytest
 
 from pointsman_shared.wire import jobs
+from pointsman_workers.flags.provider import Value
 from pointsman_workers.shadow import sampling
+from tests.support.flags import FakeFlags
 
 FREE, PRO = (jobs.User(id=plan, custom={"plan": plan}, country="GB") for plan in ("free", "pro"))
 TEXTS = ["hi", "bye", "card?"]
@@ -15,7 +17,7 @@ def request(users: list[jobs.User], user_of: list[int]) -> jobs.ClassifyRequest:
     return jobs.ClassifyRequest(texts=TEXTS, users=users, user_of=user_of)
 
 
-class Rates:
+class Rates(FakeFlags):
     def __init__(self, rates: dict[str | None, float], *, targeted: bool | None = True) -> None:
         self.rates = rates
         self.targeted = targeted
@@ -24,7 +26,7 @@ class Rates:
     def is_targeted(self, key: str) -> bool | None:
         return self.targeted
 
-    def decide(self, key: str, default: float, user: jobs.User | None = None) -> jobs.FlagDecision:
+    def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
         name = user.id if user else None
         self.asked.append(name)
         return jobs.FlagDecision(key=key, value=self.rates.get(name, default), reason="default")
@@ -55,34 +57,3 @@ def test_each_user_has_a_rate_of_their_own() -> None:
 def test_without_a_flag_or_at_rate_zero_nothing_is_shadowed(rates: Rates) -> None:
     assert not sampling.sample(request([FREE, PRO], [0, 1, 0]), "m", rates)
     assert len(rates.asked) <= 1
-
-
-REPLY = {
-    "message_id": "m",
-    "intent": ["greeting", "goodbye", "payment_methods"],
-    "confidence": [0.9, 0.8, 0.7],
-    "route_of": [0, 1, 2],
-    "routes": [
-        {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
-        {"tier": "base", "model_version": 4, "inference_ms": 3.0},
-        {"tier": "pro", "model_version": 7, "inference_ms": 4.0},
-    ],
-}
-
-
-def test_the_chosen_texts_come_with_what_served_them() -> None:
-    read = sampling.columns(
-        request([FREE, PRO], [1, 0, -1]), REPLY, [0, 2], ("plan", "country", "language", "nope")
-    )
-    assert (read["texts"], read["intent"], read["route_of"]) == (
-        ["hi", "card?"],
-        ["greeting", "payment_methods"],
-        [0, 2],
-    )
-    assert read["attributes"] == {"plan": ["pro", None], "country": ["GB", None]}
-    assert [route["ms_per_text"] for route in read["routes"]] == [2.0, 3.0, 2.0]
-
-
-def test_of_what_is_only_counted_the_answers_are_enough() -> None:
-    read = sampling.columns(None, REPLY, None, ("plan",))
-    assert (len(read["texts"]), read["intent"], read["attributes"]) == (0, REPLY["intent"], {})

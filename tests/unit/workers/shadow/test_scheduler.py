@@ -6,10 +6,10 @@ import pytest
 
 from pointsman_workers.shadow import scheduler
 from pointsman_workers.shadow.backlog import Look
-from pointsman_workers.shadow.scheduler import Activity, Caller
+from pointsman_workers.shadow.scheduler import Activity, Scheduler
 
 WORK = Look(ready=3, calls=0, users=0)
-IDLE = Activity(serving=0, served=0, asked=0, shadowing=0)
+IDLE = Activity(serving=0, served=0, interactive=0, shadowing=0)
 
 
 class Worker:
@@ -20,7 +20,7 @@ class Worker:
         self.state = WORK
         self.activity = IDLE
         self.calls: list[bool] = []
-        self._caller = Caller(
+        self._scheduler = Scheduler(
             self,
             self.calls.append,
             lambda: self.activity,
@@ -35,7 +35,7 @@ class Worker:
     def step(self, after_s: float = scheduler.BUSY_S) -> list[bool]:
         self.now += after_s
         before = len(self.calls)
-        self._caller.step()
+        self._scheduler.step()
         return self.calls[before:]
 
 
@@ -56,7 +56,7 @@ def test_without_work_nothing_is_called_for() -> None:
 
 @pytest.mark.parametrize(
     "busy",
-    [replace(IDLE, serving=1, asked=1), replace(IDLE, served=7, asked=1)],
+    [replace(IDLE, serving=1, interactive=1), replace(IDLE, served=7, interactive=1)],
     ids=["in hand", "since the last look"],
 )
 def test_nothing_is_called_for_while_users_are_served(busy: Activity) -> None:
@@ -72,7 +72,7 @@ def test_where_users_never_leave_it_alone_one_part_is_done_now_and_then() -> Non
     worker = Worker()
     briefs = []
     for number in range(200):
-        worker.activity = Activity(serving=1, served=number + 1, asked=number + 1, shadowing=0)
+        worker.activity = Activity(serving=1, served=number + 1, interactive=number + 1, shadowing=0)
         briefs += worker.step(0.05)
     assert briefs in ([True] * 4, [True] * 5)
 
@@ -83,15 +83,6 @@ def test_between_bulk_messages_that_need_not_wait_short_parts_are_done() -> None
     assert worker.step() == [True]
     worker.state = replace(WORK, users=1)
     assert worker.step() == []
-
-
-def test_where_nobody_knows_what_waits_bulk_work_is_left_alone_too() -> None:
-    worker = Worker()
-    worker.state = replace(WORK, users=None)
-    worker.activity = replace(IDLE, serving=2, served=9)
-    assert worker.step() == []
-    worker.activity = replace(worker.activity, serving=0)
-    assert worker.step() == [False]
 
 
 def test_nothing_is_called_for_while_users_wait_in_a_queue_however_long() -> None:

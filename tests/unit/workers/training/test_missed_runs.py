@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
@@ -24,11 +23,10 @@ class Watched(schedule.PunctualScheduler):
 
 def sent_by_beat(folder: Path, *, times: str, went_down: datetime.datetime) -> list[str]:
     """Let beat go down at a moment, start again now and tick a few times."""
-    settings = Settings(
-        train_schedule={"base": times}, train_catch_up_s=6 * 3600, broker_url=SecretStr("memory://")
-    )
+    settings = Settings(train_schedule={"base": times})
     beats.leave_behind(folder / "schedule", settings, went_down)
     with broker_config.make_app(settings) as app:
+        app.conf.update(broker_url="memory://", broker_transport=None, broker_transport_options={})
         schedule.configure(app, settings)
         scheduler = Watched(app=app, schedule_filename=str(folder / "schedule"))
         for _ in range(4):
@@ -63,9 +61,3 @@ def test_what_was_sent_before_beat_went_down_is_not_sent_again(
 ) -> None:
     times = beats.crontab_of(now - 2 * HOUR)
     assert sent_by_beat(tmp_path, times=times, went_down=now - HOUR) == []
-
-
-def test_an_interval_that_passed_while_beat_was_down_is_made_up_for_once(
-    tmp_path: Path, now: datetime.datetime
-) -> None:
-    assert len(sent_by_beat(tmp_path, times="every 1 h", went_down=now - 100 * HOUR)) == 1

@@ -2,14 +2,14 @@
 
 import pytest
 
-from pointsman_workers.training.notifications import Notices
+from pointsman_workers.training.notifications import Notifications
 from tests.support import webhook
 
 
 def test_a_notice_says_what_happened_to_people_and_to_programs() -> None:
     with webhook.Webhook() as hook:
-        notices = Notices([hook.url])
-        notices.tell("rejected", "base", 4, "macro-F1 0.8", reasons=["macro-F1 0.8"])
+        notices = Notifications([hook.url])
+        notices.notify("rejected", "base", 4, "macro-F1 0.8", reasons=["macro-F1 0.8"])
         notices.flush()
     assert hook.notices == [
         {
@@ -27,8 +27,8 @@ def test_a_notice_that_cannot_be_delivered_is_a_line_in_the_log_without_the_addr
 ) -> None:
     with webhook.Webhook(status=500) as hook:
         places = [hook.url, "http://127.0.0.1:1/secret", "nosuchchat://secret", "http://[secret"]
-        notices = Notices(places)
-        notices.tell("trained", "base", 4, "fine")
+        notices = Notifications(places)
+        notices.notify("trained", "base", 4, "fine")
         notices.flush()
     assert len(caplog.records) == 4
     assert "secret" not in caplog.text
@@ -36,7 +36,7 @@ def test_a_notice_that_cannot_be_delivered_is_a_line_in_the_log_without_the_addr
 
 def test_everybody_is_told_even_if_one_cannot_be_reached() -> None:
     with webhook.Webhook() as hook:
-        notices = Notices(["http://127.0.0.1:1/", hook.url])
-        notices.tell("failed", "base", None, "no data")
+        notices = Notifications(["http://127.0.0.1:1/", hook.url])
+        notices.notify("failed", "base", None, "no data")
         notices.flush()
     assert hook.notices[0]["text"] == "base failed: no data"

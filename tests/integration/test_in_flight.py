@@ -13,10 +13,11 @@ from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
+from pointsman_shared.store.training_claims import MINE, TrainingClaims
 from pointsman_workers.delivery import reconciler
-from pointsman_workers.delivery.ledger import RedisLedger
-from pointsman_workers.delivery.open_messages import OpenMessages
-from pointsman_workers.training.training_book import RedisTrainingBook
+from pointsman_workers.delivery.in_flight import InFlight
+from tests.support.ledgers import open_in_flight, open_ledger
 
 NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
 
@@ -39,10 +40,10 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 @pytest.fixture
-def messages(settings: Settings) -> Iterator[OpenMessages]:
-    messages = OpenMessages.connect(settings)
+def messages(settings: Settings) -> Iterator[InFlight]:
+    messages = open_in_flight(settings)
     yield messages
-    messages.close()
+    messages.store.close()
 
 
 def submit(client: Client, count: int) -> list[str]:
@@ -50,12 +51,12 @@ def submit(client: Client, count: int) -> list[str]:
     return [client.submit_message(request, message_id=f"m-{number}").id for number in range(count)]
 
 
-def reconcile(messages: OpenMessages) -> list[str]:
+def reconcile(messages: InFlight) -> list[str]:
     return reconciler.reconcile(messages, NO_GRACE, lambda _: None)
 
 
 def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
-    client: Client, redis: Redis, messages: OpenMessages
+    client: Client, redis: Redis, messages: InFlight
 ) -> None:
     ids = submit(client, 250)
     lost = redis.rpop(names.BULK_QUEUE)
@@ -69,7 +70,7 @@ def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
     assert redis.hget(keys.STATS, "republished") == b"1"
 
 
-def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: OpenMessages) -> None:
+def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: InFlight) -> None:
     submit(client, 1)
     message = json.loads(redis.rpop(names.BULK_QUEUE))  # type: ignore[arg-type]
     redis.hset(keys.UNACKED, "tag", json.dumps([message, "bulk", "bulk"]))
@@ -77,11 +78,11 @@ def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messa
 
 
 def test_what_has_an_outcome_is_not_published_again(
-    client: Client, redis: Redis, messages: OpenMessages, settings: Settings
+    client: Client, redis: Redis, messages: InFlight, settings: Settings
 ) -> None:
     submit(client, 1)
     redis.delete(names.BULK_QUEUE)
-    RedisLedger.connect(settings).record({"message_id": "m-0"})
+    open_ledger(settings).finish("m-0", {})
     redis.hset(keys.open("m-0"), mapping={"queue": "bulk", "message": "{}"})
     redis.zadd(keys.OPEN_INDEX, {"m-0": 1})
     redis.hset(keys.open("m-0"), "message", json.dumps({"properties": {}}))
@@ -90,7 +91,7 @@ def test_what_has_an_outcome_is_not_published_again(
 
 
 def test_a_long_queue_is_read_once_in_a_while_not_at_every_look(
-    client: Client, redis: Redis, messages: OpenMessages
+    client: Client, redis: Redis, messages: InFlight
 ) -> None:
     submit(client, 5)
     redis.zadd(keys.OPEN_INDEX, {"m-0": time.time() - 1_000})
@@ -100,7 +101,7 @@ def test_a_long_queue_is_read_once_in_a_while_not_at_every_look(
 
 
 def test_a_training_message_is_waited_for_much_longer(
-    client: Client, redis: Redis, messages: OpenMessages
+    client: Client, redis: Redis, messages: InFlight
 ) -> None:
     handle = client.train("base")
     redis.delete(names.TRAIN_QUEUE)
@@ -110,7 +111,7 @@ def test_a_training_message_is_waited_for_much_longer(
 
 
 def test_whoever_publishes_through_our_application_is_covered(
-    settings: Settings, redis: Redis, messages: OpenMessages
+    settings: Settings, redis: Redis, messages: InFlight
 ) -> None:
     with broker_config.make_app(settings) as app:
         app.send_task(names.TRAIN_TASK, args=({},), task_id="t", queue=names.TRAIN_QUEUE)
@@ -119,7 +120,7 @@ def test_whoever_publishes_through_our_application_is_covered(
 
 
 def test_a_message_of_a_plain_celery_client_is_entered_when_it_is_taken(
-    settings: Settings, redis: Redis, messages: OpenMessages
+    settings: Settings, redis: Redis, messages: InFlight
 ) -> None:
     with Celery(broker=settings.redis_url.get_secret_value()) as app:
         app.send_task(names.CLASSIFY_TASK, args=({},), task_id="f", queue=names.BULK_QUEUE)
@@ -128,7 +129,7 @@ def test_a_message_of_a_plain_celery_client_is_entered_when_it_is_taken(
     assert reconcile(messages) == ["f"]
 
 
-def test_one_worker_looks_at_a_time(messages: OpenMessages) -> None:
+def test_one_worker_looks_at_a_time(messages: InFlight) -> None:
     assert messages.claim("a", 5)
     assert not messages.claim("b", 5)
     assert messages.claim("a", 0.001)
@@ -136,52 +137,16 @@ def test_one_worker_looks_at_a_time(messages: OpenMessages) -> None:
     assert messages.claim("b", 5)
 
 
-def test_what_was_put_off_comes_back_once_when_its_time_has_come_and_is_not_lost(
-    client: Client, redis: Redis, messages: OpenMessages
-) -> None:
-    (message_id,) = submit(client, 1)
-    redis.delete(names.BULK_QUEUE)
-    redis.zadd(keys.LATER, {message_id: time.time() + 60})
-    reconciler.resume(messages)
-    assert not redis.exists(names.BULK_QUEUE)
-    redis.zadd(keys.LATER, {message_id: time.time() - 1})
-    for _ in range(2):
-        reconciler.resume(messages)
-    assert not messages.republish(message_id, was_put_off=True)
-    assert redis.llen(names.BULK_QUEUE) == 1
-    assert not redis.exists(keys.LATER, keys.STATS)
-    # Should what is put off be forgotten, the entry in the ledger is still there to be found.
-    redis.delete(names.BULK_QUEUE)
-    assert reconcile(messages) == [message_id]
-
-
-def test_a_start_that_a_shutdown_cut_off_does_not_count_and_any_other_does(
-    client: Client, settings: Settings, messages: OpenMessages
-) -> None:
-    (message_id,) = submit(client, 1)
-    ledger = RedisLedger.connect(settings)
-
-    def begin(node: str) -> int:
-        return ledger.begin(message_id, worker=f"{node}:7", max_starts=3).starts
-
-    assert begin("a") == 1
-    messages.excuse([message_id, "unknown"], "a")
-    assert begin("b") == 1
-    # It is with another worker by now.
-    messages.excuse([message_id], "a")
-    assert [begin("b"), begin("b")] == [2, 3]
-
-
 def test_a_training_whose_trainer_fell_silent_is_published_again_once(
-    settings: Settings, redis: Redis, client: Client, messages: OpenMessages
+    settings: Settings, redis: Redis, client: Client, messages: InFlight
 ) -> None:
-    book = RedisTrainingBook.connect(settings)
+    claims = TrainingClaims(Store.connect(settings))
     run = client.train("base").id
     raw = redis.rpop(names.TRAIN_QUEUE)
     redis.hset(keys.TRAIN_UNACKED, "tag", json.dumps([json.loads(raw), "", names.TRAIN_QUEUE]))  # type: ignore[arg-type]
     assert messages.silent_runs(-1.0) == [], "nobody began it: it is waited for"
-    assert book.claim("base", run, "a trainer").state == "mine"
-    assert book.renew("base", run, "a trainer") == "mine"
+    assert claims.claim("base", run, "a trainer") == MINE
+    assert claims.renew("base", run, "a trainer") == MINE
     assert messages.silent_runs(10.0) == []
     assert messages.silent_runs(-1.0) == [run]
     assert messages.republish(run)
@@ -189,3 +154,18 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     assert redis.llen(names.TRAIN_QUEUE) == 1
     redis.delete(names.TRAIN_QUEUE)
     assert messages.silent_runs(-1.0) == [], "until somebody begins it again"
+
+
+def test_a_run_that_works_for_a_minute_is_no_poison(settings: Settings, redis: Redis, client: Client) -> None:
+    claims, ledger, run = (
+        TrainingClaims(Store.connect(settings)),
+        open_ledger(settings),
+        client.train("base").id,
+    )
+    assert [ledger.attempt(run, worker="w").count for _ in range(3)] == [1, 2, 3]
+    claims.claim("base", run, "a trainer")
+    claims.renew("base", run, "a trainer")
+    assert redis.hget(keys.open(run), "attempts") == b"3"
+    redis.hset(keys.open(run), "started_at", time.time() - 61)
+    claims.renew("base", run, "a trainer")
+    assert ledger.attempt(run, worker="w").count == 1

@@ -1,7 +1,7 @@
 """The queue of shadow work in a real Redis: filled by the transaction that stores an outcome, emptied exactly once."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -11,11 +11,12 @@ from redis import Redis
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
-from pointsman_workers.delivery.ledger import RedisLedger
+from pointsman_shared.store.connection import Store
 from pointsman_workers.shadow import backlog
-from pointsman_workers.shadow.backlog import Taken, Waiting, Wish
+from pointsman_workers.shadow.backlog import Backlog, Taken
 from pointsman_workers.shadow.store import Addition, Comparisons
 from tests.support import redis_server
+from tests.support.ledgers import open_ledger, stored
 
 PAIR = "pro@7 vs base@4"
 FOUND = {PAIR: Addition(fields={'["texts","day","d"]': 1})}
@@ -41,43 +42,36 @@ def redis(settings: Settings) -> Iterator[Redis]:
         yield client
 
 
-def wish(texts: int = 3, **changes: Any) -> Wish:
-    values = {
-        "texts": texts,
-        "places": None,
-        "shed": None,
-        "request": b"",
-        "limit_bytes": backlog.MIB,
-        **changes,
-    }
-    return Wish(**values)
+def wish(message_id: str, texts: int = 3, **changes: Any) -> Mapping[str, Any]:
+    values = {"texts": texts, "places": None, "shed": None, "limit_bytes": backlog.MIB, **changes}
+    return backlog.wish(message_id, **values)
 
 
 def serve(
-    redis: Redis, settings: Settings, message_id: str, wanted: Wish, message: str = "the message"
+    redis: Redis, settings: Settings, message_id: str, *, message: str = "the message", **wanted: Any
 ) -> Any:
     redis.hset(keys.open(message_id), mapping={"message": message, "queue": "bulk"})
     reply = {"message_id": message_id, "intent": ["greeting"]}
-    return RedisLedger.connect(settings).record(reply, shadow=wanted)
+    return open_ledger(settings).finish(message_id, reply, extra=wish(message_id, **wanted))
 
 
 def take(settings: Settings, holder: str = "me", *, hold_s: float = 30, **options: Any) -> list[Taken]:
     options = {"most_texts": 100, "yields": True, **options}
-    return Waiting.connect(settings).take(holder, hold_s=hold_s, **options)
+    return Backlog(Store.connect(settings)).take(holder, hold_s=hold_s, **options)
 
 
 def test_what_was_served_waits_with_its_request_and_its_outcome(redis: Redis, settings: Settings) -> None:
-    serve(redis, settings, "m", wish(2, places=[0, 2]))
+    serve(redis, settings, "m", texts=2, places=[0, 2])
     assert not redis.exists(keys.open("m"))
     [taken] = take(settings)
     assert (taken.message_id, taken.places, taken.message, taken.shed) == ("m", [0, 2], b"the message", None)
     assert orjson.loads(taken.outcome or b"")["result"]["intent"] == ["greeting"]
-    assert (taken.done, taken.attempts, taken.doing) == (0, 1, None)
+    assert (taken.tries, taken.doing) == (1, None)
 
 
 def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> None:
     for _ in range(2):
-        serve(redis, settings, "m", wish())
+        serve(redis, settings, "m")
     assert redis.zcard(keys.SHADOW_WAITING) == 1
     assert not redis.exists(keys.open("m"))
 
@@ -85,17 +79,17 @@ def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> Non
 def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
     redis: Redis, settings: Settings
 ) -> None:
-    serve(redis, settings, "m", wish())
+    serve(redis, settings, "m")
     assert take(settings, "one", hold_s=0.2)
-    Waiting.connect(settings).note("m", "base@4")
+    Backlog(Store.connect(settings)).note("m", "base@4")
     assert not take(settings, "two")
     time.sleep(0.25)
     [again] = take(settings, "two")
-    assert (again.attempts, again.doing) == (2, "base@4")
-    store = Comparisons.connect(settings)
-    assert not store.add("one", {"m": None}, FOUND)
-    assert store.add("two", {"m": None}, FOUND)
-    assert not store.add("two", {"m": None}, FOUND)
+    assert (again.tries, again.doing) == (2, "base@4")
+    store = Comparisons(Store.connect(settings), settings)
+    assert not store.add("one", ["m"], FOUND)
+    assert store.add("two", ["m"], FOUND)
+    assert not store.add("two", ["m"], FOUND)
     assert store.fields(PAIR) == {'["texts","day","d"]': 1}
     assert {key.decode() for key in redis.scan_iter("pointsman:shadow:*")} == {
         keys.SHADOW_PAIRS,
@@ -103,30 +97,20 @@ def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
     }
 
 
-def test_a_long_message_is_done_in_parts_each_once(redis: Redis, settings: Settings) -> None:
-    serve(redis, settings, "m", wish(3))
-    store = Comparisons.connect(settings)
-    take(settings, "one")
-    assert store.add("one", {"m": 2}, FOUND)
-    assert not store.add("one", {"m": 2}, FOUND)
-    [rest] = take(settings, "one")
-    assert (rest.done, rest.attempts) == (2, 1)
-
-
 def test_short_messages_are_taken_together(redis: Redis, settings: Settings) -> None:
     for number in range(5):
-        serve(redis, settings, f"m{number}", wish(40))
+        serve(redis, settings, f"m{number}", texts=40)
     assert [one.message_id for one in take(settings)] == ["m0", "m1"]
     assert [one.message_id for one in take(settings, most_texts=1)] == ["m2"]
 
 
 def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> None:
-    serve(redis, settings, "m", wish())
+    serve(redis, settings, "m")
     redis.hset(keys.UNACKED, "tag", "being served")
     assert not take(settings, alone=True)
     redis.lpush(names.BULK_QUEUE, "a message")
     assert not take(settings)
-    assert Waiting.connect(settings).look() == backlog.Look(ready=1, calls=0, users=1)
+    assert Backlog(Store.connect(settings)).look() == backlog.Look(ready=1, calls=0, users=1)
     # Workers that only do shadow work need not care.
     assert take(settings, yields=False)
 
@@ -134,16 +118,16 @@ def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> 
 def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
     redis: Redis, settings: Settings
 ) -> None:
-    serve(redis, settings, "a", wish(limit_bytes=1_000), "x" * 900)
-    serve(redis, settings, "b", wish(limit_bytes=1_000), "y" * 900)
-    serve(redis, settings, "c", wish(shed="redis_memory"), "z" * 900)
+    serve(redis, settings, "a", limit_bytes=1_000, message="x" * 900)
+    serve(redis, settings, "b", limit_bytes=1_000, message="y" * 900)
+    serve(redis, settings, "c", shed="redis_memory", message="z" * 900)
     assert [(one.shed, one.message) for one in take(settings)] == [
         (None, b"x" * 900),
         ("queue_full", None),
         ("redis_memory", None),
     ]
     redis.set(keys.SHADOW_BYTES, 10 * backlog.MIB)
-    serve(redis, settings, "d", wish(limit_bytes=1_000))
+    serve(redis, settings, "d", limit_bytes=1_000)
     assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
 
 
@@ -152,8 +136,8 @@ def test_an_outcome_is_stored_though_shadowing_is_refused(
     redis: Redis, settings: Settings, broken: str
 ) -> None:
     redis.lpush(broken, "not what it should be")
-    assert serve(redis, settings, "m", wish())["intent"] == ["greeting"]
-    assert RedisLedger.connect(settings).stored("m") is not None
+    assert serve(redis, settings, "m")["intent"] == ["greeting"]
+    assert stored(settings, "m") is not None
     assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
     assert not redis.exists(keys.open("m"), keys.shadow_kept("m"))
 
@@ -161,12 +145,12 @@ def test_an_outcome_is_stored_though_shadowing_is_refused(
 def test_a_full_redis_lets_outcomes_through(redis: Redis, settings: Settings) -> None:
     redis.hset(keys.open("m"), mapping={"message": "x", "queue": "bulk"})
     redis.config_set("maxmemory", 1)
-    RedisLedger.connect(settings).record({"message_id": "m", "intent": []}, shadow=wish())
-    assert RedisLedger.connect(settings).stored("m") is not None
+    open_ledger(settings).finish("m", {"intent": []}, extra=wish("m"))
+    assert stored(settings, "m") is not None
 
 
 def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings) -> None:
-    serve(redis, settings, "m", wish())
+    serve(redis, settings, "m")
     assert redis.ttl(keys.shadow_kept("m")) > 0
     redis.delete(keys.shadow_kept("m"))
     assert not take(settings)
@@ -174,24 +158,17 @@ def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings)
     assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
 
 
-def test_with_another_broker_the_request_itself_is_kept(redis: Redis, settings: Settings) -> None:
-    elsewhere = settings.model_copy(update={"broker_url": "amqp://nowhere"})
-    RedisLedger.connect(elsewhere).record({"message_id": "m"}, shadow=wish(request=b'{"texts": ["hi"]}'))
-    [taken] = take(elsewhere)
-    assert (taken.request, taken.message) == (b'{"texts": ["hi"]}', None)
-
-
 @pytest.mark.parametrize(("texts", "messages"), [(500, 20), (1, 1_000)])
 def test_nothing_is_left_of_what_was_counted(
     redis: Redis, settings: Settings, texts: int, messages: int
 ) -> None:
     for number in range(messages):
-        serve(redis, settings, f"m{number}", wish(texts))
+        serve(redis, settings, f"m{number}", texts=texts)
     redis.delete(*(keys.result(f"m{number}") for number in range(messages)))
     redis.delete(*(keys.done(f"m{number}") for number in range(messages)))
-    store = Comparisons.connect(settings)
+    store = Comparisons(Store.connect(settings), settings)
     while taken := take(settings, most_texts=500):
-        assert store.add("me", dict.fromkeys(one.message_id for one in taken), FOUND)
+        assert store.add("me", [one.message_id for one in taken], FOUND)
     assert {key.decode() for key in redis.scan_iter()} == {
         keys.SHADOW_PAIRS,
         keys.shadow_counts(PAIR),

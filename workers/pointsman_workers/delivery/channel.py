@@ -1,0 +1,152 @@
+"""The way from a queue into the worker: what cannot be read becomes a dead letter, and the way stays open.
+
+Kombu parses what it takes from a Redis list before anything can check it, and what it cannot parse ends the consumer;
+Celery logs in full what it does not understand. So every message is checked here, once, before both.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Collection
+from queue import Empty
+from typing import Any, Final
+
+from kombu.transport import redis as kombu_redis
+from kombu.transport.virtual import Message as KombuMessage
+from kombu.utils.encoding import bytes_to_str
+
+from pointsman_shared import errors
+from pointsman_shared.broker import transport
+from pointsman_shared.store import dead_letters
+from pointsman_workers.delivery import validation
+from pointsman_workers.delivery.in_flight import InFlight
+from pointsman_workers.process import refresh
+from pointsman_workers.process.per_process import PerProcess
+
+logger = logging.getLogger(__name__)
+
+TRANSPORT: Final = f"{__name__}:Transport"
+# The key under which an envelope carries its decoded body to the message that kombu makes of it.
+_DECODED: Final = "pointsman_decoded"
+# When this process last heard from its queues, even if they were empty.
+polled_at = 0.0
+
+
+class Intake:
+    """Reads what lies on the queues, and keeps what cannot be read as dead letters.
+
+    Args:
+        tasks: The names of the tasks that the worker knows.
+        in_flight: Where entries are closed and letters kept.
+    """
+
+    def __init__(self, tasks: Collection[str], in_flight: PerProcess[InFlight]) -> None:
+        self._tasks = tasks
+        self._in_flight = in_flight
+        # What is refused while Redis is away; it is on no list any more.
+        self._unburied: deque[tuple[str, bytes, Exception]] = deque()
+
+    def read(self, queue: str, raw: bytes) -> dict[str, Any]:
+        """Read a message.
+
+        Raises:
+            MalformedMessageError: It cannot be read.
+        """
+        envelope, body = validation.read(raw, self._tasks)
+        # A message that is returned goes to where it came from, whatever it claims.
+        envelope["properties"]["delivery_info"].update(exchange="", routing_key=queue)
+        envelope[_DECODED] = body
+        return envelope
+
+    def refuse(self, queue: str, raw: bytes, error: Exception) -> None:
+        """Keep something as a dead letter, and close the entry that it may have; retried until Redis answers.
+
+        Raises:
+            ConnectionResetError: Redis is away, so that kombu connects again.
+        """
+        self._unburied.append((queue, raw, error))
+        while self._unburied:
+            try:
+                self._bury(*self._unburied[0])
+            except errors.RetryableError as away:
+                raise ConnectionResetError(str(away)) from away
+            self._unburied.popleft()
+
+    def _bury(self, queue: str, raw: bytes, error: Exception) -> None:
+        detail = (
+            str(error)
+            if isinstance(error, validation.MalformedMessageError)
+            else f"it cannot be read ({type(error).__name__})"
+        )
+        letter = dead_letters.DeadLetter(
+            # Not the id that it claims: that may be another message's.
+            id=f"malformed-{hashlib.sha256(raw).hexdigest()[:16]}-{time.time_ns() % 10**9}",
+            reason=dead_letters.MALFORMED,
+            error=type(error).__name__,
+            detail=detail,
+            queue=queue,
+            worker=f"{os.uname().nodename}:{os.getpid()}",
+            died_at=time.time(),
+            payload=raw,
+            versions=refresh.versions(),
+        )
+        self._in_flight().letters.bury(letter)
+        logger.warning("a message on queue %s cannot be read and is now a dead letter: %s", queue, detail)
+
+    def __json__(self) -> str:
+        """Let Celery's remote control show the transport options it is among."""
+        return type(self).__name__
+
+
+class Message(KombuMessage):
+    """A message whose body is decoded already."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:  # noqa: ANN401  kombu's
+        decoded = payload.pop(_DECODED, None)
+        super().__init__(payload, channel=channel, **kwargs)
+        self._decoded_cache = decoded
+
+
+class Channel(transport.Channel):
+    """The worker's channel on one Redis server; its transport options hold an `Intake`."""
+
+    from_transport_options = (*transport.Channel.from_transport_options, "intake")
+    Message = Message
+    intake: Intake
+
+    def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401  kombu's signature
+        # As kombu's own, except for what happens between the answer and the delivery.
+        global polled_at  # noqa: PLW0603  a process has one consumer
+        try:
+            try:
+                answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
+            except self.connection_errors:  # type: ignore[attr-defined]  # kombu's
+                self.client.connection.disconnect()
+                raise
+            polled_at = time.time()
+            if not answer:
+                raise Empty
+            key, raw = answer
+            queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)  # type: ignore[attr-defined]
+            self._admit(queue, raw)
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()  # type: ignore[attr-defined]
+        return True
+
+    def _admit(self, queue: str, raw: bytes) -> None:
+        try:
+            envelope = self.intake.read(queue, raw)
+        except validation.MalformedMessageError as error:
+            self.intake.refuse(queue, raw, error)
+        else:
+            self.connection._deliver(envelope, queue)
+
+
+class Transport(kombu_redis.Transport):
+    """The worker's transport on one Redis server."""
+
+    Channel = Channel
