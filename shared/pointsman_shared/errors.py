@@ -1,7 +1,7 @@
-"""Every error Pointsman raises on purpose, under one root.
+"""Every error that Pointsman raises on purpose, under one root.
 
-Exit codes and HTTP statuses are mapped at the edge; an error only says what is wrong, and whether trying the
-same thing again later can help.
+The command line maps errors to exit codes; an error only says what is wrong, and whether the same request can succeed
+later.
 """
 
 
@@ -9,7 +9,7 @@ class PointsmanError(Exception):
     """The root of all errors raised on purpose.
 
     Attributes:
-        dead_letter: Where a worker gave a job up: the id under which `pointsman dead` has its message.
+        dead_letter: The id of the dead letter, if a worker gave the job up.
     """
 
     dead_letter: str | None = None
@@ -33,23 +33,23 @@ class BrokerUnavailableError(RetryableError):
 
 
 class ResultTimeoutError(RetryableError):
-    """No outcome arrived in the time the caller gave."""
+    """No outcome arrived in time."""
 
 
 class TierUnavailableError(RetryableError):
-    """No worker process here can serve the tier, usually because it has not been trained yet."""
+    """The worker process cannot serve the tier, usually because it has not been trained yet."""
 
 
 class BusyError(RetryableError):
-    """Another run of the same work is under way."""
+    """Another run of the same work is in progress."""
 
 
 class QueueFullError(BusyError):
-    """The queue is too long or too old, or Redis has no room: send it again when work has been done."""
+    """The queue is too long or too old, or Redis has no room: send it again later."""
 
 
 class ConflictError(PermanentError):
-    """Somebody else changed the same thing first; look at it again before trying again."""
+    """Another change of the same thing came first; look at it again before trying again."""
 
 
 class SettingsError(PermanentError):
@@ -73,11 +73,11 @@ class RegistryError(PermanentError):
 
 
 class JobFailedError(PermanentError):
-    """A worker took the job and could not do it."""
+    """The work on a job failed."""
 
 
 class PoisonError(PermanentError):
-    """A message was begun as often as is allowed and never finished: it seems to kill whoever takes it."""
+    """A message was attempted as often as is allowed and never finished: it seems to kill its worker."""
 
 
 class TimeLimitError(PermanentError):
@@ -85,4 +85,4 @@ class TimeLimitError(PermanentError):
 
 
 class CancelledError(PermanentError):
-    """A job was called off before it was done, or a training run was asked to stop."""
+    """A job was cancelled before it was done, or a training was asked to stop."""

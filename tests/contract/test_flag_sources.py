@@ -217,12 +217,6 @@ def test_a_folder_in_place_of_the_file_is_a_problem(tmp_path: Path) -> None:
     assert source.problem
 
 
-def test_the_simple_format_serves_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "flags.json"
-    path.write_text('{"flags": {"proModel": true}}')
-    assert document(config_sources.FileSource(path)) == {"f": {"proModel": {"t": 0, "v": {"b": True}}}}
-
-
 def test_a_store_that_is_away_leaves_the_last_good_configuration() -> None:
     store = key_values.DictStore()
     origin = StoreOrigin(store)

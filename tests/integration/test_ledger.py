@@ -12,6 +12,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import UNAVAILABLE, Store
 from pointsman_workers.delivery.ledger import ATTEMPT
 from tests.support.ledgers import open_ledger, open_letters, stored
@@ -198,7 +199,8 @@ def test_outcomes_are_stored_even_where_redis_is_full(settings: Settings, redis:
     ledger = open_ledger(settings)
     with Client(settings=settings) as client:
         client.submit_message(checked_request(["hi"], [None]), message_id="m")
-        redis.config_set("maxmemory", "1mb")
+        client._pressure = Pressure(client._redis, settings, patience_s=0.1)
+        redis.config_set("maxmemory", "1")
         try:
             with pytest.raises(errors.QueueFullError, match="full"):
                 client.submit_message(checked_request(["hi"], [None]), message_id="n")

@@ -38,6 +38,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as client:
+        client._pressure = Pressure(client._redis, settings, patience_s=0.3)
         yield client
 
 
@@ -46,7 +47,6 @@ def fill(redis: Redis, count: int) -> None:
 
 
 def test_a_queue_that_is_too_long_slows_and_then_refuses(client: Client, redis: Redis) -> None:
-    client._pressure = Pressure(client._redis, client.settings, patience_s=0.3)
     fill(redis, 5)
     with pytest.raises(errors.QueueFullError, match="length at 125% of its limit"):
         client.submit_message(REQUEST)

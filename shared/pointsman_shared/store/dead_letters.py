@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Json
+from pydantic import BaseModel, ConfigDict, Field
 
 from pointsman_shared import errors
 from pointsman_shared.store import keys, scripts
@@ -41,7 +41,7 @@ REPLAY: Final = scripts.load(__file__, "replay")
 class DeadLetter(BaseModel):
     """One dead letter. Its id is that of its message, where that could be read."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     reason: str
@@ -65,7 +65,7 @@ class DeadLetter(BaseModel):
     """Whether the same message can succeed later, unchanged."""
     payload: bytes = b""
     """The message as it lay in the queue."""
-    versions: Json[dict[str, str]] = "{}"  # type: ignore[assignment]  # pydantic reads the default as JSON, too
+    versions: dict[str, str] = Field(default_factory=dict)
     """The versions of the software that gave it up."""
     counted: int = 0
     """How many texts it counts as failed in its batch."""
@@ -79,8 +79,12 @@ class DeadLetter(BaseModel):
     @classmethod
     def parse(cls, letter_id: str, stored: Mapping[str, bytes]) -> Self:
         """Read a stored letter."""
-        text = {name: value.decode() for name, value in stored.items() if name != "payload"}
-        return cls.model_validate({**text, "id": letter_id, "payload": stored.get("payload", b"")})
+        fields: dict[str, Any] = {name: value.decode() for name, value in stored.items() if name != "payload"}
+        fields |= {
+            "versions": json.loads(fields.get("versions", "{}")),
+            "payload": stored.get("payload", b""),
+        }
+        return cls.model_validate({**fields, "id": letter_id})
 
     def arguments(self) -> object:
         """Return the task's arguments, or the raw payload as text."""

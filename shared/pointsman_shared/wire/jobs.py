@@ -1,8 +1,8 @@
-"""What goes over the wire: the request a producer sends and the reply a worker stores.
+"""The messages of classification, registry and training: the request of a producer and the reply of a worker.
 
-Both are columnar. A message carries many jobs, and whatever is done once per text is the price of the whole
-system; so texts, users and answers travel as columns, and a column becomes objects (`Outcome`) only when a
-caller asks for them. The JSON Schemas in `docs/schemas/` are generated from these models.
+Requests and replies of classification are columnar. A message carries many jobs, and work per text is the price of the
+whole system; so texts, users and answers travel as columns, and become objects (`Outcome`) only on demand. The JSON
+Schemas in `docs/schemas/` are generated from these models.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from pointsman_shared import errors, names
 MAX_TEXTS = 2_000
 MAX_TEXT_CHARS = 20_000
 MAX_MESSAGE_CHARS = 4_000_000
-# Of a whole message on its queue: every character of the largest texts an emoji, which JSON escapes in 12 characters,
-# in base64, with room for the rest.
+# A whole message on its queue: every character of the largest texts is an emoji, which JSON escapes in 12 characters, in
+# base64, with room for the rest.
 MAX_MESSAGE_BYTES = MAX_MESSAGE_CHARS * 12 * 4 // 3 + 1_000_000
 MAX_CUSTOM_ATTRIBUTES = 50
 ANONYMOUS = -1
@@ -27,15 +27,17 @@ Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """A part of a message: immutable, without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def parse(cls, payload: object) -> Self:
-        """Validate what came off the wire, or is about to go onto it.
+        """Validate a payload.
 
         Raises:
-            InvalidMessageError: It does not follow the schema. The text of the error never quotes the input.
+            InvalidMessageError: It does not follow the schema. The error never quotes the input.
         """
         try:
             return cls.model_validate(payload)
@@ -43,8 +45,8 @@ class _Wire(BaseModel):
             raise errors.InvalidMessageError(describe(error)) from None
 
 
-class User(_Wire):
-    """Whom a job is for: what the feature flag's targeting rules look at."""
+class User(Wire):
+    """The user of a job: what the targeting rules of feature flags read."""
 
     id: Identifier
     email: str | None = Field(default=None, max_length=320)
@@ -53,20 +55,20 @@ class User(_Wire):
     """Further attributes, such as `plan`."""
 
 
-class ClassifyRequest(_Wire):
+class ClassifyRequest(Wire):
     """One message of `pointsman.classify`: 1..n texts and the users they belong to."""
 
     texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
     users: list[User] = Field(default_factory=list, max_length=MAX_TEXTS)
     """The distinct users of the texts."""
     user_of: list[int] | None = None
-    """For each text its place in `users`, or -1 for nobody. May be left out when there is at most one user."""
+    """For each text the place of its user in `users`, or -1 for no user. May be left out with at most one user."""
     batch: Identifier | None = None
     """The batch whose progress this message counts towards."""
     include_texts: bool = False
     """Whether the reply repeats the texts. Pointsman's own client never asks for it: it has them."""
     submitted_at: float | None = None
-    """When the producer sent it, seconds since the epoch; the wait is measured from here."""
+    """When the producer sent it, in seconds since the epoch; the wait counts from here."""
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -86,14 +88,14 @@ class ClassifyRequest(_Wire):
         return self
 
     def user_places(self) -> Sequence[int]:
-        """Give for each text the place of its user, -1 for nobody."""
+        """Return for each text the place of its user, -1 for no user."""
         if self.user_of is not None:
             return self.user_of
         return [0 if self.users else ANONYMOUS] * len(self.texts)
 
 
-class FlagDecision(_Wire):
-    """What a feature flag said, and enough to explain it later."""
+class FlagDecision(Wire):
+    """The decision of a feature flag, and enough to explain it later."""
 
     key: str
     value: bool | int | float | str
@@ -104,19 +106,19 @@ class FlagDecision(_Wire):
     """The version of the flag configuration."""
 
 
-class Route(_Wire):
-    """The jobs of a message that went the same way: one tier, one model version, one flag decision."""
+class Route(Wire):
+    """The jobs of a message with the same tier, model version and flag decision."""
 
     tier: str
     model_version: int
     flag: FlagDecision
     intents: list[str]
-    """The labels that `ClassifyReply.ranking` counts in."""
+    """The labels to which `ClassifyReply.ranking` refers by place."""
     inference_ms: float
-    """Time spent classifying this tier's texts of the message, together."""
+    """The time for all texts of this tier in the message."""
 
 
-class ClassifyReply(_Wire):
+class ClassifyReply(Wire):
     """The result of `pointsman.classify`, in columns as long as the request's texts."""
 
     message_id: str
@@ -124,13 +126,13 @@ class ClassifyReply(_Wire):
     confidence: list[float]
     """The calibrated probability of the first intent of the ranking, in [0, 1]."""
     ranking: list[list[int]]
-    """The likeliest intents, best first, as places in the route's `intents`."""
+    """The most likely intents, best first, as places in the route's `intents`."""
     ranking_confidence: list[list[float]]
     route_of: list[int]
     """For each text its place in `routes`."""
     routes: list[Route]
     wait_ms: float | None = None
-    """From `submitted_at` to dequeue; None where the producer sent no time."""
+    """From `submitted_at` to dequeue; None if the producer sent no time."""
     texts: list[str] | None = None
 
 
@@ -166,10 +168,10 @@ class StoredReply(BaseModel):
 
 
 def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
-    """Give one job's outcome.
+    """Return the outcome of one job.
 
     Args:
-        reply: What the worker stored.
+        reply: The reply that the worker stored.
         place: The job's place in its message.
         text: The text that was sent, or None to leave it out.
     """
@@ -191,26 +193,26 @@ def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
     )
 
 
-class ModelsQuery(_Wire):
+class ModelsQuery(Wire):
     """One message of `pointsman.models`: a question to the registry, or a change of it."""
 
     action: Literal["list", "show", "history", "diff", "verify", "promote", "nominate", "rollback", "prune"]
     tier: Identifier | None = None
-    """Left out, `list` answers for every declared tier."""
+    """If it is left out, `list` covers every declared tier."""
     version: int | None = Field(default=None, ge=1)
-    """For `show`, `diff` and `verify`; left out, the champion is meant. `promote` and `nominate` need it."""
+    """For `show`, `diff` and `verify`, by default the champion. `promote` and `nominate` need it."""
     other: int | None = Field(default=None, ge=1)
-    """For `diff`: the version to compare with; left out, the champion."""
+    """For `diff`: the version to compare with, by default the champion."""
     requested_by: Identifier = "anonymous"
     why: str = Field(default="", max_length=500)
     """The reason for a change, for the history."""
     force: bool = False
-    """Promote a version although the gate or the shadow speaks against it; needs `why`."""
+    """Promote a version against the gate's or the shadow's objections; needs `why`."""
     keep: int | None = Field(default=None, ge=1)
-    """For `prune`: how many of the newest versions stay."""
+    """For `prune`: how many of the newest versions to keep."""
 
 
-class TrainRequest(_Wire):
+class TrainRequest(Wire):
     """One message of `pointsman.train`."""
 
     tier: Identifier
@@ -219,22 +221,22 @@ class TrainRequest(_Wire):
     """Whether a version that passes the tier's checks becomes the champion."""
 
 
-class TrainProgress(_Wire):
-    """What a training run says of itself while it runs: Celery's `PROGRESS` state."""
+class TrainProgress(Wire):
+    """The progress of a running training: Celery's `PROGRESS` state."""
 
     tier: str
     stage: str
     fraction: float
 
 
-class TrainReply(_Wire):
+class TrainReply(Wire):
     """The result of `pointsman.train`."""
 
     tier: str
     version: int
     promoted: bool
     reasons: list[str]
-    """Why it was not promoted; empty when it was, or when nobody asked."""
+    """Why it was not promoted; empty if it was, or if promotion was not requested."""
     candidate: bool = False
     """Whether it passed the gate and waits for the shadow's verdict."""
     metrics: dict[str, float]
@@ -245,7 +247,7 @@ class TrainReply(_Wire):
 
 
 def describe(error: ValidationError) -> str:
-    """Say where and what, without quoting the input, which may be private."""
+    """Describe an error by place and kind, without quoting the input, which may be private."""
     parts = [
         f"{'.'.join(map(str, detail['loc'])) or 'message'}: {detail['msg'].removeprefix('Value error, ')}"
         for detail in error.errors(include_url=False, include_input=False, include_context=False)[:5]

@@ -1,11 +1,11 @@
-"""What shadowing puts on the wire: questions about a comparison, labels, files to compare.
+"""The messages of shadowing: questions about a comparison, labels, files to compare.
 
-The texts to shadow are not among it: they wait where they were served, and `pointsman.shadow` only calls for the work.
+No message carries the texts to shadow: they wait in Redis, and `pointsman.shadow` only requests the work.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
@@ -13,40 +13,24 @@ from pointsman_shared.wire import jobs
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def parse(cls, payload: object) -> Self:
-        """Validate what came off the wire.
-
-        Raises:
-            InvalidMessageError: It does not follow the schema. The text of the error never quotes the input.
-        """
-        try:
-            return cls.model_validate(payload)
-        except ValidationError as error:
-            raise errors.InvalidMessageError(jobs.describe(error)) from None
-
-
-class Label(_Message):
-    """What the right intent of a job is."""
+class Label(jobs.Wire):
+    """The right intent of a job."""
 
     job_id: jobs.Identifier
     intent: jobs.Identifier
     by: jobs.Identifier = "anonymous"
 
 
-class Side(_Message):
-    """What one model answered to some texts."""
+class Side(jobs.Wire):
+    """The answers of one model to some texts."""
 
     intent: list[str]
     confidence: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     inference_ms: float | None = None
 
 
-class Answers(_Message):
-    """Some texts of a file, and what both models answered."""
+class Answers(jobs.Wire):
+    """Some texts of a file, and the answers of both models."""
 
     served: Side
     candidate: Side
@@ -54,7 +38,7 @@ class Answers(_Message):
     texts: list[str | None] | None = None
 
 
-class Query(_Message):
+class Query(jobs.Wire):
     """One message of `pointsman.shadow_report`."""
 
     action: Literal["pairs", "report", "label", "labels", "label_queue", "answers"]
@@ -65,10 +49,10 @@ class Query(_Message):
     limit: int = Field(default=100, ge=1, le=20_000)
     labels: list[Label] = Field(default_factory=list, max_length=20_000)
     parts: list[Answers] = Field(default_factory=list)
-    """For `answers`: a report on these alone; nothing is stored."""
+    """For `answers`: the texts to report on; nothing is stored."""
 
 
-class CompareRequest(_Message):
+class CompareRequest(jobs.Wire):
     """One message of `pointsman.shadow_compare`: texts for two versions, as `pro@7`."""
 
     served: str
@@ -80,13 +64,10 @@ def parse_version(name: str) -> tuple[str, int]:
     """Split `pro@7`.
 
     Raises:
-        InvalidMessageError: The text names no version.
+        InvalidMessageError: It names no version.
     """
     tier, at, version = name.rpartition("@")
     if not at or not tier or not version.isdecimal():
         msg = f"{name!r} names no version: expected TIER@NUMBER"
         raise errors.InvalidMessageError(msg)
     return tier, int(version)
-
-
-Row = dict[str, Any]

@@ -1,21 +1,20 @@
 """The report on a pair of models, as a worker computes it and a command or a page shows it.
 
-Everything that takes statistics is in here already, so that whoever shows a report needs none. Shares and accuracies
-are in [0, 1]; intervals are at 95% and for one look, except where a field says that they hold at all times.
+It contains all results of statistics, so that showing it needs none. Shares and accuracies are in [0, 1]; intervals are
+at 95% and for one look, except where a field says that they hold at all times.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict
 
-from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
 Decision = Literal["better", "no worse", "worse", "keep looking"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+class _Part(jobs.Wire):
+    model_config = ConfigDict(from_attributes=True)
 
 
 class Interval(_Part):
@@ -27,7 +26,7 @@ class Interval(_Part):
 
 
 class Rate(_Part):
-    """On how many of some texts the models agreed, with a Wilson interval."""
+    """The share of texts on which the models agree, with a Wilson interval."""
 
     agreed: int
     texts: int
@@ -43,7 +42,7 @@ class ChiSquared(_Part):
     degrees: int
     p_value: float
     sparse: bool
-    """Whether most moves are so rare that the p-value is a rough one."""
+    """Whether most moves are so rare that the p-value is only approximate."""
 
 
 class Flow(_Part):
@@ -53,7 +52,7 @@ class Flow(_Part):
     candidate: str
     texts: int
     share_of_served: float
-    """Of the texts to which the served model gave that intent."""
+    """Among the texts to which the served model gave that intent."""
 
 
 class IntentFigures(_Part):
@@ -63,7 +62,7 @@ class IntentFigures(_Part):
     served: int
     candidate: int
     agreement: Rate | None
-    """Of the texts to which the served model gave it; None if there are none."""
+    """Among the texts to which the served model gave it; None if there are none."""
 
 
 class Day(_Part):
@@ -84,7 +83,7 @@ class AttributeValue(_Part):
 
 
 class Confidence(_Part):
-    """How sure the models were."""
+    """The confidence of the models."""
 
     served_mean: float | None
     candidate_mean: float | None
@@ -96,7 +95,7 @@ class Confidence(_Part):
 
 
 class Latency(_Part):
-    """How long the models took for a text."""
+    """The time of the models for a text."""
 
     served_mean_ms: float | None
     candidate_mean_ms: float | None
@@ -110,11 +109,11 @@ class Latency(_Part):
 
 
 class Missed(_Part):
-    """The sampled texts that were not compared, and how far that can have biased what was."""
+    """The sampled texts that were not compared, and how much that can bias the comparison."""
 
     texts: int
     share: float
-    """Of all sampled texts."""
+    """Among all sampled texts."""
     shed: dict[str, int]
     """Left out under pressure, by reason."""
     failed: dict[str, int]
@@ -122,28 +121,28 @@ class Missed(_Part):
     agreement_low: float | None
     """The agreement on all sampled texts if the models differ on every missed one."""
     agreement_high: float | None
-    """The same if they agree on every missed one. The truth is between the two, whatever was missed."""
+    """The same if they agree on every missed one. The truth lies between the two."""
     agreement_reweighted: float | None
-    """The agreement if missed texts are like compared ones of the same served intent."""
+    """The agreement if missed texts resemble compared ones of the same served intent."""
     intent_distance: float | None
-    """By how much the served intents of missed and compared texts differ: 0 not at all, 1 altogether (total
-    variation). Of a few texts it is above 0 by chance."""
+    """How much the served intents of missed and compared texts differ, from 0 to 1 (total variation). With few texts it
+    is above 0 by chance."""
 
 
 class Statement(_Part):
-    """The evidence for one of the three statements a verdict can make."""
+    """The evidence for one of the three statements that a verdict can make."""
 
     log_e: float
     """The natural logarithm of the evidence (e-value) after the last label."""
     highest_log_e: float
-    """The highest it ever was: the statement is made once this reaches the threshold."""
+    """The highest value so far: the statement is made when this reaches the threshold."""
     threshold_log_e: float
     error_rate: float
-    """The probability of ever making the statement while it is false is at most this, however often one looks."""
+    """The probability of ever making the statement while it is false is at most this, at any number of looks."""
     made_after: int | None
-    """How many labelled disagreements it took; 0 where none were needed, None while the evidence is not enough."""
+    """How many labelled disagreements it took; 0 if it needed none, None while the evidence is not sufficient."""
     further: int | None
-    """About how many more labelled disagreements it needs if they fall as they have; None if made or not in sight."""
+    """About how many more labelled disagreements it needs at the present rate; None if made or not in sight."""
 
 
 class Point(_Part):
@@ -157,34 +156,34 @@ class Point(_Part):
 
 
 class Verdict(_Part):
-    """Whether the candidate is more accurate, as far as labelled disagreements tell."""
+    """Whether the candidate is more accurate, according to the labelled disagreements."""
 
     decision: Decision
     alpha: float
-    """The probability that the decision is ever a false one is at most this."""
+    """The probability of ever making a false decision is at most this."""
     margin: float
     """`no worse` means that at most this much accuracy is lost."""
     wins: int
     """Labelled disagreements on which only the candidate was right."""
     ties: int
-    """On which neither was."""
+    """Labelled disagreements on which neither was right."""
     losses: int
-    """On which only the served model was."""
+    """Labelled disagreements on which only the served model was right."""
     win_share: Interval
-    """Wins of wins and losses; the interval holds at all times with probability `1 - alpha`."""
+    """The share of wins among wins and losses; the interval holds at all times with probability `1 - alpha`."""
     disagreement_bound: float
     """The models disagree on a smaller share of the traffic than this."""
     better: Statement
     worse: Statement
     no_worse: Statement
     contradictory: bool
-    """Whether there was evidence enough for better and for worse: the traffic or the labelling has changed."""
+    """Whether the evidence once sufficed for better and once for worse: the traffic or the labelling has changed."""
     further: int | None
     """About how many more labelled disagreements a decision needs; None if there is one, or none is in sight."""
     log_e_difference: float
-    """The evidence that the models differ, in whichever direction."""
+    """The evidence that the models differ, in either direction."""
     mcnemar_p: float
-    """The exact McNemar test, for readers who planned to look once."""
+    """The p-value of the exact McNemar test, for readers who planned to look once."""
     trajectory: list[Point]
 
 
@@ -192,18 +191,18 @@ class Accuracy(_Part):
     """Both models' accuracy on the compared texts, estimated from the labels."""
 
     served: Interval | None
-    """None as long as there are no labels of agreements."""
+    """None while there are no labels of agreements."""
     candidate: Interval | None
     difference: Interval | None
     """The candidate's minus the served model's; it needs labels of disagreements only."""
     labelled_agreements: int
     labelled_disagreements: int
     set_aside: int
-    """Labels of texts that were not drawn at random; they count for nothing here."""
+    """Labels of texts that were not drawn at random; they do not count here."""
 
 
 class Disagreement(_Part):
-    """One of the texts on which the models disagreed, from a fair sample of them."""
+    """A text on which the models disagree, from a fair sample of them."""
 
     job_id: str
     text: str | None
@@ -216,15 +215,15 @@ class Disagreement(_Part):
 
 
 class ShadowReport(_Part):
-    """All there is to say of a served model and its candidate on the same texts."""
+    """The comparison of a served model and its candidate on the same texts."""
 
     served: str
     """As `pro@7`: a tier and its version."""
     candidate: str
     agreement: Rate | None
-    """None of no texts; so are the figures below."""
+    """None without texts, like the figures below."""
     kappa: Interval | None
-    """Cohen's: the agreement beyond that of chance."""
+    """Cohen's kappa: the agreement beyond chance."""
     homogeneity: ChiSquared | None
     """Stuart and Maxwell: whether both give each intent equally often. None if they never disagree."""
     symmetry: ChiSquared | None
@@ -232,7 +231,7 @@ class ShadowReport(_Part):
     flows: list[Flow]
     """The most frequent disagreements, in falling order."""
     flows_left_out: int
-    """Texts in rarer disagreements that are not listed."""
+    """The number of texts in rarer disagreements, which are not listed."""
     intents: list[IntentFigures]
     days: list[Day]
     attributes: list[AttributeValue]
@@ -240,25 +239,13 @@ class ShadowReport(_Part):
     latency: Latency
     missed: Missed
     accuracy: Accuracy | None
-    """None as long as nothing was labelled; so is the verdict, unless the models hardly ever disagree."""
+    """None while there are no labels; so is the verdict, unless the models hardly ever disagree."""
     verdict: Verdict | None
     disagreements: list[Disagreement]
     warnings: list[str]
-    """What a reader should know before believing the rest, a sentence each."""
+    """Reservations that a reader should know, a sentence each."""
 
     @property
     def pair(self) -> str:
         """Name the pair, as `pro@7 vs base@4`."""
         return f"{self.served} vs {self.candidate}"
-
-    @classmethod
-    def parse(cls, payload: object) -> Self:
-        """Read a report that a worker sent.
-
-        Raises:
-            InvalidMessageError: It does not follow the schema.
-        """
-        try:
-            return cls.model_validate(payload)
-        except ValidationError as error:
-            raise errors.InvalidMessageError(jobs.describe(error)) from None

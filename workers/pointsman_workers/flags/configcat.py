@@ -1,8 +1,8 @@
-"""The feature flag adapter: the only module that knows ConfigCat.
+"""The adapter to ConfigCat: evaluating flags in one process.
 
-ConfigCat's SDK does not survive a fork: a client made before it keeps a dead poller. So the parent of a worker's
-processes holds the one client that talks to ConfigCat (`FlagPoller`), and each process evaluates with a client of
-its own that starts no thread and makes no request (`ConfigCatFlags`).
+ConfigCat's SDK does not survive a fork: a client made before it keeps a dead poller. So the parent process of a worker
+holds the one client that talks to ConfigCat (`configcat_poller`), and each process evaluates with a client of its own,
+which starts no thread and makes no request.
 """
 
 import json
@@ -35,7 +35,7 @@ ERROR: Final = "error"
 
 
 class ConfigCatFlags:
-    """Feature flags as one process evaluates them. Make it after the fork."""
+    """The flags of one process. Create it after the fork."""
 
     def __init__(
         self, source: config_sources.ConfigSource, *, clock: Callable[[], float] = time.monotonic
@@ -44,13 +44,13 @@ class ConfigCatFlags:
         self._source = source
         self._memo = _Memo(source, clock)
         self._client = _offline_client(self._memo)
-        # Holds configuration and evaluation together, so that the etag is that of the decision.
+        # Protects refresh and evaluation together, so that the etag belongs to the decision.
         self._lock = threading.Lock()
         self._complained: set[tuple[str, str]] = set()
         self._targeted: tuple[str, dict[str, bool]] = ("", {})
 
     def is_targeted(self, key: str) -> bool | None:
-        """Say whether a flag's value can depend on the user; None if there is no such flag. Never raises."""
+        """Return whether a flag's value can depend on the user; None if there is no such flag."""
         with self._lock:
             entry = self._memo.refresh()
         if entry is None:
@@ -64,16 +64,16 @@ class ConfigCatFlags:
         return self._targeted[1].get(key)
 
     def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
-        """Evaluate a flag; always gives a decision, never raises.
+        """Evaluate a flag; always returns a decision, never raises.
 
         Args:
             key: The flag.
             default: The value if there is no configuration, or none of this flag with this type. An integer
                 satisfies a float default, and becomes a float; no other type stands in for another.
-            user: Whom it is for. Nobody matches no targeting rule and no percentage.
+            user: The user. No targeting rule and no percentage matches None.
 
         Returns:
-            The value and why. A percentage option inside a targeting rule has the reason `targeting_rule`.
+            The value and its reason. A percentage inside a targeting rule has the reason `targeting_rule`.
         """
         entry = None
         try:
@@ -99,7 +99,7 @@ class ConfigCatFlags:
         return jobs.FlagDecision(key=key, value=default, reason=ERROR, etag=etag)
 
     def state(self) -> FlagState:
-        """Say which configuration serves, how old it is, and what keeps a newer one from serving."""
+        """Return which configuration serves, its age, and what keeps a newer one from serving."""
         with self._lock:
             entry = self._memo.refresh()
         return FlagState(
@@ -110,11 +110,11 @@ class ConfigCatFlags:
         )
 
     def close(self) -> None:
-        """Let go of the SDK's client."""
+        """Close the SDK's client."""
         self._client.close()
 
     def _complain(self, key: str, etag: str, what: str) -> None:
-        """Log a flag that cannot be evaluated, once for each configuration."""
+        """Log once per configuration that a flag cannot be evaluated."""
         if (key, etag) not in self._complained:
             self._complained = {each for each in self._complained if each[1] == etag} | {(key, etag)}
             logger.warning(
@@ -123,7 +123,7 @@ class ConfigCatFlags:
 
 
 class _Memo(interfaces.ConfigCache):
-    """What the SDK reads on each evaluation: memory, brought up to date from the source once a second."""
+    """The cache that the SDK reads at each evaluation: in memory, refreshed from the source once a second."""
 
     def __init__(self, source: config_sources.ConfigSource, clock: Callable[[], float]) -> None:
         self._source = source
@@ -140,7 +140,7 @@ class _Memo(interfaces.ConfigCache):
         return self._entry
 
     def _take(self, entry: config_sources.ConfigEntry | None) -> None:
-        # The SDK parses a text it has not seen; a new time alone is not worth that.
+        # The SDK parses every text it has not seen; a new time alone is not worth that.
         if entry is not None and (self._entry is None or entry.etag != self._entry.etag):
             self._text = entry.serialize()
             logger.info("flag configuration %s serves", entry.etag)
@@ -159,8 +159,8 @@ class _Memo(interfaces.ConfigCache):
 def _offline_client(cache: _Memo) -> configcatclient.ConfigCatClient:
     """Make a client that only evaluates.
 
-    Its key is not the real one: the SDK keeps one client per key, and in a forked process it would hand out the
-    parent's, whose poller died in the fork.
+    Its key is random: the SDK keeps one client per key, and with the real key a forked process would get the parent's
+    client, whose poller died in the fork.
     """
     key = f"configcat-sdk-1/{secrets.token_hex(11)}/{secrets.token_hex(11)}"
     options = configcatoptions.ConfigCatOptions(
@@ -171,12 +171,12 @@ def _offline_client(cache: _Memo) -> configcatclient.ConfigCatClient:
 
 
 def _translate(user: jobs.User | None) -> sdk_user.User | None:
-    """Give the SDK its own type: it ignores targeting for any other, and says so only in its log."""
+    """Return the SDK's own type: it ignores targeting for any other."""
     return None if user is None else sdk_user.User(user.id, user.email, user.country, user.custom)
 
 
 def _typed(value: Value, default: Value) -> Value | None:
-    """Give the value in the default's type, None if it has another one."""
+    """Return the value in the default's type, or None if it has another type."""
     if type(default) is float and type(value) is int:
         return float(value)
     return value if type(value) is type(default) else None

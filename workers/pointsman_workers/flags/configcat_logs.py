@@ -1,6 +1,6 @@
-"""What ConfigCat's SDK may write into the log: that it cannot fetch, once, and no more.
+"""The limits on what ConfigCat's SDK may log: one line when it cannot fetch.
 
-Knows the SDK's logger by its name and its events by their numbers; imports nothing of it.
+Knows the SDK's logger by its name and its events by their numbers; imports nothing of the SDK.
 """
 
 import logging
@@ -11,10 +11,10 @@ _FETCH_EVENTS: Final = frozenset({1100, 1101, 1102, 1103, 1104, 2200, 2201})
 
 
 class FetchFailures(logging.Filter):
-    """Lets through one line for each kind of fetch failure, without its traceback, and nothing else.
+    """Lets one line pass for each kind of fetch failure, without its traceback, and nothing else.
 
-    What the SDK logs of an evaluation quotes the user's attributes and comes once per evaluation; the traceback of
-    a failed request quotes the URL, which holds the SDK key.
+    The SDK's lines about evaluations quote the user's attributes, and the traceback of a failed request quotes the URL,
+    which holds the SDK key.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class FetchFailures(logging.Filter):
         self._seen: set[int] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the record may be logged, and take its traceback off."""
+        """Return whether the record may be logged, and remove its traceback."""
         event = getattr(record, "event_id", 0)
         if event not in _FETCH_EVENTS or event in self._seen:
             return False
@@ -31,7 +31,7 @@ class FetchFailures(logging.Filter):
         return True
 
     def clear(self) -> None:
-        """Start anew after a success."""
+        """Let failures be logged again after a success."""
         self._seen.clear()
 
 
@@ -39,7 +39,7 @@ FETCH_FAILURES: Final = FetchFailures()
 
 
 def quieten() -> None:
-    """Hold the SDK's logger back, whatever level the application gives it later."""
+    """Silence the SDK's logger, even if the application sets its level later."""
     sdk_logger = logging.getLogger("configcat")
     sdk_logger.addFilter(FETCH_FAILURES)
     sdk_logger.setLevel(logging.ERROR)

@@ -19,10 +19,10 @@ FIRST_FETCH_WAIT_S: Final = 6.0
 
 
 class FlagPoller:
-    """The one client of a worker that talks to ConfigCat; its place is the parent process.
+    """The one client of a worker that talks to ConfigCat, in the parent process.
 
-    What it fetches goes to the store, where the child processes find it; so does what is known when ConfigCat cannot
-    be reached at the start. Every successful poll is written, also an unchanged one: its time is the proof of life.
+    It writes configurations to the store, from which the child processes read them. It also writes after a poll that
+    found no change: the time shows that polling works.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class FlagPoller:
         self._client: configcatclient.ConfigCatClient | None = None
 
     def start(self, wait_s: float = FIRST_FETCH_WAIT_S) -> None:
-        """Start polling; if the store is empty, wait for the first answer so that no job is decided without one.
+        """Start polling; if the store is empty, wait for the first answer, so that no job is decided without one.
 
         Raises:
-            SettingsError: There is no SDK key, or it does not have the form of one.
+            SettingsError: The SDK key is missing or malformed.
         """
         if self._client is not None:
             return
@@ -50,7 +50,7 @@ class FlagPoller:
             answered.wait(wait_s)
 
     def close(self) -> None:
-        """Stop polling. A request under way ends in its own time and writes nothing."""
+        """Stop polling. A running request ends later and writes nothing."""
         self._cache.closed = True
         if self._client is not None:
             self._client.close()
@@ -80,7 +80,7 @@ class FlagPoller:
 
 
 class _StoreCache(interfaces.ConfigCache):
-    """The polling client's cache: the store, guarded against answers that are no configuration."""
+    """The polling client's cache: the store, protected from answers that are not a configuration."""
 
     def __init__(self, store: config_sources.KeyValue) -> None:
         self._store = store
@@ -90,7 +90,7 @@ class _StoreCache(interfaces.ConfigCache):
     def is_empty(self) -> bool:
         try:
             return self._store.get(keys.FLAG_CONFIG) is None
-        except Exception:  # whichever client is behind the port
+        except Exception:  # any client may be behind the port
             return True
 
     def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface

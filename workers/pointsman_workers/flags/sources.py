@@ -1,7 +1,6 @@
-"""Where a worker process reads the flag configuration from: a file, or the store its parent process fills.
+"""The sources of the flag configuration in a worker process: a file, or the store that its parent process fills.
 
-Does not know who evaluates it. A source always gives the last configuration that could be used, and says in
-`problem` what is wrong with a newer one.
+A source always returns the last usable configuration, and describes in `problem` what is wrong with a newer one.
 """
 
 import os
@@ -15,7 +14,7 @@ from pointsman_shared import errors
 from pointsman_shared.store import keys
 from pointsman_workers.flags import config_json
 
-# A file changed this recently can change again without a new time stamp, so its stamp is not trusted yet.
+# A file that changed this recently can change again without a new time stamp, so its stamp is not trusted yet.
 SETTLING_S: Final = 2.0
 
 
@@ -30,12 +29,12 @@ class ConfigEntry:
     """The config JSON v6."""
 
     def serialize(self) -> str:
-        """Give the ConfigCat SDKs' common cache format: time in milliseconds, etag and document, a line each."""
+        """Return the ConfigCat SDKs' common cache format: time in milliseconds, etag and document, a line each."""
         return f"{self.fetched_at * 1000:.0f}\n{self.etag}\n{self.document}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the cache format. An entry without an etag gets one made from its content.
+        """Read the cache format. An entry without an etag gets one from its content.
 
         Raises:
             InvalidDataError: The text has another format, or its document cannot be used.
@@ -53,35 +52,32 @@ class ConfigEntry:
 
 
 class ConfigSource(Protocol):
-    """Where `ConfigCatFlags` gets the configuration from."""
+    """The place from which `ConfigCatFlags` reads the configuration."""
 
     @property
     def name(self) -> str:
-        """What an operator calls it: `file` or `configcat`."""
+        """The name for operators: `file` or `configcat`."""
 
     @property
     def problem(self) -> str | None:
-        """Say why the configuration may be out of date; None when the last read went well."""
+        """The reason why the configuration may be out of date; None after a successful read."""
 
     def read(self) -> ConfigEntry | None:
-        """Give the last usable configuration, None if there never was one. Never raises."""
+        """Return the last usable configuration, or None if there never was one. Never raises."""
 
 
 class KeyValue(Protocol):
-    """The store that a worker's parent process writes the configuration to and its children read."""
+    """The store to which a worker's parent writes the configuration, and from which its children read it."""
 
     def get(self, key: str, /) -> bytes | None:
-        """Give what is stored under the key."""
+        """Return the value of a key."""
 
     def set(self, key: str, value: bytes, /) -> object:
-        """Store the value under the key, for good."""
+        """Store the value of a key, without an expiry."""
 
 
 class FileSource:
-    """A flag configuration in a local file, read again when the file changes.
-
-    Takes a whole config JSON v6 and the SDK's simple format, `{"flags": {"key": value}}`.
-    """
+    """A flag configuration (config JSON v6) in a local file, read again when the file changes."""
 
     name = "file"
 
@@ -94,11 +90,11 @@ class FileSource:
 
     @property
     def problem(self) -> str | None:
-        """Say what is wrong with the file as it is now."""
+        """What is wrong with the file now."""
         return self._problem
 
     def read(self) -> ConfigEntry | None:
-        """Give the last usable content of the file; costs one `stat` while the file stays the same."""
+        """Return the last usable content of the file; costs one `stat` while the file is unchanged."""
         try:
             stamp = self._look()
             if stamp is None or stamp != self._stamp:
@@ -121,11 +117,13 @@ class FileSource:
         etag = config_json.make_etag("file", content)
         if self._entry is not None and self._entry.etag == etag:
             return self._entry
-        return ConfigEntry(etag=etag, fetched_at=self._clock(), document=config_json.check_file(content))
+        return ConfigEntry(
+            etag=etag, fetched_at=self._clock(), document=config_json.check(config_json.decode(content))
+        )
 
 
 class StoreSource:
-    """The flag configuration that the parent process fetched from ConfigCat and put into the store."""
+    """The flag configuration that the parent process fetched from ConfigCat into the store."""
 
     name = "configcat"
 
@@ -137,14 +135,14 @@ class StoreSource:
 
     @property
     def problem(self) -> str | None:
-        """Say what is wrong with the store or with what it holds."""
+        """What is wrong with the store or its content."""
         return self._problem
 
     def read(self) -> ConfigEntry | None:
-        """Give the last usable configuration of the store; costs one read of the store."""
+        """Return the last usable configuration of the store; costs one read."""
         try:
             raw = self._store.get(keys.FLAG_CONFIG)
-        except Exception as error:  # whichever client is behind the port; its text may hold an address
+        except Exception as error:  # any client may be behind the port; the error's text may hold an address
             self._raw = None
             self._problem = f"the stored flag configuration cannot be read: {type(error).__name__}"
             return self._entry

@@ -41,42 +41,22 @@ def test_whatever_is_accepted_can_be_read_by_the_sdk(document: Any) -> None:
 @given(st.binary(max_size=200))
 def test_bytes_are_accepted_or_refused_but_nothing_else_happens(content: bytes) -> None:
     with pytest.raises(errors.InvalidDataError):
-        config_json.check_file(content)
+        config_json.check(config_json.decode(content))
 
 
 def test_a_whole_configuration_is_left_as_it_is() -> None:
     text = json.dumps(flag_config.plan_flag("proModel", "pro"))
     assert config_json.check(text) == text
-    assert config_json.check_file(text.encode()) == text
 
 
 def test_a_file_may_start_with_a_byte_order_mark() -> None:
     text = json.dumps(flag_config.plan_flag("proModel", "pro"))
-    assert config_json.check_file(b"\xef\xbb\xbf" + text.encode()) == text
+    assert config_json.decode(b"\xef\xbb\xbf" + text.encode()) == text
 
 
-def test_the_simple_format_stands_for_flags_without_rules() -> None:
-    simple = {"flags": {"proModel": True, "motto": "go", "limit": 3, "shadowSampleRate": 0.5}}
-    document = json.loads(config_json.check_file(json.dumps(simple).encode()))
-    assert document == {
-        "f": {
-            "proModel": {"t": 0, "v": {"b": True}},
-            "motto": {"t": 1, "v": {"s": "go"}},
-            "limit": {"t": 2, "v": {"i": 3}},
-            "shadowSampleRate": {"t": 3, "v": {"d": 0.5}},
-        }
-    }
-
-
-def test_the_simple_format_is_for_files_only() -> None:
+def test_the_simple_format_of_the_sdk_is_refused() -> None:
     with pytest.raises(errors.InvalidDataError):
         config_json.check('{"flags": {"proModel": true}}')
-
-
-@pytest.mark.parametrize("flags", ['{"proModel": null}', '{"proModel": [1]}', "[]", '"on"'])
-def test_the_simple_format_takes_plain_values_only(flags: str) -> None:
-    with pytest.raises(errors.InvalidDataError):
-        config_json.check_file(f'{{"flags": {flags}}}'.encode())
 
 
 def test_a_refusal_says_where_and_does_not_quote_the_content() -> None:
