@@ -39,12 +39,15 @@ def serving(deployed: Running) -> set[int]:
 
 def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:
     """Give the certificates of the versions that learnt some rows and had to be right about so many golden ones."""
-    found = (registry.certificate("base", version) for version in registry.versions("base"))
-    return [
-        one
-        for one in found
-        if one is not None and one.data[0].name.startswith(f"{rows}/") and one.figures["golden"] == golden
+    learnt_from = {
+        version: registry.card("base", version).data[0].name for version in registry.versions("base")
+    }
+    found = [
+        registry.certificate("base", version)
+        for version, name in learnt_from.items()
+        if name.startswith(f"{rows}/")
     ]
+    return [one for one in found if one is not None and one.figures["golden"] == golden]
 
 
 def learnt(deployed: Running, rows: str, golden: str | None) -> list[Certificate]:

@@ -16,6 +16,7 @@ from pointsman_models.data import tiers
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import keys
 from pointsman_workers.delivery.ledger import RedisLedger
 from pointsman_workers.delivery.open_messages import OpenMessages
 from pointsman_workers.delivery.reconciler import Reconciler
@@ -37,6 +38,9 @@ from pointsman_workers.training.notifications import Notices
 from pointsman_workers.training.run import Retraining
 from pointsman_workers.training.sources import Annotations, Feed, Labels
 from pointsman_workers.training.training_book import RedisTrainingBook
+
+# People are told again of a version that still cannot be loaded after this long.
+REFUSAL_TTL_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +217,10 @@ def _training_book_of(_pid: int) -> RedisTrainingBook:
 
 
 def _tell_of_refusal(tier: str, version: int, why: str) -> None:
-    notices().tell("swap failed", tier, version, why)
+    # Every process of every machine finds out; the first one tells people.
+    with contextlib.suppress(errors.RetryableError):
+        if _ledger_of(os.getpid()).set_first(keys.refusal(tier, version), ttl_s=REFUSAL_TTL_S):
+            notices().tell("swap failed", tier, version, why)
 
 
 @functools.cache

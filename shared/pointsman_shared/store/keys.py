@@ -107,3 +107,8 @@ def shadow_rows(pair: str) -> str:
 def shadow_drawn(pair: str) -> str:
     """Name the set of a pair's jobs that the label queue handed out."""
     return f"pointsman:shadow:drawn:{pair}"
+
+
+def refusal(tier: str, version: int) -> str:
+    """Name the mark of a version that could not be loaded, and of which people were told."""
+    return f"pointsman:refusal:{tier}:{version}"

@@ -426,6 +426,13 @@ class RedisLedger:
         """Write a plain value: the flag configuration's port."""
         self._redis.set(key, value)
 
+    def set_first(self, key: str, *, ttl_s: int) -> bool:
+        """Create a key; return whether no process has created it yet."""
+        try:
+            return bool(self._redis.set(key, "", nx=True, ex=ttl_s))
+        except RedisError as error:
+            raise _unavailable(error) from error
+
 
 def connection(settings: Settings) -> Redis:
     """Open a connection on the Redis of the settings. Nothing is sent yet."""

@@ -83,17 +83,14 @@ class Library:
 
     def _list(self, tier: str) -> Lines:
         aliases = self._registry.aliases(tier)
-        flag = self._registry.flagged(tier)
         lines = []
         for version in self._registry.versions(tier):
             card = self._registry.card(tier, version)
-            champion = version == aliases.champion
             line = {
                 "tier": tier,
                 "version": version,
-                "champion": champion,
+                "champion": version == aliases.champion,
                 "candidate": version == aliases.candidate,
-                "flagged": flag if champion else None,
                 "created_at": card.created_at,
                 "requested_by": card.requested_by,
                 "pipeline": card.pipeline,
@@ -111,7 +108,6 @@ class Library:
             **card,
             "champion": wanted == aliases.champion,
             "candidate": wanted == aliases.candidate,
-            "flagged": self._registry.flagged(tier) if wanted == aliases.champion else None,
             "certificate": certificate.model_dump(mode="json") if certificate else None,
         }
         return [shown]

@@ -5,7 +5,6 @@ cannot be loaded, the old one goes on serving and the problem is remembered for 
 """
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -31,10 +30,6 @@ class Registry(Protocol):
         """Load a version, or raise a RegistryError."""
         ...
 
-    def flag(self, tier: str, version: int, who: str, why: str) -> bool:
-        """Note that a promoted version could not be taken over; say whether that is news."""
-        ...
-
 
 class Residents:
     """One classifier per tier.
@@ -44,7 +39,7 @@ class Residents:
         tiers: The tiers to hold.
         inherited: What the parent process had loaded before the fork. Only its classifiers are taken over: a
             registry may hold connections, which do not cross a fork.
-        on_refused: Told the tier, the version and why, by the first process anywhere that cannot take it over.
+        on_refused: Called once with the tier, the version and why, if a version cannot be loaded.
         clock: Gives the seconds of a clock that only goes forward.
     """
 
@@ -112,24 +107,13 @@ class Residents:
             classifier = self._registry.load_classifier(tier, champion)
             classifier.classify(WARM_UP_TEXTS)
         except errors.RegistryError as error:
-            self._flag(tier, champion, str(error))
+            if refused != champion and self._on_refused is not None:
+                self._on_refused(tier, champion, str(error))
             raise
         self._serving[tier] = classifier
         self._refused.pop(tier)
         self._problems.pop(tier, None)
         logger.info("tier %s serves version %d", tier, champion)
-
-    def _flag(self, tier: str, version: int, why: str) -> None:
-        """Put it into the history that the promotion came to nothing."""
-        try:
-            is_news = self._registry.flag(tier, version, f"worker on {socket.gethostname()}", why)
-        except Exception as error:  # a registry that workers cannot write to is no reason to stop
-            logger.warning(
-                "tier %s: version %d could not be flagged: %s", tier, version, type(error).__name__
-            )
-            return
-        if is_news and self._on_refused is not None:
-            self._on_refused(tier, version, why)
 
     def _complain(self, tier: str, problem: str) -> None:
         if self._problems.get(tier) != problem:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.registry.versions import Aliases
+from pointsman_models.registry.aliases import Aliases
 from pointsman_shared import errors, names
 
 logger = logging.getLogger(__name__)

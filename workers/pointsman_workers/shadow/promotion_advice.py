@@ -6,7 +6,7 @@ It knows neither Redis nor the statistics: it asks for the report that people re
 from typing import Any, Protocol
 
 from pointsman_models.data.tiers import GateOptions
-from pointsman_models.promotion.gate import Advice
+from pointsman_models.promotion.gate import SHADOW_MARGIN, Advice
 from pointsman_shared import errors, names
 from pointsman_shared.wire import shadow, shadow_report
 
@@ -43,7 +43,7 @@ class ShadowAdvisor:
             served=served,
             candidate=candidate,
             alpha=options.error_rate,
-            margin=options.shadow_margin,
+            margin=SHADOW_MARGIN,
         )
         pair = names.pair_name(candidate, served)
         try:

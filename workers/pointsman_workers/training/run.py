@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from pointsman_models.data.tiers import Tier
-from pointsman_models.promotion import decision
+from pointsman_models.promotion import decision, training_run
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import train as training
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 from pointsman_workers.training import claim as training_claim
@@ -77,7 +76,7 @@ class Retraining:
         try:
             if request.promote:
                 self._promote_candidate(tier, request.requested_by)
-            trained = training.train(
+            trained = training_run.train(
                 tier,
                 self._registry,
                 progress=_Sparing(request.tier, report, check),

@@ -47,3 +47,17 @@ def test_near_copies_are_counted_and_named_and_so_are_those_with_another_label(t
     )
     assert contrary.startswith("1 of them are labelled otherwise there")
     assert f"(like known.jsonl:{len(rows) + 1})" in contrary
+
+
+def test_a_near_copy_of_the_very_first_row_is_counted(tmp_path: Path) -> None:
+    tier = tier_files.small_tier(tmp_path)
+    before = dataset.assemble(tier).part("test")
+    text, intent = max(zip(before.texts, before.labels, strict=True), key=lambda row: len(row[0]))
+    copy = next(text + c for c in "abcdefgh" if dataset.part_of(text + c) == "train")
+    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
+    tier_files.write_lines(tier.datasets[0], [(copy, intent), *rows])
+    leaks = leakage.look(dataset.assemble(tier))
+    assert leaks.near.sum() == 1
+    (warning,) = leaks.warnings
+    assert warning.startswith(f"1 of {len(before)} test rows")
+    assert "(like known.jsonl:1)" in warning

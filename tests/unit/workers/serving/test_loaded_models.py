@@ -15,7 +15,6 @@ class Shelf:
         self.current = champion
         self.broken = broken
         self.loads: list[int] = []
-        self.flags: list[tuple[str, int, str]] = []
 
     def champion(self, tier: str) -> int | None:
         return self.current
@@ -26,10 +25,6 @@ class Shelf:
             msg = f"version {version} does not match its digest"
             raise errors.RegistryError(msg)
         return tiny.make_classifier(tier, version)
-
-    def flag(self, tier: str, version: int, who: str, why: str) -> bool:
-        self.flags.append((tier, version, why))
-        return len(self.flags) == 1
 
 
 def test_the_champion_serves_after_a_refresh() -> None:
@@ -89,14 +84,17 @@ def test_a_child_inherits_what_its_parent_had_loaded() -> None:
     assert shelf.loads == []
 
 
-def test_a_promotion_that_came_to_nothing_is_flagged_and_told() -> None:
+def test_of_a_version_that_cannot_be_loaded_people_are_told_once() -> None:
+    now = 0.0
     shelf, told = Shelf(broken=(2,)), list[tuple[str, int, str]]()
-    residents = Residents(shelf, ["base"], on_refused=lambda *what: told.append(what))
+    residents = Residents(shelf, ["base"], on_refused=lambda *what: told.append(what), clock=lambda: now)
     residents.refresh()
     shelf.current = 2
     residents.refresh()
+    now = 31.0
+    residents.refresh()
+    assert shelf.loads == [1, 2, 2]
     assert told == [("base", 2, "version 2 does not match its digest")]
-    assert shelf.flags == told
 
 
 def test_a_version_that_was_refused_is_tried_again_after_a_while() -> None:
