@@ -181,8 +181,6 @@ class Verdict(_Part):
     """Whether there was evidence enough for better and for worse: the traffic or the labelling has changed."""
     further: int | None
     """About how many more labelled disagreements a decision needs; None if there is one, or none is in sight."""
-    log_e_difference: float
-    """The evidence that the models differ, in whichever direction."""
     mcnemar_p: float
     """The exact McNemar test, for readers who planned to look once."""
     trajectory: list[Point]
