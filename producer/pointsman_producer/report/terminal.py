@@ -23,7 +23,7 @@ STYLES = {"good": "bold green", "bad": "bold red", "open": "bold yellow"}
 def show(console: Console, report: shadow_report.ShadowReport) -> None:
     """Print a report."""
     for part in _parts(report):
-        # Some consoles leave wrapping to the terminal, which does not keep the margin and cuts what is padded.
+        # Some consoles leave the wrapping to the terminal, which ignores the margin.
         console.print(part, soft_wrap=False)
 
 
@@ -56,7 +56,7 @@ def _indented(*parts: RenderableType) -> Padding:
 
 
 def plain(text: str) -> str:
-    """Take out what would move the cursor or ring the bell: texts come from strangers."""
+    """Replace control characters, which could move the cursor or ring the bell: texts come from strangers."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
