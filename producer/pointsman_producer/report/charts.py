@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Literal, NamedTuple
 
+from pointsman_producer.files.tables import printable
+
 WIDTH = 860
 FONT_SIZE = 12
 CHAR_WIDTH = 7.3
@@ -241,11 +243,6 @@ def short_count(count: int) -> str:
 def shortened(name: str) -> str:
     """Cut a name that is too long for an axis."""
     return name if len(name) <= MAX_NAME_CHARS else name[: MAX_NAME_CHARS - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which XML may not hold, and those that turn the direction of writing."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _fill() -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pointsman_producer.files.tables import printable
 from pointsman_producer.report import charts, sentences
 from pointsman_producer.report.charts import Bar, Line
 from pointsman_shared.wire.shadow_report import Rate, ShadowReport
@@ -35,7 +36,7 @@ def draw(report: ShadowReport) -> dict[str, Figure]:
         "latency": (_latency(report), sentences.latency(report) or ""),
     }
     return {
-        name: Figure(svg=svg, alternative=charts.printable(words))
+        name: Figure(svg=svg, alternative=printable(words))
         for name, (svg, words) in drawn.items()
         if svg is not None
     }

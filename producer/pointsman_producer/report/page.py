@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 
-from pointsman_producer.files import writers
-from pointsman_producer.report import charts, figures, sentences
+from pointsman_producer.files import tables, writers
+from pointsman_producer.report import figures, sentences
 from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
 
@@ -50,7 +50,7 @@ def render(report: shadow_report.ShadowReport, *, made_at: datetime | None = Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(readable=charts.printable)
+    environment.filters.update(readable=tables.printable)
     when = made_at or datetime.now(tz=UTC)
     page: str = environment.get_template("shadow.html.jinja").render(
         report=report,

@@ -71,7 +71,7 @@ class Labels:
 
 
 class Annotations:
-    """Fresh annotations from a URL, or from a command that prints them: JSON lines, JSON, CSV, Rasa NLU YAML or JSON.
+    """Fresh annotations from a URL, or from a command that prints them: JSON lines, JSON, CSV or Rasa NLU YAML.
 
     Args:
         place: The URL or the command; `{tier}` in it stands for the tier's name.

@@ -45,16 +45,6 @@ FORMS = {
     "csv": "text,intent\nhi,greeting\nciao,goodbye\n",
     "yml": "version: '3.1'\nnlu:\n- intent: greeting\n  examples: |\n    - hi\n- intent: goodbye\n  examples: |\n    - ciao\n",
     "json": '[{"text": "hi", "intent": "greeting"},\n {"text": "ciao", "intent": "goodbye"}]',
-    "rasa.json": json.dumps(
-        {
-            "rasa_nlu_data": {
-                "common_examples": [
-                    {"text": "hi", "intent": "greeting", "entities": []},
-                    {"text": "ciao", "intent": "goodbye"},
-                ]
-            }
-        }
-    ),
 }
 
 
