@@ -5,7 +5,6 @@ It holds one version of one tier. It does not know where versions are kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,55 +42,25 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        scorer: FusedScorer,
-        *,
-        tier: str,
-        version: int,
-        classes: Sequence[str],
-        temperature: float,
-        threshold: float,
+        self, pipeline: Pipeline, *, tier: str, version: int, temperature: float, threshold: float
     ) -> None:
+        """Build the serving form of a fitted pipeline.
+
+        Args:
+            pipeline: See `FusedScorer.from_pipeline`; `out_of_scope` may be one of its classes.
+            tier: The tier's name.
+            version: The version's number.
+            temperature: The factor of the scores before the softmax.
+            threshold: The confidence below which the answer is `out_of_scope`.
+        """
+        classes = pipeline.classes_.tolist()
         self.tier = tier
         self.version = version
         self.intents = tuple(label for label in classes if label != names.OUT_OF_SCOPE)
         self.threshold = threshold
-        self._scorer = scorer
+        self._scorer = FusedScorer.from_pipeline(pipeline)
         self._temperature = temperature
-        self._in_scope = np.array(
-            [place for place, label in enumerate(classes) if label != names.OUT_OF_SCOPE]
-        )
-        self._columns = len(classes)
-
-    @classmethod
-    def from_pipeline(
-        cls,
-        pipeline: Pipeline,
-        *,
-        tier: str,
-        version: int,
-        classes: Sequence[str],
-        temperature: float,
-        threshold: float,
-    ) -> Self:
-        """Build the serving form of a fitted pipeline.
-
-        Args:
-            pipeline: See `FusedScorer.from_pipeline`.
-            tier: The tier's name.
-            version: The version's number.
-            classes: The fitted classifier's classes, in its order; `out_of_scope` may be among them.
-            temperature: The factor of the scores before the softmax.
-            threshold: The confidence below which the answer is `out_of_scope`.
-        """
-        return cls(
-            FusedScorer.from_pipeline(pipeline),
-            tier=tier,
-            version=version,
-            classes=classes,
-            temperature=temperature,
-            threshold=threshold,
-        )
+        self._in_scope = np.flatnonzero([label != names.OUT_OF_SCOPE for label in classes])
 
     def probabilities(self, texts: Sequence[str]) -> Scores:
         """Return the calibrated probability of every intent: shape (texts, intents).

@@ -9,16 +9,16 @@ saves a reader the listing of the history and tells it where to look for a later
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pointsman_models.registry.storage import Storage
 from pointsman_shared import errors
-from pointsman_shared.wire import jobs
 
 ALIASES: Final = "aliases.json"
 HISTORY: Final = "history"
+Change = Literal["champion", "rollback", "candidate"]
 
 
 class Aliases(BaseModel):
@@ -121,36 +121,36 @@ class AliasHistory:
         before: Aliases,
         after: Aliases,
         *,
-        what: str,
-        version: int,
-        previous: int | None,
+        what: Change,
         who: str,
         why: str,
         evidence: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> int:
         """Append a change to the history.
 
         Args:
             tier: The tier.
             before: The aliases that the change was decided on.
             after: The aliases that it leads to.
-            what: See `HistoryEntry.what`.
-            version: The version that gets the role.
-            previous: The version that had it.
+            what: The kind of change.
             who: Who asked for the change.
             why: The reason.
             evidence: What supports it.
 
+        Returns:
+            The version that has the role now.
+
         Raises:
             ConflictError: Another process changed the aliases since `before` was read.
         """
+        role = "candidate" if what == "candidate" else "champion"
         entry = HistoryEntry(
             change=before.change + 1,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             who=who,
             what=what,
-            version=version,
-            previous=previous,
+            version=getattr(after, role),
+            previous=getattr(before, role),
             why=why,
             evidence=evidence or {},
             champion=after.champion,
@@ -163,30 +163,22 @@ class AliasHistory:
             by = f" by {winner.who}: version {winner.version} ({winner.what})" if winner else ""
             msg = f"{tier} was changed at the same time{by}; your change was not made: look again"
             raise errors.ConflictError(msg) from None
-        self._storage.replace(self._storage.path(tier, ALIASES), entry.aliases.model_dump_json().encode())
+        self._storage.replace_model(self._storage.path(tier, ALIASES), entry.aliases)
+        return entry.version
 
     def _copy(self, tier: str) -> Aliases:
-        path = self._storage.path(tier, ALIASES)
         try:
-            return Aliases.model_validate_json(self._storage.read(path))
-        except FileNotFoundError:
-            return Aliases()
-        except ValidationError as error:
+            found = self._storage.read_model(self._storage.path(tier, ALIASES), Aliases)
+        except errors.RegistryError as error:
             # The history holds the same, if there is one.
-            if self._entry(tier, 1) is not None:
-                return Aliases()
-            msg = f"{path} is damaged ({jobs.describe(error)}): remove it and promote a version again"
-            raise errors.RegistryError(msg) from None
+            if self._entry(tier, 1) is None:
+                msg = f"{error}: remove it and promote a version again"
+                raise errors.RegistryError(msg) from None
+            found = None
+        return found or Aliases()
 
     def _entry(self, tier: str, change: int) -> HistoryEntry | None:
-        path = self._entry_path(tier, change)
-        try:
-            return HistoryEntry.model_validate_json(self._storage.read(path))
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            msg = f"{path} is damaged: {jobs.describe(error)}"
-            raise errors.RegistryError(msg) from None
+        return self._storage.read_model(self._entry_path(tier, change), HistoryEntry)
 
     def _entry_path(self, tier: str, change: int) -> str:
         return self._storage.path(tier, HISTORY, f"{change:08d}.json")

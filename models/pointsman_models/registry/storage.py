@@ -5,15 +5,19 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
+from typing import TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ValidationError
 
 from pointsman_models.data import tiers
 from pointsman_shared import errors
+from pointsman_shared.wire import jobs
 
 # fsspec's memory:// checks and writes in two steps, so one thread at a time creates a file there.
 _CREATE = threading.Lock()
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Storage:
@@ -53,6 +57,24 @@ class Storage:
         """
         content: bytes = self._fs.cat_file(path)
         return content
+
+    def read_model(self, path: str, model: type[Model]) -> Model | None:
+        """Read a JSON file; None if there is no such file.
+
+        Raises:
+            RegistryError: It is damaged.
+        """
+        try:
+            return model.model_validate_json(self.read(path))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            msg = f"{path} is damaged: {jobs.describe(error)}"
+            raise errors.RegistryError(msg) from None
+
+    def replace_model(self, path: str, content: BaseModel) -> None:
+        """Write a JSON file; see `replace`."""
+        self.replace(path, content.model_dump_json(indent=2).encode())
 
     def exists(self, path: str) -> bool:
         """Return whether there is such a file."""

@@ -9,7 +9,6 @@
 import contextlib
 from typing import Any, Final
 
-from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from pointsman_models.inference.classifier import Classifier
@@ -20,7 +19,6 @@ from pointsman_models.registry.card import Card
 from pointsman_models.registry.certificate import Certificate
 from pointsman_models.registry.storage import Storage
 from pointsman_shared import errors
-from pointsman_shared.wire import jobs
 
 MODEL: Final = "model.skops"
 CARD: Final = "card.json"
@@ -56,14 +54,10 @@ class Registry(AliasHistory):
             RegistryError: There is no such version, or its card is damaged or belongs to another version.
         """
         path = self._path(tier, version, CARD)
-        try:
-            found = Card.model_validate_json(self._storage.read(path))
-        except FileNotFoundError:
+        found = self._storage.read_model(path, Card)
+        if found is None:
             msg = f"{tier} has no version {version}; it has {self.versions(tier) or 'none: train it'}"
-            raise errors.RegistryError(msg) from None
-        except ValidationError as error:
-            msg = f"{path} is damaged: {jobs.describe(error)}"
-            raise errors.RegistryError(msg) from None
+            raise errors.RegistryError(msg)
         if (found.tier, found.version) != (tier, version):
             msg = f"{path} is the card of {found.tier} {found.version}: the folder was copied or renamed"
             raise errors.RegistryError(msg)
@@ -93,11 +87,10 @@ class Registry(AliasHistory):
         """
         pipeline, card = self.load(tier, version)
         try:
-            classifier = Classifier.from_pipeline(
+            classifier = Classifier(
                 pipeline,
                 tier=tier,
                 version=version,
-                classes=card.classes,
                 temperature=card.temperature,
                 threshold=card.threshold,
             )
@@ -123,13 +116,14 @@ class Registry(AliasHistory):
         saved = card.model_copy(
             update={"tier": tier, "version": version, "files": {MODEL: cards.digest(content)}}
         )
-        self._storage.replace(self._path(tier, version, CARD), saved.model_dump_json(indent=2).encode())
+        self._storage.replace_model(self._path(tier, version, CARD), saved)
         return saved
 
     def certify(self, certificate: Certificate) -> None:
         """Write a version's certificate beside it."""
-        path = self._path(certificate.tier, certificate.version, CERTIFICATE)
-        self._storage.replace(path, certificate.model_dump_json(indent=2).encode())
+        self._storage.replace_model(
+            self._path(certificate.tier, certificate.version, CERTIFICATE), certificate
+        )
 
     def certificate(self, tier: str, version: int) -> Certificate | None:
         """Read a version's certificate; None if the gate never judged the version.
@@ -137,14 +131,7 @@ class Registry(AliasHistory):
         Raises:
             RegistryError: It is damaged.
         """
-        path = self._path(tier, version, CERTIFICATE)
-        try:
-            return Certificate.model_validate_json(self._storage.read(path))
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            msg = f"{path} is damaged: {jobs.describe(error)}"
-            raise errors.RegistryError(msg) from None
+        return self._storage.read_model(self._path(tier, version, CERTIFICATE), Certificate)
 
     def promote(
         self,
@@ -173,17 +160,8 @@ class Registry(AliasHistory):
         self.card(tier, version)
         before = expected or self.aliases(tier)
         candidate = None if before.candidate == version else before.candidate
-        self.change(
-            tier,
-            before,
-            Aliases(champion=version, candidate=candidate),
-            what="champion",
-            version=version,
-            previous=before.champion,
-            who=who,
-            why=why,
-            evidence=evidence,
-        )
+        after = Aliases(champion=version, candidate=candidate)
+        self.change(tier, before, after, what="champion", who=who, why=why, evidence=evidence)
 
     def rollback(self, tier: str, who: str, why: str) -> int:
         """Make the champion before the present one the champion again.
@@ -199,10 +177,7 @@ class Registry(AliasHistory):
         version = self.predecessor(tier, before)
         self.card(tier, version)
         after = Aliases(champion=version, candidate=before.candidate)
-        self.change(
-            tier, before, after, what="rollback", version=version, previous=before.champion, who=who, why=why
-        )
-        return version
+        return self.change(tier, before, after, what="rollback", who=who, why=why)
 
     def nominate(self, tier: str, version: int, who: str, why: str) -> None:
         """Make a version the candidate.
@@ -214,16 +189,7 @@ class Registry(AliasHistory):
         self.card(tier, version)
         before = self.aliases(tier)
         after = Aliases(champion=before.champion, candidate=version)
-        self.change(
-            tier,
-            before,
-            after,
-            what="candidate",
-            version=version,
-            previous=before.candidate,
-            who=who,
-            why=why,
-        )
+        self.change(tier, before, after, what="candidate", who=who, why=why)
 
     def prune(self, tier: str, keep: int = KEPT_VERSIONS) -> list[int]:
         """Remove old versions; the newest, the aliases' and the one to roll back to stay.

@@ -42,11 +42,10 @@ class Fitted:
 
     def classifier(self, tier: str) -> Classifier:
         """Build the serving form, which is also the form that is evaluated."""
-        return Classifier.from_pipeline(
+        return Classifier(
             self.pipeline,
             tier=tier,
             version=0,
-            classes=self.classes,
             temperature=self.temperature,
             threshold=self.threshold,
         )

@@ -30,11 +30,10 @@ def fitted(data: dataset.Dataset, *, version: int, blind_to: Sequence[str] = ())
     options = tiers.FeatureOptions(words=(1, 2))
     wanted = pipelines.Candidate(features=options, kind="LinearSVC", c=1.0, background=True)
     pipeline = search.fit(wanted, dataset.Part(texts=known.texts, labels=labels), seed=1)
-    return Classifier.from_pipeline(
+    return Classifier(
         pipeline,
         tier="small",
         version=version,
-        classes=pipeline.classes_.tolist(),
         temperature=4.0,
         threshold=0.2,
     )
