@@ -4,18 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pointsman_models.comparison import accuracy, agreement, labels, verdict
 from pointsman_models.comparison import counts as comparison
-from pointsman_shared.wire.shadow_report import (
-    Accuracy,
-    AttributeValue,
-    Confidence,
-    Day,
-    Disagreement,
-    Latency,
-    Missed,
-    Rate,
-    ShadowReport,
-    Verdict,
-)
+from pointsman_shared.wire import shadow_report as wire
 
 MAX_FLOWS = 200
 # Beyond this share, missed texts can change the agreement by more than the differences of interest.
@@ -28,10 +17,10 @@ def build(
     served: str,
     candidate: str,
     pairs: Sequence[labels.LabelledPair] = (),
-    disagreements: Sequence[Disagreement] = (),
+    disagreements: Sequence[wire.Disagreement] = (),
     alpha: float = verdict.ALPHA,
     margin: float = verdict.MARGIN,
-) -> ShadowReport:
+) -> wire.ShadowReport:
     """Compute the report.
 
     Args:
@@ -49,7 +38,7 @@ def build(
     judged = verdict.judge(pairs, texts=texts, agreed=agreed, alpha=alpha, margin=margin)
     estimated = accuracy.estimate(pairs, texts=texts, agreed=agreed)
     missed = _missed(found)
-    return ShadowReport(
+    return wire.ShadowReport(
         served=served,
         candidate=candidate,
         agreement=agreement.rate(agreed, texts),
@@ -71,31 +60,31 @@ def build(
     )
 
 
-def _days(found: comparison.Comparison) -> list[Day]:
+def _days(found: comparison.Comparison) -> list[wire.Day]:
     tallies, missed = found.tallies("day"), found.missed_by("day")
     nothing = comparison.Tally(texts=0, agreed=0)
     return [
-        Day(day=day, agreement=_rate(tallies.get(day, nothing)), missed=missed.get(day, 0))
+        wire.Day(day=day, agreement=_rate(tallies.get(day, nothing)), missed=missed.get(day, 0))
         for day in sorted(tallies.keys() | missed.keys())
     ]
 
 
-def _attributes(found: comparison.Comparison) -> list[AttributeValue]:
+def _attributes(found: comparison.Comparison) -> list[wire.AttributeValue]:
     return [
-        AttributeValue(attribute=attribute, value=value, agreement=rate)
+        wire.AttributeValue(attribute=attribute, value=value, agreement=rate)
         for attribute in found.attributes()
         for value, tally in found.tallies("attribute", attribute).items()
         if (rate := _rate(tally)) is not None
     ]
 
 
-def _rate(tally: comparison.Tally) -> Rate | None:
+def _rate(tally: comparison.Tally) -> wire.Rate | None:
     return agreement.rate(tally.agreed, tally.texts)
 
 
-def _confidence(found: comparison.Comparison) -> Confidence:
+def _confidence(found: comparison.Comparison) -> wire.Confidence:
     served, candidate = found.side("served"), found.side("candidate")
-    return Confidence(
+    return wire.Confidence(
         served_mean=served.mean_confidence,
         candidate_mean=candidate.mean_confidence,
         shift=agreement.confidence_shift(found.shift()),
@@ -104,9 +93,9 @@ def _confidence(found: comparison.Comparison) -> Confidence:
     )
 
 
-def _latency(found: comparison.Comparison) -> Latency:
+def _latency(found: comparison.Comparison) -> wire.Latency:
     served, candidate = found.side("served"), found.side("candidate")
-    return Latency(
+    return wire.Latency(
         served_mean_ms=served.mean_latency_ms,
         candidate_mean_ms=candidate.mean_latency_ms,
         ratio=agreement.latency_ratio(served, candidate),
@@ -116,11 +105,11 @@ def _latency(found: comparison.Comparison) -> Latency:
     )
 
 
-def _missed(found: comparison.Comparison) -> Missed:
+def _missed(found: comparison.Comparison) -> wire.Missed:
     shed, failed = found.missed("shed"), found.missed("failed")
     missing = sum(shed.values()) + sum(failed.values())
     sampled = found.texts + missing
-    return Missed(
+    return wire.Missed(
         texts=missing,
         share=missing / sampled if sampled else 0.0,
         shed=shed,
@@ -159,7 +148,7 @@ def _distance(one: Mapping[str, int], other: Mapping[str, int]) -> float | None:
     return sum(gaps) / 2
 
 
-def _warnings(missed: Missed, labelled: Accuracy, judged: Verdict) -> list[str]:
+def _warnings(missed: wire.Missed, labelled: wire.Accuracy, judged: wire.Verdict) -> list[str]:
     found: list[str] = []
     if missed.share > MUCH_MISSED:
         found.append(

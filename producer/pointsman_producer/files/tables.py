@@ -117,12 +117,9 @@ class ParquetTable:
 def table(
     rows: Iterable[Mapping[str, object]], columns: Mapping[str, str], *, title: str | None = None
 ) -> TerminalTable:
-    """Make a table for a terminal.
+    """Make a table for a terminal; `columns` are the headings, by the keys of the rows.
 
-    Args:
-        rows: The rows. A number is aligned right, None is an empty cell, a rich `Text` keeps its style.
-        columns: The headings, by the keys of the columns in the rows.
-        title: The title, if any.
+    Columns with numbers are aligned right, None is an empty cell, and a rich `Text` keeps its style.
     """
     made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     listed = [[row.get(name) for name in columns] for row in rows]

@@ -119,11 +119,7 @@ class _Plot:
 def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, rows: str, columns: str) -> str:
     """Draw counts of (row, column); the colour of a cell shows its share of the row.
 
-    Args:
-        names: The rows, which are the columns too.
-        counts: The counts; those of other names are not drawn.
-        rows: The title of the rows.
-        columns: The title of the columns.
+    The rows and the columns have the same names; `rows` and `columns` are their titles.
     """
     shown = [shortened(name) for name in names]
     longest = CHAR_WIDTH * max(map(len, shown))

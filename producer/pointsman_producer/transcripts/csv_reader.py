@@ -16,13 +16,8 @@ def read(
 ) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     """Read rows: the number of the first line, the content, the record.
 
-    Args:
-        lines: The numbered lines of the file.
-        name: The file's name in messages.
-        reject: Called with the line, the content and the reason of each row that is not usable CSV.
-
-    Raises:
-        InvalidDataError: The file has no usable header, or a quote that is never closed; while iterating.
+    `reject` is called with the line, the content and the reason of each row that is not usable CSV. An
+    `InvalidDataError` refuses a file without a usable header, or with a quote that is never closed.
     """
     rows = _Rows(lines)
     header = _header(rows, name)
@@ -100,10 +95,8 @@ def _record(header: Sequence[str], columns: Sequence[str], row: Sequence[str]) -
         msg = f"has {len(row)} fields; the header has {len(header)}"
         raise fields.UnusableError(msg)
     cells = dict(zip(columns, row, strict=True))
-    record: dict[str, Any] = {
-        name: cells[name] for name in ("conversation_id", "speaker", "text") if name in cells
-    }
-    record["ts"] = cells.get("ts") or None
+    record: dict[str, Any] = {name: cells[name] for name in ("conversation_id", "text") if name in cells}
+    record |= {name: cells[name] or None for name in ("speaker", "ts") if name in cells}
     if user_id := cells.get("user_id"):
         known = {name: cells[name] for name in USER_CELLS if cells.get(name)}
         custom = {name: cell for name, cell in _custom(header, row) if cell}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import pydantic_core
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from pointsman_shared import errors
 from pointsman_shared.data_files import validation
@@ -53,7 +53,7 @@ def _timestamp(value: Any) -> Timestamp:  # noqa: ANN401  any JSON value
 
 
 Identifier = Annotated[str, PlainValidator(_identifier)]
-Speaker = Annotated[str, BeforeValidator(lambda value: None if value == "" else value)]
+Speaker = Annotated[str, Field(min_length=1)]
 
 
 class _Fields(BaseModel):

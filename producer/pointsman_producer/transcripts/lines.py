@@ -23,13 +23,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Lines:
     """Iterates over a file's lines and their numbers; the first is 1.
 
-    Of a longer line it yields `MAX_LINE_BYTES` and one more byte, and skips the rest.
-
-    Args:
-        name: A path, or `-` for standard input.
-
-    Raises:
-        InvalidDataError: The file cannot be read; also while iterating.
+    Of a longer line it yields `MAX_LINE_BYTES` and one more byte, and skips the rest. `name` is a path, or `-` for
+    standard input. A file that cannot be read raises `InvalidDataError`, also while iterating.
     """
 
     def __init__(self, name: str) -> None:

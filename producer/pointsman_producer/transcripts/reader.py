@@ -65,14 +65,10 @@ class Rejection:
 class Reader:
     """Iterates over the conversations of a file. A context manager.
 
-    Args:
-        source: A path, or `-` for JSON lines from standard input. By its ending (before `.gz`) the file is JSON
-            lines (.jsonl, .ndjson, .json), CSV (.csv) or plain text, one text a line.
-        speakers: The speakers whose turns are wanted, in any case; `all` for all speakers.
-        reject: Called with each line that cannot be used.
-
-    Raises:
-        InvalidDataError: The file cannot be read at all; also while iterating.
+    `source` is a path, or `-` for JSON lines from standard input. By its ending (before `.gz`) the file is JSON lines
+    (.jsonl, .ndjson, .json), CSV (.csv) or plain text, one text a line. `speakers` are those whose turns are wanted, in
+    any case, or `all`. `reject` is called with each line that cannot be used. A file that cannot be read raises
+    `InvalidDataError`, also while iterating.
     """
 
     def __init__(

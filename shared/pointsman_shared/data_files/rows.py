@@ -68,11 +68,8 @@ def read(
 ) -> list[Record]:
     """Read a file's rows without checking their fields; `InvalidDataError` if the file cannot be read at all.
 
-    Args:
-        path: The file.
-        problems: Collects the rows that cannot be parsed.
-        shown_as: The file's name in messages; by default its path.
-        columns: The columns that the header of a CSV file must name.
+    `problems` collects the rows that cannot be parsed, `shown_as` is the file's name in messages, and `columns` are
+    those that the header of a CSV file must name.
     """
     name = shown_as or str(path)
     reader = _READERS.get(path.suffix.lower())

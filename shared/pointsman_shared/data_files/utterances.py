@@ -42,17 +42,10 @@ class _Row(BaseModel):
 
 
 def read(path: Path, *, shown_as: str | None = None) -> list[Utterance]:
-    """Read labelled utterances.
+    """Read labelled utterances; `shown_as` is the file's name in messages and in `Utterance.source`.
 
-    By the file's ending: `.jsonl` (one `{"text", "intent"}` a line), `.json` (one list of them), `.csv` (header
-    `text,intent`), `.yml` / `.yaml` (Rasa NLU). Further fields are ignored.
-
-    Args:
-        path: The file.
-        shown_as: Its name in messages and in `Utterance.source`; by default its path.
-
-    Raises:
-        InvalidDataError: The file cannot be read, or has bad rows; the message names all of them, up to 20.
+    By the ending: `.jsonl` (one `{"text", "intent"}` a line), `.json` (one list of them), `.csv` (header `text,intent`),
+    `.yml` / `.yaml` (Rasa NLU). Further fields are ignored. An `InvalidDataError` names all bad rows, up to 20.
     """
     name = shown_as or str(path)
     problems = rows.Problems()
