@@ -39,14 +39,12 @@ def serving(deployed: Running) -> set[int]:
 
 def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:
     """Give the certificates of the versions that learnt some rows and had to be right about so many golden ones."""
-    learnt_from = {
-        version: registry.card("base", version).data[0].name for version in registry.versions("base")
-    }
-    found = [
-        registry.certificate("base", version)
-        for version, name in learnt_from.items()
-        if name.startswith(f"{rows}/")
+    learnt = [
+        version
+        for version in registry.versions("base")
+        if any(file.name.startswith(f"{rows}/") for file in registry.card("base", version).data[:1])
     ]
+    found = [registry.certificate("base", version) for version in learnt]
     return [one for one in found if one is not None and one.figures["golden"] == golden]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pointsman_models.data import dataset, golden, leakage, tiers
-from pointsman_models.promotion import decision, gate
+from pointsman_models.promotion import decision, gate, judgement
 from pointsman_models.registry.versions import Registry
 from pointsman_models.training import train as training
 from pointsman_models.training.train import DEFAULT_SEED, EVALUATED, FITTED, SAVED, Progress
@@ -75,7 +75,7 @@ def train(
     saved = registry.save(tier.name, fitted.pipeline, card)
     progress("judging", SAVED)
     aliases = registry.aliases(tier.name)
-    certificate = decision.judge(
+    certificate = judgement.judge(
         tier, registry, saved, data, wanted, champion=aliases.champion, requested_by=requested_by, leaks=leaks
     )
     registry.certify(certificate)

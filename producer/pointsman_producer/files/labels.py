@@ -53,7 +53,11 @@ def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], in
     labels = []
     empty = 0
     for record in formats.read(path, problems, columns=REQUIRED):
-        if record.fields.get("label") in {None, ""}:
+        label = record.fields.get("label")
+        if isinstance(label, list | dict):
+            problems.add(f"{path}:{record.line}", "label is not a string")
+            continue
+        if label is None or label == "":
             empty += 1
             continue
         row = {name: str(record.fields.get(name) or "").strip() for name in (*REQUIRED, "by")}

@@ -6,20 +6,13 @@ follow its dark mode and its print style.
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from pointsman_producer.files.tables import printable
+from pointsman_producer.report.plot import CHAR_WIDTH, WIDTH, Line, Plot, Tick, stroke
 
-WIDTH = 860
-FONT_SIZE = 12
-CHAR_WIDTH = 7.3
 MAX_NAME_CHARS = 28
 CELL = 31
 BAR_HEIGHT = 25
-
-Color = Literal["served", "candidate", "ink", "muted", "line"]
-Tick = tuple[float, str]
 
 
 class Bar(NamedTuple):
@@ -29,91 +22,6 @@ class Bar(NamedTuple):
     value: float
     low: float
     high: float
-
-
-class Line(NamedTuple):
-    """One curve; `dash` is SVG's pattern of dashes."""
-
-    name: str
-    heights: Sequence[float]
-    color: Color
-    dash: str = ""
-
-
-class _Plot:
-    """A drawing with a plot area and linear axes; it collects SVG elements."""
-
-    def __init__(
-        self,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        *,
-        size: tuple[float, float],
-        margins: tuple[float, float, float, float] = (14, 18, 46, 66),
-    ) -> None:
-        self.width, self.height = size
-        self.top, right, bottom, self.left = margins
-        self.right, self.bottom = self.width - right, self.height - bottom
-        self._x, self._y = x, y
-        self._parts: list[str] = []
-
-    def x(self, value: float) -> float:
-        low, high = self._x
-        return self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        low, high = self._y
-        return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
-
-    def add(self, tag: str, style: str, **numbers: float | str) -> None:
-        attributes = "".join(f' {name}="{_number(value)}"' for name, value in numbers.items())
-        self._parts.append(f'<{tag}{attributes} style="{style}"/>')
-
-    def line(
-        self, start: tuple[float, float], end: tuple[float, float], color: Color = "line", width: float = 1
-    ) -> None:
-        (x1, y1), (x2, y2) = start, end
-        self.add("line", f"stroke:var(--{color});stroke-width:{width}", x1=x1, y1=y1, x2=x2, y2=y2)
-
-    def path(self, points: Sequence[tuple[float, float]], style: str) -> None:
-        joined = " ".join(f"{_number(self.x(x))},{_number(self.y(y))}" for x, y in points)
-        self.add("polyline", style, points=joined)
-
-    def text(
-        self, x: float, y: float, text: str, *, anchor: str = "middle", color: Color = "ink", turn: float = 0
-    ) -> None:
-        turned = f' transform="rotate({_number(turn)} {_number(x)} {_number(y)})"' if turn else ""
-        self._parts.append(
-            f'<text x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}"{turned} '
-            f'style="fill:var(--{color})">{escape(printable(text))}</text>'
-        )
-
-    def x_axis(self, ticks: Sequence[Tick], title: str = "", *, grid: bool = False) -> None:
-        for value, label in ticks:
-            x = self.x(value)
-            self.line((x, self.top if grid else self.bottom), (x, self.bottom + 4))
-            self.text(x, self.bottom + 18, label, color="muted")
-        self.line((self.left, self.bottom), (self.right, self.bottom))
-        self.text((self.left + self.right) / 2, self.height - 6, title, color="muted")
-
-    def y_axis(self, ticks: Sequence[Tick], title: str = "") -> None:
-        for value, label in ticks:
-            self.line((self.left, self.y(value)), (self.right, self.y(value)))
-            self.text(self.left - 8, self.y(value) + 4, label, anchor="end", color="muted")
-        self.text(14, (self.top + self.bottom) / 2, title, color="muted", turn=-90)
-
-    def legend(self, lines: Sequence[Line]) -> None:
-        x = self.left
-        for line in lines:
-            self.add("line", _stroke(line.color, line.dash), x1=x, y1=12, x2=x + 24, y2=12)
-            self.text(x + 30, 16, line.name, anchor="start")
-            x += 54 + CHAR_WIDTH * len(line.name)
-
-    def svg(self) -> str:
-        size = f"{_number(self.width)} {_number(self.height)}"
-        # All charts have one scale, so that their letters have one size.
-        style = f"max-width:{self.width / WIDTH:.1%};font-size:{FONT_SIZE}px"
-        return f'<svg viewBox="0 0 {size}" aria-hidden="true" style="{style}">{"".join(self._parts)}</svg>'
 
 
 def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, rows: str, columns: str) -> str:
@@ -126,7 +34,7 @@ def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, row
     side, slope = CELL * len(names), 0.72 * longest
     margins = (slope + 34, max(slope, 20), 8, longest + 34)
     size = (margins[3] + side + margins[1], margins[0] + side + margins[2])
-    plot = _Plot((0, len(names)), (len(names), 0), size=size, margins=margins)
+    plot = Plot((0, len(names)), (len(names), 0), size=size, margins=margins)
     places = {name: place for place, name in enumerate(names)}
     totals = {name: sum(count for (row, _), count in counts.items() if row == name) for name in names}
     for (row, column), count in counts.items():
@@ -144,7 +52,7 @@ def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, row
     return plot.svg()
 
 
-def _draw_cell(plot: _Plot, row: int, column: int, count: int, share: float) -> None:
+def _draw_cell(plot: Plot, row: int, column: int, count: int, share: float) -> None:
     # The square root makes small shares visible, which is where the models differ.
     color = "served" if row == column else "candidate"
     style = f"fill:var(--{color});fill-opacity:{0.08 + 0.72 * math.sqrt(share):.2f}"
@@ -156,7 +64,7 @@ def bars(rows: Sequence[Bar], *, title: str) -> str:
     """Draw shares as horizontal bars with their intervals."""
     left = CHAR_WIDTH * max(len(row.name) for row in rows) + 16
     height = BAR_HEIGHT * len(rows) + 52
-    plot = _Plot((0, 1), (len(rows), 0), size=(WIDTH, height), margins=(6, 26, 46, left))
+    plot = Plot((0, 1), (len(rows), 0), size=(WIDTH, height), margins=(6, 26, 46, left))
     plot.x_axis(_percents((0, 0.2, 0.4, 0.6, 0.8, 1)), title, grid=True)
     for place, row in enumerate(rows):
         top = plot.y(place + 0.2)
@@ -174,7 +82,7 @@ def evidence(labels: Sequence[int], lines: Sequence[Line], *, needed: float, not
     """Draw evidence, as powers of ten, after each number of labels, and the line that it has to reach."""
     low = math.floor(min(min(line.heights) for line in lines))
     high = max(needed, *(max(line.heights) for line in lines)) + 0.5
-    plot = _Plot((0, labels[-1]), (low, high), size=(WIDTH, 320), margins=(30, 18, 46, 102))
+    plot = Plot((0, labels[-1]), (low, high), size=(WIDTH, 320), margins=(30, 18, 46, 102))
     step = max(1, math.ceil((high - low) / 7))
     powers = range(low, math.floor(high) + 1, step)
     plot.y_axis([(power, _power_of_ten(power)) for power in powers], "evidence (e-value)")
@@ -182,7 +90,7 @@ def evidence(labels: Sequence[int], lines: Sequence[Line], *, needed: float, not
     plot.line((plot.left, plot.y(needed)), (plot.right, plot.y(needed)), "muted", 1.4)
     plot.text(plot.right, plot.y(needed) - 5, note, anchor="end", color="muted")
     for line in lines:
-        plot.path(list(zip(labels, line.heights, strict=True)), _stroke(line.color, line.dash))
+        plot.path(list(zip(labels, line.heights, strict=True)), stroke(line.color, line.dash))
     plot.legend(lines)
     return plot.svg()
 
@@ -190,7 +98,7 @@ def evidence(labels: Sequence[int], lines: Sequence[Line], *, needed: float, not
 def days(names: Sequence[str], rates: Sequence[Bar], *, title: str) -> str:
     """Draw one share per day as a line with a band for the intervals."""
     low, high = min(rate.low for rate in rates), max(rate.high for rate in rates)
-    plot = _Plot((0, len(rates) - 1), (low, high), size=(WIDTH, 240), margins=(14, 44, 46, 66))
+    plot = Plot((0, len(rates) - 1), (low, high), size=(WIDTH, 240), margins=(14, 44, 46, 66))
     steps = [low + (high - low) * part / 4 for part in range(5)]
     plot.y_axis([(step, f"{step:.1%}") for step in steps], title)
     every = math.ceil(len(names) / 9)
@@ -198,7 +106,7 @@ def days(names: Sequence[str], rates: Sequence[Bar], *, title: str) -> str:
     band = [*enumerate(rate.low for rate in rates)]
     band += reversed([*enumerate(rate.high for rate in rates)])
     plot.path(band, "fill:var(--served);fill-opacity:.2;stroke:none")
-    plot.path([*enumerate(rate.value for rate in rates)], _stroke("served"))
+    plot.path([*enumerate(rate.value for rate in rates)], stroke("served"))
     for place, rate in enumerate(rates):
         plot.add("circle", "fill:var(--served)", cx=plot.x(place), cy=plot.y(rate.value), r=3.5)
     return plot.svg()
@@ -215,11 +123,11 @@ def histograms(
     """Draw two histograms over the same bins, as shares of their texts: one filled, one as a line."""
     heights = [[count / sum(counts) for count in counts] for counts in (served, candidate)]
     high = max(map(max, heights))
-    plot = _Plot((edges[0], edges[-1]), (0, high), size=(WIDTH, 260), margins=(30, 26, 46, 66))
+    plot = Plot((edges[0], edges[-1]), (0, high), size=(WIDTH, 260), margins=(30, 26, 46, 66))
     plot.y_axis([(tick, f"{tick:.0%}") for tick in _round_steps(high)], "share of the texts")
     visible = [tick for tick in ticks if edges[0] <= tick[0] <= edges[-1]]
     plot.x_axis(visible, title)
-    for shares, style in zip(heights, (_fill(), _stroke("candidate")), strict=True):
+    for shares, style in zip(heights, (_fill(), stroke("candidate")), strict=True):
         outline = [(edges[0], 0.0)]
         for left, right, share in zip(edges, edges[1:], shares, strict=False):
             outline += [(left, share), (right, share)]
@@ -243,15 +151,6 @@ def shortened(name: str) -> str:
 
 def _fill() -> str:
     return "fill:var(--served);fill-opacity:.45"
-
-
-def _stroke(color: Color, dash: str = "") -> str:
-    dashes = f";stroke-dasharray:{dash}" if dash else ""
-    return f"fill:none;stroke:var(--{color});stroke-width:2{dashes}"
-
-
-def _number(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _percents(shares: Sequence[float]) -> list[Tick]:

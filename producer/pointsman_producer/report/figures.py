@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pointsman_producer.files.tables import printable
 from pointsman_producer.report import charts, sentences
-from pointsman_producer.report.charts import Bar, Line
+from pointsman_producer.report.charts import Bar
+from pointsman_producer.report.plot import Line
 from pointsman_shared.wire.shadow_report import Rate, ShadowReport
 
 MAX_HEAT_INTENTS = 24

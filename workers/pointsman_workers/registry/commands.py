@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pointsman_models.data.tiers import Tier
-from pointsman_models.promotion import decision
+from pointsman_models.promotion import decision, judgement
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
@@ -129,7 +129,7 @@ class Library:
     def _verify(self, tier: str, query: jobs.ModelsQuery) -> Lines:
         version = query.version or self._champion(tier)
         more = gather(self._feeds, tier)
-        different = decision.verify(self._tiers[tier], self._registry, version, more)
+        different = judgement.verify(self._tiers[tier], self._registry, version, more)
         return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
 
     def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pointsman_models.data import dataset, tiers
-from pointsman_models.promotion import decision, gate, training_run
+from pointsman_models.promotion import decision, gate, judgement, training_run
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
@@ -89,7 +89,7 @@ def test_a_damaged_version_that_was_rolled_back_does_not_keep_the_same_model_fro
 def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registry: Registry) -> None:
     for version in (1, 2):
         training_run.train(tier, registry)
-        assert decision.verify(tier, registry, version) == []
+        assert judgement.verify(tier, registry, version) == []
 
 
 def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
@@ -98,7 +98,7 @@ def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
     training_run.train(tier, registry)
     rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
     tier_files.write_lines(tier.datasets[0], rows[1:])
-    different = decision.verify(tier, registry, 1)
+    different = judgement.verify(tier, registry, 1)
     assert any(line.startswith("data: ") and "known.jsonl" in line for line in different)
 
 
@@ -107,7 +107,7 @@ def test_a_forged_figure_is_named(tier: tiers.Tier, registry: Registry) -> None:
     issued = registry.certificate("small", 1)
     assert issued is not None
     registry.certify(issued.model_copy(update={"figures": {**issued.figures, "out_of_scope_recall": 2.0}}))
-    (different,) = decision.verify(tier, registry, 1)
+    (different,) = judgement.verify(tier, registry, 1)
     assert different.startswith("figures.out_of_scope_recall: 2.0 in the certificate, now ")
 
 
@@ -117,7 +117,7 @@ def test_a_version_without_a_certificate_cannot_be_verified(tier: tiers.Tier, re
     pipeline, _ = registry.load("small", 1)
     other = registry.save("small", pipeline, card)
     with pytest.raises(errors.RegistryError, match="has no certificate"):
-        decision.verify(tier, registry, other.version)
+        judgement.verify(tier, registry, other.version)
 
 
 def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
@@ -137,7 +137,7 @@ def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     training_run.train(tier, registry, promote=False)
     data, wanted = dataset.assemble(tier), ()
     seen = registry.aliases("small")
-    certificate = decision.judge(
+    certificate = judgement.judge(
         tier, registry, registry.card("small", 2), data, wanted, champion=1, requested_by="schedule"
     )
     registry.promote("small", 1, "marge", "by hand")
@@ -179,7 +179,7 @@ def test_the_candidate_is_promoted_when_the_verdict_came_in_and_the_verdict_is_k
     assert entry.why.endswith("; no worse")
     assert certificate is not None
     assert certificate.shadow == APPROVAL.evidence
-    assert decision.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
+    assert judgement.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
 
 
 def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier, registry: Registry) -> None:
