@@ -5,26 +5,22 @@ A model learns contradictions and copies without complaint. So they are found he
 
 import dataclasses
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from pointsman_models.data import tiers
+from pointsman_models.data.splits import PARTS, PartName, normalise, part_of
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
 
-PartName = Literal["train", "validation", "test"]
-_PARTS: Final[tuple[PartName, ...]] = ("train", "validation", "test")
 MIN_EXAMPLES: Final = 10
 MIN_TRAIN_EXAMPLES: Final = 2
 MAX_PLACES_SHOWN: Final = 20
-TRAIN_SHARE: Final = 0.70
-VALIDATION_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,27 +120,6 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
     )
 
 
-def normalise(text: str) -> str:
-    """Remove differences of letter case, punctuation and spacing; a text of punctuation only stays as it is."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words = "".join(" " if unicodedata.category(character)[0] == "P" else character for character in folded)
-    return " ".join(words.split()) or folded.strip()
-
-
-def part_of(text: str, conversation: str | None = None) -> PartName:
-    """Return the part of a row: about 70/15/15, decided by its conversation, or else by its normalised text.
-
-    New rows never move old ones, so no version has seen the test part. The rows of one conversation stay together,
-    because they are too similar to test each other. Within an intent the shares hold on average.
-    """
-    key = normalise(text) if conversation is None else f"conversation {conversation}"
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") / 2**64
-    if place < TRAIN_SHARE:
-        return "train"
-    return "validation" if place < TRAIN_SHARE + VALIDATION_SHARE else "test"
-
-
 def _read(tier: tiers.Tier, path: Path, problems: formats.Problems) -> list[utterances.Utterance]:
     try:
         return utterances.read(path, shown_as=tier.shown(path))
@@ -187,7 +162,7 @@ def _drop_duplicates(
 
 def _trained_on(kept: utterances.Utterance, copy: utterances.Utterance) -> utterances.Utterance:
     """Of copies in several parts, keep the one in training: a text that was learnt cannot be a test."""
-    sides = [_PARTS.index(part_of(row.text, row.conversation)) for row in (kept, copy)]
+    sides = [PARTS.index(part_of(row.text, row.conversation)) for row in (kept, copy)]
     return copy if sides[1] < sides[0] else kept
 
 

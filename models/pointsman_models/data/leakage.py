@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pointsman_models.data import dataset
+from pointsman_models.data import dataset, splits
 
 # Jaccard similarity of two texts' character trigrams; one changed letter in twenty gives about 0.75.
 NEAR = 0.8
@@ -29,7 +29,7 @@ class Leaks:
 
 def look(data: dataset.Dataset) -> Leaks:
     """Find the test rows with near copies among the rows that are learnt, and the pairs with two labels."""
-    tested = [dataset.part_of(row.text, row.conversation) == "test" for row in data.examples]
+    tested = [splits.part_of(row.text, row.conversation) == "test" for row in data.examples]
     test = list(compress(data.examples, tested))
     learnt = [row for row, is_test in zip(data.examples, tested, strict=True) if not is_test]
     copies = nearest_copies([row.text for row in test], [row.text for row in learnt])
@@ -55,12 +55,12 @@ def nearest_copies(test: Sequence[str], train: Sequence[str]) -> NDArray[np.intp
     if not test or not train:
         return found
     counter = CountVectorizer(analyzer="char_wb", ngram_range=(3, 3), binary=True, dtype=np.float32)
-    known = counter.fit_transform([dataset.normalise(text) for text in train])
-    asked = counter.transform([dataset.normalise(text) for text in test])
+    known = counter.fit_transform([splits.normalise(text) for text in train])
+    asked = counter.transform([splits.normalise(text) for text in test])
     shared = (asked @ known.T).tocoo()
     # The union counts the trigrams that no training text has, too.
     trigrams = counter.build_analyzer()
-    sizes = np.array([len(set(trigrams(dataset.normalise(text)))) for text in test])
+    sizes = np.array([len(set(trigrams(splits.normalise(text)))) for text in test])
     union = sizes[shared.row] + np.asarray(known.sum(axis=1)).ravel()[shared.col] - shared.data
     similarity = shared.data / union
     near = np.flatnonzero(similarity >= NEAR)

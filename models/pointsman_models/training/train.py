@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from pointsman_models.data import dataset, tiers
+from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.inference.classifier import Classifier
 from pointsman_models.registry.card import Card, SelfTest, library_versions
 from pointsman_models.training import calibration, evaluation, pipelines, search
@@ -25,7 +25,6 @@ Progress = Callable[[str, float], None]
 DEFAULT_SEED = 20_240_229
 CALIBRATION_FOLDS = 5
 SELF_TESTS = 12
-PARTS: tuple[dataset.PartName, ...] = ("train", "validation", "test")
 # The share of the run that is done when a stage ends; the search takes nearly all the time.
 READ, SEARCHED, CALIBRATED, FITTED, EVALUATED, SAVED = 0.02, 0.85, 0.93, 0.96, 0.97, 0.98
 
@@ -171,7 +170,7 @@ def describe(
         metrics={**figures.metrics, "golden": float(len(wanted)), "golden_failed": float(failed)},
         per_intent=figures.per_intent,
         data=data.files,
-        examples={name: len(data.part(name)) for name in PARTS},
+        examples={name: len(data.part(name)) for name in splits.PARTS},
         seed=seed,
         libraries=library_versions(),
         warnings=data.warnings,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pointsman_producer.files.tables import printable
-from pointsman_producer.report import charts, sentences
+from pointsman_producer.report import charts, numbers, sentences
 from pointsman_producer.report.charts import Bar
 from pointsman_producer.report.plot import Line
 from pointsman_shared.wire.shadow_report import Rate, ShadowReport
@@ -13,7 +13,9 @@ from pointsman_shared.wire.shadow_report import Rate, ShadowReport
 MAX_HEAT_INTENTS = 24
 MAX_BAR_INTENTS = 60
 REST = "(others)"
-LATENCY_TICKS_MS = tuple(digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5))
+DECADES_MS = range(-3, 4)
+# A wider axis has room for the powers of ten only.
+FINE_DECADES = 4
 # Evidence far above what is needed would flatten the rest of the curve.
 SHOWN_LOG10_E = (-4.0, 8.0)
 
@@ -91,7 +93,7 @@ def _bar(name: str, rate: Rate) -> Bar:
 
 def _intents_in_words(report: ShadowReport) -> str:
     rates = [(one.agreement.value, one.intent) for one in report.intents if one.agreement is not None]
-    lowest = f" Lowest: {min(rates)[1]} with {sentences.percent(min(rates)[0])}." if rates else ""
+    lowest = f" Lowest: {min(rates)[1]} with {numbers.percent(min(rates)[0])}." if rates else ""
     return f"Bars: the agreement on each served intent with its 95% interval.{lowest} A table follows."
 
 
@@ -156,10 +158,12 @@ def _latency(report: ShadowReport) -> str | None:
     edges = [2 * logs[0] - logs[1], *logs, 2 * logs[-1] - logs[-2]]
     used = [place for place, counts in enumerate(both) if any(counts)]
     first, last = max(used[0] - 2, 0), min(used[-1] + 3, len(both))
+    digits = (1, 2, 5) if edges[last] - edges[first] < FINE_DECADES else (1,)
+    ticks = [digit * 10.0**decade for decade in DECADES_MS for digit in digits]
     return charts.histograms(
         edges[first : last + 1],
         found.served_histogram[first:last],
         found.candidate_histogram[first:last],
-        ticks=[(math.log10(tick), f"{tick:g}") for tick in LATENCY_TICKS_MS],
+        ticks=[(math.log10(tick), f"{tick:g}") for tick in ticks],
         title="milliseconds for a text",
     )

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from pointsman_producer.files import tables, writers
-from pointsman_producer.report import figures, sentences
+from pointsman_producer.report import figures, numbers, sentences
 from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
 
@@ -55,6 +55,7 @@ def render(report: shadow_report.ShadowReport, *, made_at: datetime | None = Non
     page: str = environment.get_template("shadow.html.jinja").render(
         report=report,
         words=sentences,
+        numbers=numbers,
         decision=sentences.decision(report),
         charts=figures.draw(report),
         shown_flows=report.flows[:SHOWN_FLOWS],

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pointsman_producer.files import tables
 from pointsman_producer.files.tables import printable
-from pointsman_producer.report import sentences
+from pointsman_producer.report import numbers, sentences
 from pointsman_shared.wire import shadow_report
 
 SHOWN_FLOWS = 10
@@ -64,8 +64,8 @@ def _statements(report: shadow_report.ShadowReport) -> Table | None:
     rows = [
         {
             "name": name,
-            "evidence": sentences.evidence(one.highest_log_e),
-            "needed": sentences.evidence(one.threshold_log_e),
+            "evidence": numbers.evidence(one.highest_log_e),
+            "needed": numbers.evidence(one.threshold_log_e),
             "rate": f"{one.error_rate:.1%}",
             "standing": standing,
         }
@@ -82,7 +82,7 @@ def _flows(report: shadow_report.ShadowReport) -> Table:
             "arrow": "->",
             "candidate": flow.candidate,
             "texts": flow.texts,
-            "share": sentences.percent(flow.share_of_served),
+            "share": numbers.percent(flow.share_of_served),
         }
         for flow in report.flows[:SHOWN_FLOWS]
     ]
@@ -109,7 +109,7 @@ def _agreement(rate: shadow_report.Rate | None) -> dict[str, str | Text]:
         return {"agreement": Text("never served", style="dim")}
     filled = round(rate.value * BAR_CELLS)
     bar = Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
-    return {"agreement": sentences.rate(rate), "bar": bar}
+    return {"agreement": numbers.rate(rate), "bar": bar}
 
 
 def _attributes(report: shadow_report.ShadowReport) -> Table:

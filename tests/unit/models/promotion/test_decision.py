@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models.data import dataset, tiers
+from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.promotion import decision, gate, judgement, training_run
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
@@ -267,7 +267,7 @@ def test_the_rows_of_a_conversation_stay_on_one_side(tier: tiers.Tier, tmp_path:
 
 
 def test_a_text_said_in_conversations_on_both_sides_is_no_test(tier: tiers.Tier, tmp_path: Path) -> None:
-    where = {dataset.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
+    where = {splits.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
     with (tmp_path / "known.jsonl").open("a") as file:
         for part in ("test", "train"):
             row = {"text": "how do you do", "intent": "greeting", "conversation_id": where[part]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pointsman_models.data import dataset, tiers
+from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.inference.classifier import Classifier
 from pointsman_models.promotion import gate
 from pointsman_models.promotion.gate import Contender, Gate, GateResult
@@ -123,7 +123,7 @@ def test_a_floor_for_an_intent_without_test_rows_is_not_taken_as_reached(
     untested = dataclasses.replace(
         data,
         examples=tuple(
-            row for row in data.examples if row.intent != "goodbye" or dataset.part_of(row.text) != "test"
+            row for row in data.examples if row.intent != "goodbye" or splits.part_of(row.text) != "test"
         ),
     )
     (reason,) = judge(untested, good, recall_floors={"goodbye": 0.5}).reasons
@@ -175,7 +175,7 @@ def test_near_copies_of_training_rows_prove_nothing_and_are_left_out(tmp_path: P
     before = Gate(tier.gate, dataset.assemble(tier), [], seed=1).test
     tested = next(text for text in before.texts if len(text) > 20)
     spellings = [f"{tested}{letter}" for letter in "abcdefgh"]
-    copy = next(text for text in spellings if dataset.part_of(text) == "train")
+    copy = next(text for text in spellings if splits.part_of(text) == "train")
     rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
     intent = before.labels[before.texts.index(tested)]
     tier_files.write_lines(tier.datasets[0], [*rows, (copy, intent)])
