@@ -52,22 +52,6 @@ class Shadow(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A version that the gate judges, or the champion that it is compared with."""
-
-    classifier: Classifier
-    size_bytes: int = 0
-
-    def answers(self, texts: Sequence[str]) -> evaluation.Answers:
-        """Answer texts as the version does when it serves."""
-        return evaluation.answer(self.classifier.probabilities(texts), self.classifier.intents)
-
-    def served(self, texts: Sequence[str]) -> Labels:
-        """Answer texts at the version's threshold."""
-        return self.answers(texts).at(self.classifier.threshold)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
     """What the gate found."""
 
@@ -109,30 +93,32 @@ class Gate:
         self.test = _rows(data.part("test"), ~self._near)
         self._labels = np.array(self.test.labels, dtype=np.str_)
 
-    def judge(self, new: Contender, champion: Contender | None = None) -> GateResult:
-        """Judge a version, and compare it with the champion if there is one."""
-        wrong = evaluation.golden_failures(new.classifier, self._golden)
+    def judge(
+        self, new: Classifier, champion: Classifier | None = None, *, size_bytes: int = 0
+    ) -> GateResult:
+        """Judge a version with a file of some size, and compare it with the champion if there is one."""
+        wrong = evaluation.golden_failures(new, self._golden)
         figures: dict[str, Any] = {
             "test_rows": len(self.test),
             "near_copies_left_out": int(self._near.sum()),
             "golden": len(self._golden),
             "golden_failed": len(wrong),
-            "model_bytes": new.size_bytes,
+            "model_bytes": size_bytes,
         }
-        reasons = [*wrong, *self._check_budgets(new, figures)]
+        reasons = [*wrong, *self._check_budgets(new, size_bytes, figures)]
         if not len(self.test):
             return GateResult(reasons=(*reasons, "no test rows are left to judge it by"), figures=figures)
-        answers = new.answers(self.test.texts)
-        served = answers.at(new.classifier.threshold)
+        answers = evaluation.ask(new, self.test.texts)
+        served = answers.at(new.threshold)
         reasons += self._check_calibration(answers, figures)
         reasons += self._check_out_of_scope(served, figures)
-        figures["recall"] = recalls = self._recalls(served, new.classifier.intents)
+        figures["recall"] = recalls = self._recalls(served, new.intents)
         reasons += self._check_floors(recalls)
         if champion is not None:
-            old = champion.served(self.test.texts)
-            reasons += self._compare(served, old, champion.classifier, figures)
-            reasons += self._check_vanished(new.classifier, champion.classifier)
-            reasons += self._check_drops(recalls, self._recalls(old, champion.classifier.intents))
+            old = evaluation.ask(champion, self.test.texts).at(champion.threshold)
+            reasons += self._compare(served, old, champion, figures)
+            reasons += self._check_vanished(new, champion)
+            reasons += self._check_drops(recalls, self._recalls(old, champion.intents))
         return GateResult(reasons=tuple(reasons), figures=figures)
 
     def _compare(
@@ -211,12 +197,12 @@ class Gate:
         if limit is not None and error > limit:
             yield f"expected calibration error is {error:.3f}; at most {limit:.3f} is allowed"
 
-    def _check_budgets(self, new: Contender, figures: dict[str, Any]) -> Iterable[str]:
-        latency = single_text_ms(new.classifier, self.test.texts)
+    def _check_budgets(self, new: Classifier, size_bytes: int, figures: dict[str, Any]) -> Iterable[str]:
+        latency = single_text_ms(new, self.test.texts)
         figures["latency_ms"] = round(latency, 4)
         if self.options.latency_ms is not None and latency > self.options.latency_ms:
             yield f"a single text takes {latency:.2f} ms; at most {self.options.latency_ms:.2f} ms are allowed"
-        size = new.size_bytes / BYTES_PER_MB
+        size = size_bytes / BYTES_PER_MB
         if self.options.size_mb is not None and size > self.options.size_mb:
             yield f"the model file has {size:.1f} MB; at most {self.options.size_mb:.1f} MB are allowed"
 

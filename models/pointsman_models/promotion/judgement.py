@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pointsman_models.data import dataset, golden, leakage
 from pointsman_models.data.dataset import Dataset, FileFacts
 from pointsman_models.data.tiers import GateOptions, Tier
-from pointsman_models.promotion.gate import Contender, Gate, GateResult
+from pointsman_models.inference.classifier import Classifier
+from pointsman_models.promotion.gate import Gate, GateResult
 from pointsman_models.registry import certificate as certificates
 from pointsman_models.registry.card import Card, library_versions
 from pointsman_models.registry.certificate import Certificate
@@ -44,7 +45,7 @@ def judge(
     gate = Gate(tier.gate, data, wanted, seed=card.seed, leaks=leaks)
     opponent = _load(registry, tier.name, champion, notes)
     classifier = registry.load_classifier(tier.name, card.version)
-    result = gate.judge(Contender(classifier=classifier, size_bytes=card.files[MODEL].size), opponent)
+    result = gate.judge(classifier, opponent, size_bytes=card.files[MODEL].size)
     if opponent is None and champion is not None:
         result = _compared_with_card(result, card, registry.card(tier.name, champion), tier.gate)
     return Certificate(
@@ -64,11 +65,11 @@ def judge(
     )
 
 
-def _load(registry: Registry, tier: str, version: int | None, notes: list[str]) -> Contender | None:
+def _load(registry: Registry, tier: str, version: int | None, notes: list[str]) -> Classifier | None:
     if version is None:
         return None
     try:
-        return Contender(classifier=registry.load_classifier(tier, version))
+        return registry.load_classifier(tier, version)
     except errors.RegistryError as error:
         notes.append(f"{error}; it was not compared with")
         return None

@@ -49,6 +49,11 @@ def answer(probabilities: Scores, intents: Sequence[str]) -> Answers:
     return Answers(intent=np.array(intents)[best], confidence=probabilities[np.arange(len(best)), best])
 
 
+def ask(classifier: Classifier, texts: Sequence[str]) -> Answers:
+    """Return the answers of a model in its serving form, without its threshold."""
+    return answer(classifier.probabilities(texts), classifier.intents)
+
+
 def selection_score(answers: Answers, labels: Labels) -> float:
     """Return the number by which the search chooses, in [0, 1]; higher is better.
 

@@ -109,12 +109,6 @@ def calibrate(
     return temperature, threshold
 
 
-def evaluate(classifier: Classifier, part: dataset.Part, *, threshold: float) -> evaluation.Evaluation:
-    """Evaluate the serving form of a model on texts it has not seen."""
-    answers = evaluation.answer(classifier.probabilities(part.texts), classifier.intents)
-    return evaluation.evaluate(answers, np.array(part.labels, dtype=np.str_), threshold=threshold)
-
-
 class _Steps:
     """Counts fits and reports how far the search is."""
 
@@ -148,7 +142,9 @@ def describe(
         began: When the run began, on the monotonic clock.
     """
     classifier = fitted.classifier(data.tier)
-    figures = evaluate(classifier, data.part("test"), threshold=fitted.threshold)
+    test = data.part("test")
+    answers = evaluation.ask(classifier, test.texts)
+    figures = evaluation.evaluate(answers, np.array(test.labels, dtype=np.str_), threshold=fitted.threshold)
     failed = len(evaluation.golden_failures(classifier, wanted))
     options = fitted.candidate
     return Card(
