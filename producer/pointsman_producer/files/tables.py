@@ -5,7 +5,7 @@ pyarrow is loaded for Parquet only.
 
 import csv
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -115,17 +115,22 @@ class ParquetTable:
 
 
 def table(
-    rows: Iterable[Mapping[str, object]], columns: Mapping[str, str], *, title: str | None = None
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    *,
+    right: Collection[str] = (),
+    title: str | None = None,
 ) -> TerminalTable:
-    """Make a table for a terminal; `columns` are the headings, by the keys of the rows.
+    """Make a table for a terminal: None is empty, and a rich `Text` keeps its style.
 
-    Columns with numbers are aligned right, None is an empty cell, and a rich `Text` keeps its style.
+    Numbers are aligned right, and so are the columns of `right`.
     """
     made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
-    listed = [[row.get(name) for name in columns] for row in rows]
-    for place, heading in enumerate(columns.values()):
-        numbers = any(isinstance(row[place], int | float) for row in listed)
-        made.add_column(escape(heading), justify="right" if numbers else "left")
+    listed = list(rows)
+    for place, heading in enumerate(columns):
+        numbers = any(isinstance(row[place], int | float) for row in listed if place < len(row))
+        is_right = numbers or heading in right
+        made.add_column(escape(printable(heading)), justify="right" if is_right else "left")
     for row in listed:
         made.add_row(*map(_cell, row))
     return made

@@ -62,82 +62,66 @@ def _statements(report: shadow_report.ShadowReport) -> Table | None:
     if report.verdict is None:
         return None
     rows = [
-        {
-            "name": name,
-            "evidence": numbers.evidence(one.highest_log_e),
-            "needed": numbers.evidence(one.threshold_log_e),
-            "rate": f"{one.error_rate:.1%}",
-            "standing": standing,
-        }
+        (
+            name,
+            numbers.evidence(one.highest_log_e),
+            numbers.evidence(one.threshold_log_e),
+            f"{one.error_rate:.1%}",
+            standing,
+        )
         for name, one, standing in sentences.statements(report.verdict)
     ]
-    columns = {"name": "the candidate is", "evidence": "evidence", "needed": "needed", "rate": "error rate"}
-    return tables.table(rows, {**columns, "standing": "where it stands"})
+    figures = ("evidence", "needed", "error rate")
+    return tables.table(rows, ("the candidate is", *figures, "where it stands"), right=figures)
 
 
 def _flows(report: shadow_report.ShadowReport) -> Table:
-    rows: list[dict[str, object]] = [
-        {
-            "served": flow.served,
-            "arrow": "->",
-            "candidate": flow.candidate,
-            "texts": flow.texts,
-            "share": numbers.percent(flow.share_of_served),
-        }
+    rows: list[tuple[object, ...]] = [
+        (flow.served, "->", flow.candidate, flow.texts, numbers.percent(flow.share_of_served))
         for flow in report.flows[:SHOWN_FLOWS]
     ]
     rest = sum(flow.texts for flow in report.flows[SHOWN_FLOWS:]) + report.flows_left_out
     if rest:
-        rows.append({"served": Text("others", style="dim"), "texts": rest})
-    columns = {"served": report.served, "arrow": "", "candidate": report.candidate, "texts": "texts"}
-    return tables.table(rows, {**columns, "share": "of that intent"})
+        rows.append((_dim("others"), "", "", rest))
+    columns = (report.served, "", report.candidate, "texts", "of that intent")
+    return tables.table(rows, columns, right=columns[-1:])
 
 
 def _intents(report: shadow_report.ShadowReport) -> Table:
-    rows: list[dict[str, object]] = [
-        {"intent": one.intent, "served": one.served, "candidate": one.candidate, **_agreement(one.agreement)}
+    rows: list[tuple[object, ...]] = [
+        (one.intent, one.served, one.candidate, *_agreement(one.agreement))
         for one in report.intents[:SHOWN_INTENTS]
     ]
     if len(report.intents) > SHOWN_INTENTS:
-        rows.append({"intent": Text(f"and {len(report.intents) - SHOWN_INTENTS} more", style="dim")})
-    columns = {"intent": "intent", "served": "served", "candidate": "candidate"}
-    return tables.table(rows, {**columns, "agreement": "agreement", "bar": ""})
+        rows.append((_dim(f"and {len(report.intents) - SHOWN_INTENTS} more"),))
+    return tables.table(rows, ("intent", "served", "candidate", "agreement", ""))
 
 
-def _agreement(rate: shadow_report.Rate | None) -> dict[str, str | Text]:
+def _agreement(rate: shadow_report.Rate | None) -> tuple[str | Text, ...]:
     if rate is None:
-        return {"agreement": Text("never served", style="dim")}
+        return (_dim("never served"),)
     filled = round(rate.value * BAR_CELLS)
-    bar = Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
-    return {"agreement": numbers.rate(rate), "bar": bar}
+    return numbers.rate(rate), Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
 
 
 def _attributes(report: shadow_report.ShadowReport) -> Table:
     rows = [
-        {
-            "group": one.attribute,
-            "value": one.value,
-            "texts": one.agreement.texts,
-            **_agreement(one.agreement),
-        }
+        (one.attribute, one.value, one.agreement.texts, *_agreement(one.agreement))
         for one in report.attributes
     ]
-    columns = {"group": "group", "value": "value", "texts": "texts", "agreement": "agreement", "bar": ""}
-    return tables.table(rows, columns)
+    return tables.table(rows, ("group", "value", "texts", "agreement", ""))
 
 
 def _disagreements(report: shadow_report.ShadowReport) -> Table:
     rows = [
-        {
-            "text": Text("not kept", style="dim") if one.text is None else shortened(one.text),
-            "served": one.served,
-            "candidate": one.candidate,
-            "label": one.label,
-        }
+        (_dim("not kept") if one.text is None else shortened(one.text), one.served, one.candidate, one.label)
         for one in report.disagreements[:SHOWN_DISAGREEMENTS]
     ]
-    columns = {"text": "text", "served": report.served, "candidate": report.candidate, "label": "label"}
-    return tables.table(rows, columns)
+    return tables.table(rows, ("text", report.served, report.candidate, "label"))
+
+
+def _dim(text: str) -> Text:
+    return Text(text, style="dim")
 
 
 def shortened(text: str, chars: int = SHOWN_TEXT_CHARS) -> str:

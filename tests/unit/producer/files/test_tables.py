@@ -51,12 +51,12 @@ def shown(table: Table) -> list[str]:
 
 
 def test_a_terminal_table_aligns_numbers_and_shows_text_as_it_is() -> None:
-    rows: list[dict[str, object]] = [
-        {"name": "[bold]a[/]\x1b[31m", "count": 1_234, "other": "not shown"},
-        {"name": None, "count": 7},
-        {"name": Text("dim", style="dim")},
+    rows: list[tuple[object, ...]] = [
+        ("[bold]a[/]\x1b[31m", 1_234),
+        (None, 7),
+        (Text("dim", style="dim"),),
     ]
-    assert shown(tables.table(rows, {"name": "who", "count": "texts"})) == [
+    assert shown(tables.table(rows, ("who", "texts"))) == [
         "who              texts",
         "[bold]a[/] [31m  1,234",
         "                     7",
@@ -64,5 +64,9 @@ def test_a_terminal_table_aligns_numbers_and_shows_text_as_it_is() -> None:
     ]
 
 
-def test_a_terminal_table_without_rows_has_its_headings() -> None:
-    assert shown(tables.table([], {"a": "first", "b": "[x]"}, title="t")) == ["t", "first  [x]"]
+def test_a_terminal_table_has_its_headings_and_its_alignment() -> None:
+    assert shown(tables.table([("a", "7%")], ("first", "share"), right=["share"])) == [
+        "first  share",
+        "a         7%",
+    ]
+    assert shown(tables.table([], ("first", "[x]"), title="t")) == ["t", "first  [x]"]
