@@ -101,6 +101,11 @@ class Storage:
         """Remove a folder and all its files."""
         self._fs.rm(path, recursive=True)
 
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and the bucket that it is in."""
+        with _writing():
+            self._fs.makedirs(path, exist_ok=True)
+
     def create(self, path: str, content: bytes) -> None:
         """Write a new file, whole or not at all.
 
@@ -109,8 +114,8 @@ class Storage:
             RegistryError: It cannot be written.
         """
         with _writing():
-            self._fs.makedirs(self._fs._parent(path), exist_ok=True)
             if isinstance(self._fs, LocalFileSystem):
+                self._fs.makedirs(self._fs._parent(path), exist_ok=True)
                 with self._staged(path, content) as temporary:
                     # The link is made in one step, and only if no such file exists.
                     os.link(temporary, path)

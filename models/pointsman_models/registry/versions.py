@@ -218,6 +218,7 @@ class Registry(AliasHistory):
         version = max(self._storage.numbers(tier), default=0)
         while True:
             version += 1
+            self._storage.make_folder(self._path(tier, version))
             with contextlib.suppress(FileExistsError):
                 self._storage.create(self._path(tier, version, MODEL), content)
                 return version
