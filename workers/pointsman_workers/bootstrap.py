@@ -39,7 +39,7 @@ from pointsman_workers.training.run import Retraining
 from pointsman_workers.training.sources import Annotations, Feed, Labels
 from pointsman_workers.training.training_book import RedisTrainingBook
 
-# People are told again of a version that still cannot be loaded after this long.
+# After this long, a process that newly meets a version that it cannot load tells people again.
 REFUSAL_TTL_S = 24 * 3600
 
 
