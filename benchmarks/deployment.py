@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.corpus import ROOT
 from pointsman_models.data import tiers
+from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import train
 from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import ports
 from pointsman_producer.deployment.launcher import Deployment
@@ -83,7 +83,7 @@ def trained(folder: Path) -> Path:
     for tier in tiers.load(ROOT / "data" / "tiers.toml").values():
         if registry.champion(tier.name) is None:
             print(f"training {tier.name} ...", flush=True)
-            train.train(tier, registry)
+            training_run.train(tier, registry)
     return folder
 
 

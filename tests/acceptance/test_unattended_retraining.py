@@ -40,12 +40,13 @@ def serving(deployed: Running) -> set[int]:
 
 def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:
     """Give the certificates of the versions that learnt some rows and had to be right about so many golden ones."""
-    found = (registry.certificate("base", version) for version in registry.versions("base"))
-    return [
-        one
-        for one in found
-        if one is not None and one.data[0].name.startswith(f"{rows}/") and one.figures["golden"] == golden
+    learnt = [
+        version
+        for version in registry.versions("base")
+        if any(file.name.startswith(f"{rows}/") for file in registry.card("base", version).data[:1])
     ]
+    found = [registry.certificate("base", version) for version in learnt]
+    return [one for one in found if one is not None and one.figures["golden"] == golden]
 
 
 def learnt(deployed: Running, rows: str, golden: str | None) -> list[Certificate]:

@@ -428,19 +428,6 @@ def test_rolling_back_twice_goes_two_champions_back(registry: Registry) -> None:
     assert registry.champion("base") == 1
 
 
-def test_a_promotion_that_failed_is_flagged_once_until_the_next_one(registry: Registry) -> None:
-    save_two(registry)
-    registry.promote("base", 1, "marge", "first")
-    registry.promote("base", 2, "marge", "newer")
-    assert registry.flag("base", 2, "worker a", "its digest differs")
-    assert not registry.flag("base", 2, "worker b", "its digest differs")
-    assert not registry.flag("base", 1, "worker b", "it does not serve")
-    assert registry.flagged("base") == "its digest differs"
-    assert registry.champion("base") == 2
-    registry.rollback("base", "olek", "it does not load")
-    assert registry.flagged("base") is None
-
-
 def test_what_was_rolled_back_is_known_until_somebody_promotes_it_again(registry: Registry) -> None:
     save_two(registry)
     registry.promote("base", 1, "marge", "first")
@@ -450,9 +437,6 @@ def test_what_was_rolled_back_is_known_until_somebody_promotes_it_again(registry
     assert registry.rolled_back("base") == {2}
     registry.promote("base", 2, "olek", "it was not the model")
     assert registry.rolled_back("base") == set()
-    registry.flag("base", 2, "worker a", "its digest differs")
-    registry.rollback("base", "olek", "it does not load")
-    assert registry.rolled_back("base") == set(), "it never served, so nothing is known against it"
 
 
 def test_pruning_keeps_the_newest_the_aliases_and_the_way_back(registry: Registry) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pointsman_models.data import tiers
+from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import train as training
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
 
@@ -40,8 +40,8 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(str(tmp_path / "registry"))
 
 
-def train(folder: Path, registry: Registry) -> training.TrainedVersion:
-    return training.train(tiers.load(folder)["base"], registry)
+def train(folder: Path, registry: Registry) -> training_run.TrainedVersion:
+    return training_run.train(tiers.load(folder)["base"], registry)
 
 
 def add_data(folder: Path) -> None:

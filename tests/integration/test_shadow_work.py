@@ -11,7 +11,7 @@ from redis import Redis
 
 from pointsman_models.comparison.counts import Comparison, Tally
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.registry.versions import Aliases
+from pointsman_models.registry.aliases import Aliases
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pointsman_models.data import dataset
+from pointsman_models.data import splits
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
 
@@ -63,7 +63,7 @@ def _write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _thinned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [row for place, row in enumerate(rows) if dataset.part_of(row[0]) == "test" or place % EARLY == 0]
+    return [row for place, row in enumerate(rows) if splits.part_of(row[0]) == "test" or place % EARLY == 0]
 
 
 def _shuffled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

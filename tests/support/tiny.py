@@ -68,11 +68,10 @@ def make_classifier(
 ) -> Classifier:
     """Make a classifier that also learnt what is out of scope."""
     pipeline = fitted((*intents, names.OUT_OF_SCOPE))
-    return Classifier.from_pipeline(
+    return Classifier(
         pipeline,
         tier=tier,
         version=version,
-        classes=list(pipeline.classes_),
         temperature=3.0,
         threshold=threshold,
     )

@@ -1,14 +1,14 @@
-"""How accurate both models are, estimated from few labels of which most are of disagreements.
+"""The accuracy of both models, estimated from few labels, most of which are of disagreements.
 
-The labelled texts are no fair sample of the traffic: disagreements are labelled first, because only they tell the
+The labelled texts are not a fair sample of the traffic: disagreements are labelled first, because only they tell the
 models apart, and agreements by a sample. Each labelled text therefore stands for `1 / probability` texts of its kind
 (Horvitz and Thompson, "A generalization of sampling without replacement from a finite universe", JASA 47, 1952), and
-each kind is given the weight that it has among all compared texts, whose numbers are known. Within a kind the sum of
-weights stands in the denominator (Hájek 1971): the plain Horvitz-Thompson sum takes each text that was drawn and is
-not labelled *yet* for one that both models got wrong. With equal probabilities within a kind, as from a reservoir, this
-is the post-stratified mean, which is unbiased.
+each kind has the weight that it has among all compared texts, whose numbers are known. Within a kind the sum of the
+weights is the denominator (Hájek 1971): the plain Horvitz-Thompson sum would count a text that was drawn and is not
+labelled *yet* as one that both models got wrong. With equal probabilities within a kind, as from a reservoir, this is
+the post-stratified mean, which is unbiased.
 
-The intervals are for one look. What may be looked at continually is the `verdict`.
+The intervals are for one look. The `verdict` may be looked at after every label.
 """
 
 import math
@@ -19,23 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointsman_models.comparison import intervals, labels
+from pointsman_shared.wire.shadow_report import Accuracy, Interval
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """Both models' accuracy on the compared texts, and how far they are apart."""
-
-    served: intervals.Interval | None
-    """None while there are no labels of agreements (or of disagreements), if there are such texts."""
-    candidate: intervals.Interval | None
-    difference: intervals.Interval | None
-    """The candidate's accuracy minus the served model's; it takes labels of disagreements only."""
-    labelled_agreements: int
-    labelled_disagreements: int
-    set_aside: int
-    """Labels of texts that somebody chose: they say nothing about all the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +41,14 @@ class _Stratum:
 
     @property
     def effective_size(self) -> float:
-        """Give the size of an equally weighted sample that tells as much (Kish, "Survey Sampling", 1965)."""
+        """Return the size of an equally weighted sample of the same precision (Kish, "Survey Sampling", 1965)."""
         weights = self.weights
         return float(weights.sum() ** 2 / (weights @ weights))
 
     def mean(self, values: Sequence[int]) -> float:
         return float(np.average(values, weights=self.weights))
 
-    def wilson(self, values: Sequence[int]) -> intervals.Interval:
+    def wilson(self, values: Sequence[int]) -> Interval:
         size = self.effective_size
         return intervals.wilson(size * self.mean(values), size)
 
@@ -72,8 +58,8 @@ def estimate(pairs: Sequence[labels.LabelledPair], *, texts: int, agreed: int) -
 
     Args:
         pairs: All labelled pairs, in any order.
-        texts: How many texts were compared, labelled or not.
-        agreed: On how many of them the models agreed.
+        texts: The number of compared texts, labelled or not.
+        agreed: The number of them on which the models agreed.
     """
     same, other = labels.drawn(pairs, agreed=True), labels.drawn(pairs, agreed=False)
     share = agreed / texts if texts else 0.0
@@ -89,11 +75,11 @@ def estimate(pairs: Sequence[labels.LabelledPair], *, texts: int, agreed: int) -
     )
 
 
-def _overall(strata: Sequence[_Stratum], right: str, texts: int) -> intervals.Interval:
-    """Add up the kinds' accuracies, and their Wilson intervals by the squares of their arms.
+def _overall(strata: Sequence[_Stratum], right: str, texts: int) -> Interval:
+    """Add up the accuracies of both kinds, and their Wilson intervals by the squares of their arms.
 
     Zou and Donner, "Construction of confidence limits about effect measures", Statistics in Medicine 27 (2008). Unlike
-    the usual normal interval this has a width where all labelled agreements are right, as they often are.
+    the usual normal interval it has a width even if all labelled agreements are right, which is common.
     """
     used = [stratum for stratum in strata if stratum.share]
     parts = [stratum.wilson([getattr(pair, right) for pair in stratum.pairs]) for stratum in used]
@@ -101,25 +87,25 @@ def _overall(strata: Sequence[_Stratum], right: str, texts: int) -> intervals.In
     value = sum(share * part.value for share, part in zip(shares, parts, strict=True))
     below = sum((share * (part.value - part.low)) ** 2 for share, part in zip(shares, parts, strict=True))
     above = sum((share * (part.high - part.value)) ** 2 for share, part in zip(shares, parts, strict=True))
-    # The kinds' shares are themselves those of a sample of the traffic.
+    # The shares of the kinds are estimates too: the compared texts are a sample of the traffic.
     gap = parts[0].value - parts[-1].value
     mixed = intervals.normal_quantile() ** 2 * gap**2 * shares[0] * (1 - shares[0]) / texts
-    return intervals.Interval(
+    return Interval(
         value=value,
         low=max(0.0, value - math.sqrt(below + mixed)),
         high=min(1.0, value + math.sqrt(above + mixed)),
     )
 
 
-def _difference(disagreements: _Stratum, texts: int) -> intervals.Interval:
-    """Give the mean score of a disagreement times their share: agreements do not tell the models apart.
+def _difference(disagreements: _Stratum, texts: int) -> Interval:
+    """Return the mean score of a disagreement times the share of disagreements; agreements have a score of 0.
 
     The interval is that of Agresti and Min, "Simple improved confidence intervals for comparing matched proportions",
-    Statistics in Medicine 24 (2005): half a win, half a loss and a tie are added first.
+    Statistics in Medicine 24 (2005), which adds half a win, half a loss and a tie.
     """
     share = disagreements.share
     if not share:
-        return intervals.Interval(value=0.0, low=0.0, high=0.0)
+        return Interval(value=0.0, low=0.0, high=0.0)
     scores = [pair.score for pair in disagreements.pairs]
     mean, decided = disagreements.mean(scores), disagreements.mean([abs(score) for score in scores])
     size = disagreements.effective_size
@@ -127,6 +113,6 @@ def _difference(disagreements: _Stratum, texts: int) -> intervals.Interval:
     variance = ((size * decided + 1) / (size + 2) - centre**2) / (size + 2)
     spread = share**2 * variance + centre**2 * share * (1 - share) / texts
     half = intervals.normal_quantile() * math.sqrt(spread)
-    return intervals.Interval(
+    return Interval(
         value=share * mean, low=max(-1.0, share * centre - half), high=min(1.0, share * centre + half)
     )

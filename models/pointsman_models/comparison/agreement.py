@@ -1,14 +1,12 @@
-"""What two models' answers say of each other without any label: how far, where and in which direction they differ.
+"""How far, where and in which direction two models' answers differ, without any label.
 
-None of it says which model is better; that takes labels (`verdict`). SciPy has no kappa interval and neither of the
-two tests. statsmodels has, and brings pandas with it (150 MB that nothing here needs); it also takes the tables apart
-in ways that fail on intents that nobody was ever moved to. So the formulas are here, and statsmodels is what the
-tests hold them against.
+None of it says which model is better; that takes labels (`verdict`). SciPy has no interval for kappa and neither of
+the two tests. statsmodels has them, but it brings pandas (150 MB) and fails on intents to which no text ever moved. So
+the formulas are here, and the tests compare them with statsmodels.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from scipy.stats import chi2
 
 from pointsman_models.comparison import counts as comparison
 from pointsman_models.comparison import intervals
+from pointsman_shared.wire.shadow_report import ChiSquared, Flow, IntentFigures, Interval, Rate
 
 Flows = Mapping[tuple[str, str], int]
 Table = NDArray[np.int64]
@@ -27,52 +26,8 @@ FEW_TEXTS = 5
 SPARSE_PART = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """On how many of some texts the models agreed, with a Wilson interval."""
-
-    agreed: int
-    texts: int
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChiSquared:
-    """The result of a chi-squared test."""
-
-    statistic: float
-    degrees: int
-    p_value: float
-    sparse: bool
-    """Whether most moves are so rare that the p-value is a rough one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """The texts that one intent lost to another."""
-
-    served: str
-    candidate: str
-    texts: int
-    share_of_served: float
-    """Of the texts to which the served model gave that intent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentFigures:
-    """How often both models gave an intent, and on how many texts they gave it both."""
-
-    intent: str
-    served: int
-    candidate: int
-    agreement: Rate | None
-    """Of the texts to which the served model gave it; None if there are none."""
-
-
 def rate(agreed: int, texts: int) -> Rate | None:
-    """Give the agreement with its interval, or None of no texts."""
+    """Return the agreement with its interval; None without texts."""
     if not texts:
         return None
     found = intervals.wilson(agreed, texts)
@@ -80,7 +35,7 @@ def rate(agreed: int, texts: int) -> Rate | None:
 
 
 def table(flows: Flows) -> tuple[list[str], Table]:
-    """Lay the flows out as a square table: served intents down, the candidate's across.
+    """Arrange the flows in a square table: served intents down, the candidate's across.
 
     Returns:
         The intents in alphabetical order, and the counts, shape (intents, intents).
@@ -93,14 +48,14 @@ def table(flows: Flows) -> tuple[list[str], Table]:
     return intents, counts
 
 
-def kappa(counts: Table) -> intervals.Interval | None:
-    """Give Cohen's kappa, the agreement beyond that of chance, with its large-sample interval at 95%.
+def kappa(counts: Table) -> Interval | None:
+    """Return Cohen's kappa, the agreement beyond chance, with its large-sample interval at 95%.
 
     Fleiss, Cohen, Everitt, "Large sample standard errors of kappa and weighted kappa", Psychological Bulletin 72
     (1969).
 
     Returns:
-        None where chance alone agrees always: there are no texts, or one intent only.
+        None if chance alone always agrees: there are no texts, or only one intent.
     """
     total = counts.sum()
     if not total:
@@ -114,12 +69,12 @@ def kappa(counts: Table) -> intervals.Interval | None:
     rest = 1 - value
     both = np.diag(shares)
     on_diagonal = both @ (1 - (served + candidate) * rest) ** 2
-    # The share of (i, j) is weighed with the candidate's margin of i and the served one's of j.
+    # The share of (i, j) is weighted with the candidate's margin of i and the served model's of j.
     margins = (candidate[:, None] + served[None, :]) ** 2
     off_diagonal = rest**2 * (np.sum(shares * margins) - both @ np.diag(margins))
     spread = on_diagonal + off_diagonal - (value - by_chance * rest) ** 2
     half = intervals.normal_quantile() * math.sqrt(max(0.0, spread) / total) / (1 - by_chance)
-    return intervals.Interval(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))
+    return Interval(value=value, low=max(-1.0, value - half), high=min(1.0, value + half))
 
 
 def stuart_maxwell(counts: Table) -> ChiSquared | None:
@@ -127,11 +82,11 @@ def stuart_maxwell(counts: Table) -> ChiSquared | None:
 
     Stuart, "A test for homogeneity of the marginal distributions in a two-way classification", Biometrika 42 (1955);
     Maxwell, British Journal of Psychiatry 116 (1970). The covariance matrix is the Laplacian of the graph whose edges
-    are the texts moved between intents: its rank is the number of intents less that of the graph's parts, and the
-    pseudoinverse serves where parts are not connected, or an intent lost and won nothing.
+    are the texts that moved between intents. Its rank is the number of intents minus the number of connected parts, so
+    the pseudoinverse also works for parts that are not connected and for intents without moves.
 
     Returns:
-        None where no text was moved.
+        None if no text moved.
     """
     moved = _moved(counts)
     both_ways = moved + moved.T
@@ -149,11 +104,11 @@ def stuart_maxwell(counts: Table) -> ChiSquared | None:
 def bowker(counts: Table) -> ChiSquared | None:
     """Test whether as many texts moved from each intent to each other one as back.
 
-    Bowker, "A test for symmetry in contingency tables", JASA 43 (1948). Pairs of intents between which nothing moved
-    carry no information and no degree of freedom.
+    Bowker, "A test for symmetry in contingency tables", JASA 43 (1948). A pair of intents without moves has no degree
+    of freedom.
 
     Returns:
-        None where no text was moved.
+        None if no text moved.
     """
     moved = _moved(counts)
     upper = np.triu_indices(len(counts), 1)
@@ -167,7 +122,7 @@ def bowker(counts: Table) -> ChiSquared | None:
 
 
 def flows(found: Flows) -> list[Flow]:
-    """Give the disagreements, the most frequent first."""
+    """Return the disagreements, the most frequent first."""
     served = _totals(found, 0)
     moved = sorted(
         ((count, pair) for pair, count in found.items() if pair[0] != pair[1]),
@@ -180,7 +135,7 @@ def flows(found: Flows) -> list[Flow]:
 
 
 def by_intent(found: Flows) -> list[IntentFigures]:
-    """Give each intent's figures, the most frequent first."""
+    """Return each intent's figures, the most frequent first."""
     served, candidate = _totals(found, 0), _totals(found, 1)
     figures = [
         IntentFigures(
@@ -194,16 +149,16 @@ def by_intent(found: Flows) -> list[IntentFigures]:
     return sorted(figures, key=lambda one: (-one.served, -one.candidate, one.intent))
 
 
-def confidence_shift(shift: comparison.Shift | None) -> intervals.Interval | None:
-    """Give the mean by which the candidate is surer, with its large-sample interval at 95%."""
+def confidence_shift(shift: comparison.Shift | None) -> Interval | None:
+    """Return the mean change of the confidence, with its large-sample interval at 95%."""
     if shift is None:
         return None
     half = intervals.normal_quantile() * math.sqrt(shift.variance / shift.texts)
-    return intervals.Interval(value=shift.mean, low=shift.mean - half, high=shift.mean + half)
+    return Interval(value=shift.mean, low=shift.mean - half, high=shift.mean + half)
 
 
 def latency_ratio(served: comparison.Side, candidate: comparison.Side) -> float | None:
-    """Give how many times as long as the served model the candidate takes for a text."""
+    """Return the candidate's mean time for a text over the served model's."""
     if not served.mean_latency_ms or candidate.mean_latency_ms is None:
         return None
     return candidate.mean_latency_ms / served.mean_latency_ms

@@ -1,9 +1,9 @@
-"""What is known of two models that answered the same texts, as numbers that only ever add up.
+"""The counts of two models' answers to the same texts.
 
 A comparison is a set of named whole numbers. Adding two of them, field by field, gives the comparison of both sets of
-texts together; no order or grouping changes the result, and a store needs nothing but "increment this field". For
-that reason sums are kept in whole units (ten-thousandths, microseconds): sums of floating-point numbers depend on
-their order. What the numbers say is worked out in `agreement`; nothing here grows with the number of texts.
+texts together; neither order nor grouping changes the result, and a store needs only "increment this field". For that
+reason sums are in whole units (ten-thousandths, microseconds): sums of floating-point numbers depend on their order.
+`agreement` interprets the numbers. The size of a comparison does not grow with the number of texts.
 """
 
 import json
@@ -21,24 +21,24 @@ Missing = Literal["shed", "failed"]
 
 CONFIDENCE_UNITS = 10_000
 CONFIDENCE_BINS = 20
-# Eight bins a decade of milliseconds for one text, from a microsecond to a second; one more on either end.
+# Eight bins per decade of milliseconds for one text, from a microsecond to a second, and one more at either end.
 LATENCY_EDGES_MS = tuple(10 ** (step / 8) for step in range(-24, 25))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What one model said of some texts, in columns."""
+    """One model's answers to some texts, in columns."""
 
     intent: Sequence[str]
     confidence: Sequence[float] | None = None
-    """In [0, 1]; None where nobody recorded it."""
+    """In [0, 1]; None if it was not recorded."""
     inference_ms: float | None = None
-    """Time spent on these texts together; None where nobody recorded it."""
+    """The time for all these texts together; None if it was not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Some texts, and on how many of them the two models agreed."""
+    """The number of some texts, and of those on which the two models agreed."""
 
     texts: int
     agreed: int
@@ -46,7 +46,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """How sure one of the two models was, and how long it took."""
+    """One model's confidence and inference time."""
 
     mean_confidence: float | None
     confidence_histogram: tuple[int, ...]
@@ -59,7 +59,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """How much surer the candidate was than the served model, text by text."""
+    """The candidate's confidence minus the served model's, text by text."""
 
     texts: int
     mean: float
@@ -69,7 +69,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is known of a pair of models; `Comparison()` is of no texts.
+    """The counts of a pair of models; `Comparison()` has no texts.
 
     Attributes:
         counts: The fields, without zeros.
@@ -78,37 +78,37 @@ class Comparison:
     counts: Mapping[Field, int] = field(default_factory=dict)
 
     def __add__(self, other: "Comparison") -> "Comparison":
-        """Merge: give the comparison of both sets of texts together."""
+        """Return the comparison of both sets of texts together."""
         counts = dict(self.counts)
         for name, count in other.counts.items():
             counts[name] = counts.get(name, 0) + count
         return Comparison({name: count for name, count in counts.items() if count})
 
     def fields(self) -> dict[str, int]:
-        """Give the fields for a store that increments: each name is a string, each value what to add."""
+        """Return the fields for a store that increments: the names as strings, and the values to add."""
         return {json.dumps(name, separators=(",", ":")): count for name, count in self.counts.items()}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, int]) -> Self:
-        """Read back what `fields` gave, or the sums of many of them."""
+        """Read the output of `fields`, or the sums of many such outputs."""
         return cls({tuple(json.loads(name)): count for name, count in fields.items() if count})
 
     @property
     def texts(self) -> int:
-        """How many texts both models answered."""
+        """The number of texts that both models answered."""
         return sum(self.flows().values())
 
     @property
     def agreed(self) -> int:
-        """On how many of them they gave the same intent."""
+        """The number of them with the same intent from both."""
         return sum(count for (served, candidate), count in self.flows().items() if served == candidate)
 
     def flows(self) -> dict[tuple[str, str], int]:
-        """Give the number of texts of every (served intent, candidate intent) that occurred."""
+        """Return the number of texts of every (served intent, candidate intent) that occurred."""
         return {(served, candidate): count for (served, candidate), count in self._under("flow")}
 
     def tallies(self, *prefix: str) -> dict[str, Tally]:
-        """Give the agreement of each group of texts.
+        """Return the agreement of each group of texts.
 
         Args:
             *prefix: `"day"`, or `"attribute"` and the attribute's name.
@@ -118,11 +118,11 @@ class Comparison:
         return {name: Tally(texts=texts[name], agreed=agreed.get(name, 0)) for name in sorted(texts)}
 
     def attributes(self) -> list[str]:
-        """Name the attributes by which texts were counted."""
+        """List the attributes by which texts were counted."""
         return sorted({name[0] for name, _ in self._under("texts", "attribute")})
 
     def side(self, name: SideName) -> Side:
-        """Give one model's confidence and time."""
+        """Return one model's confidence and time."""
         sure, timed = self._histogram("confidence_bin", name), self._histogram("latency_bin", name)
         return Side(
             mean_confidence=_mean(self._count("confidence", name), sum(sure), CONFIDENCE_UNITS),
@@ -132,7 +132,7 @@ class Comparison:
         )
 
     def shift(self) -> Shift | None:
-        """Give the candidate's confidence minus the served model's, where both are known."""
+        """Return the candidate's confidence minus the served model's, over the texts with both."""
         texts = self._count("shift", "texts")
         if not texts:
             return None
@@ -141,11 +141,11 @@ class Comparison:
         return Shift(texts=texts, mean=mean, variance=max(0.0, square - mean**2))
 
     def missed(self, kind: Missing) -> dict[str, int]:
-        """Give how many sampled texts were not compared, by reason."""
+        """Return the number of sampled texts that were not compared, by reason."""
         return {reason: count for (reason,), count in self._under("missed", kind)}
 
     def missed_by(self, group: Literal["intent", "day"]) -> dict[str, int]:
-        """Give the texts that were not compared by their served intent, or by their day."""
+        """Return the number of texts that were not compared, by their served intent or by their day."""
         return {name: count for (name,), count in self._under("missed_by", group)}
 
     def _count(self, *name: str) -> int:
@@ -167,11 +167,11 @@ def observe(
     day: str,
     attributes: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Comparison:
-    """Compare what two models answered to the same texts.
+    """Compare two models' answers to the same texts.
 
     Args:
         served: The answers that users got.
-        candidate: The answers they would have got.
+        candidate: The answers of the other model.
         day: When the texts were served, as `2026-11-21`.
         attributes: By attribute its value for each text; None is not counted. Every value costs two fields.
 
@@ -198,12 +198,12 @@ def observe(
 def miss(served_intents: Sequence[str], *, kind: Missing, reason: str, day: str) -> Comparison:
     """Count texts that were sampled and not compared.
 
-    What users got for them is known all the same, and tells how far the compared texts are from all sampled ones.
+    Their served intents are known, and show how far the compared texts differ from all sampled texts.
 
     Args:
-        served_intents: What the served model answered.
-        kind: `shed` before the candidate saw them, or `failed` in the candidate's hands.
-        reason: A short name, such as `queue_age`; every reason costs a field.
+        served_intents: The served model's answers.
+        kind: `shed` before the candidate saw them, or `failed` in the candidate.
+        reason: A short name, such as `queue_age`; every reason takes a field.
         day: When the texts were served.
     """
     counts: Counter[Field] = Counter(("missed_by", "intent", intent) for intent in served_intents)

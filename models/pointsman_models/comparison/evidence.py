@@ -1,31 +1,30 @@
 """Evidence that may be looked at after every label: the e-processes behind the verdict.
 
-Of two models' answers to the same text, a label says: the candidate alone is right (a win), the served model alone
-is right (a loss), or neither is (a tie). Somebody who believes that the candidate is better bets on it: of a capital
-of 1, a part `b` is staked on the next labelled disagreement, which turns the capital into `1 + b` at a win, leaves it
-at a tie, and turns it into `1 - b` at a loss. If the candidate is *not* better, that game is fair or worse, and no
-way of playing it, nor of choosing when to stop, makes the capital ever reach `1 / alpha` with a probability above
-`alpha` (Ville 1939). So a capital of `1 / alpha` at any time is proof, at that error rate, that it is better. The
-capital is the evidence.
+A label of a text with two answers says: only the candidate is right (a win), only the served model is right (a loss),
+or neither is (a tie). To test "the candidate is better" one bets on it: of a capital of 1, a part `b` is staked on the
+next labelled disagreement, which turns the capital into `1 + b` at a win, leaves it at a tie, and turns it into `1 - b`
+at a loss. If the candidate is *not* better, that game is fair or unfavourable, and no way of playing it, nor of
+choosing when to stop, makes the capital ever reach `1 / alpha` with a probability above `alpha` (Ville 1939). So a
+capital of `1 / alpha` at any time proves, at that error rate, that the candidate is better. The capital is the
+evidence.
 
-Nobody knows the best stake beforehand; so the capital of 1 is divided among many, and their capitals are added up.
-That is the mixture of Robbins (1970): with `p = (1 + b) / 2`, a stake is the likelihood ratio of "the candidate wins
-a share p of the decided labels" to "it wins half", and the mixture over p, Beta(a, a) cut down to p > 1/2, is
+The best stake is unknown; so the capital of 1 is divided among many stakes, and their capitals are added up. That is
+the mixture of Robbins (1970): with `p = (1 + b) / 2`, a stake is the likelihood ratio of "the candidate wins a share p
+of the decided labels" to "it wins half", and the mixture over p, Beta(a, a) restricted to p > 1/2, is
 
     2^n B(a + x, a + n - x) I(a + x, a + n - x) / (B(a, a) / 2),    x wins of n decided, I the Beta's mass above 1/2.
 
-Cutting the mixture down is what makes it one-sided: every stake loses on average against *each* p <= 1/2, which the
-full mixture does not. The mean of both directions' evidence is the full one, `log_difference`, which shows that the
-models differ but spends half of it on the direction that is not asked.
+The restriction makes it one-sided: every stake loses on average against *each* p <= 1/2, which is not true of the full
+mixture.
 
-`allowance` moves the hypothesis that is bet against: a mean score (wins minus losses for each disagreement) of at
-most `-allowance` in the place of 0. The stakes stay; what they win is raised by the allowance (1 + b (score +
-allowance)). Betting on the mean of a bounded variable: Waudby-Smith and Ramdas, "Estimating means of bounded random
-variables by betting", JRSS B 86 (2024). As every stake is at most 1 whatever the allowance, more allowance always
-means more evidence: an allowance that is too small is safe.
+`allowance` moves the hypothesis that is bet against: a mean score (wins minus losses per disagreement) of at most
+`-allowance` instead of 0. The stakes stay; the allowance raises what they win (1 + b (score + allowance)). Betting on
+the mean of a bounded variable: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
+JRSS B 86 (2024). As every stake is at most 1 whatever the allowance, more allowance always means more evidence: too
+small an allowance is safe.
 
 The mixture is a sum over fixed stakes and not an integral. A sum of games is a game, so the guarantee is exact and
-not up to some numerical error; and unlike the closed form it cannot underflow.
+not up to a numerical error; and unlike the closed form it cannot underflow.
 
 Robbins, "Statistical methods related to the law of the iterated logarithm", Ann. Math. Statist. 41 (1970). Shafer,
 "Testing by betting", JRSS A 184 (2021). Ramdas, Grünwald, Vovk, Shafer, "Game-theoretic statistics and safe
@@ -33,13 +32,12 @@ anytime-valid inference", Statistical Science 38 (2023). Grünwald, de Heide, Ko
 """
 
 import functools
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, roots_legendre
+from scipy.special import roots_legendre
 
-# The a = b of the mixture: two versions worth comparing are seldom far apart. Decided labels needed in the median of
+# The a = b of the mixture: versions worth comparing are rarely far apart. Decided labels needed in the median of
 # 2,000 simulated runs (error rate 0.025), against a uniform mixture (a = 1): 795 for 968 at 55% wins, 82 for 88 at
 # 65%, 15 for 12 at 90%.
 PRIOR = 5.0
@@ -49,15 +47,15 @@ Floats = NDArray[np.float64]
 
 
 def log_evidence(wins: ArrayLike, ties: ArrayLike, losses: ArrayLike, *, allowance: float = 0.0) -> Floats:
-    """Give the natural logarithm of the evidence that the mean score is above `-allowance`.
+    """Return the natural logarithm of the evidence that the mean score is above `-allowance`.
 
-    With `allowance=0` that the candidate is better; with wins and losses exchanged, that it is worse. Ties count only
-    where there is an allowance.
+    With `allowance=0` it is the evidence that the candidate is better; with wins and losses exchanged, that it is
+    worse. Ties count only with an allowance.
 
     Args:
-        wins: How many labels the candidate won so far; an array gives the evidence at each of its places.
-        ties: How many neither model won, of the same shape.
-        losses: How many the served model won, of the same shape.
+        wins: The number of labels that the candidate won; an array gives the evidence at each of its places.
+        ties: The number that neither model won, of the same shape.
+        losses: The number that the served model won, of the same shape.
         allowance: In [0, 1).
     """
     wins, ties, losses = (np.asarray(counts, dtype=np.float64) for counts in (wins, ties, losses))
@@ -70,19 +68,9 @@ def log_evidence(wins: ArrayLike, ties: ArrayLike, losses: ArrayLike, *, allowan
     return functools.reduce(np.logaddexp, capitals)
 
 
-def log_difference(wins: ArrayLike, losses: ArrayLike) -> Floats:
-    """Give the natural logarithm of the evidence that the models differ, in whichever direction.
-
-    `ln B(a + x, a + n - x) - ln B(a, a) + n ln 2`: the mixture over all shares of wins, against one half.
-    """
-    wins, losses = (np.asarray(counts, dtype=np.float64) for counts in (wins, losses))
-    mixture: Floats = betaln(PRIOR + wins, PRIOR + losses) - betaln(PRIOR, PRIOR)
-    return mixture + (wins + losses) * math.log(2)
-
-
 @functools.cache
 def _stakes() -> tuple[Floats, Floats]:
-    """Give the stakes and the logarithm of the capital on each, which are 1 together."""
+    """Return the stakes and the logarithm of the capital on each; the capitals add up to 1."""
     nodes, weights = roots_legendre(STAKES)
     stakes = (nodes + 1) / 2
     capital = weights * (1 - stakes**2) ** (PRIOR - 1)

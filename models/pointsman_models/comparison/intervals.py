@@ -1,33 +1,25 @@
-"""Intervals for shares: for one look at the data, and for as many looks as anybody likes."""
+"""Intervals for shares: for one look at the data, and for any number of looks."""
 
 import math
-from dataclasses import dataclass
 
 from scipy.optimize import brentq
 from scipy.special import betaln, ndtri, xlogy
 
+from pointsman_shared.wire.shadow_report import Interval
+
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate and the interval around it."""
-
-    value: float
-    low: float
-    high: float
-
-
 def normal_quantile(confidence: float = CONFIDENCE) -> float:
-    """Give the z within whose distance a normal variable stays with this probability."""
+    """Return the z such that a standard normal variable lies in (-z, z) with this probability."""
     return float(ndtri((1 + confidence) / 2))
 
 
 def wilson(successes: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
-    """Give a share and its score interval, valid at one look.
+    """Return a share and its score interval, valid for one look.
 
-    Wilson, "Probable Inference", JASA 22 (1927). SciPy has it too, for whole numbers only; a weighted sample has an
-    effective size that is none.
+    Wilson, "Probable Inference", JASA 22 (1927). SciPy's takes whole numbers only; the effective size of a weighted
+    sample is not a whole number.
 
     Args:
         successes: In [0, total].
@@ -44,7 +36,7 @@ def wilson(successes: float, total: float, *, confidence: float = CONFIDENCE) ->
 
 
 def always_valid(successes: float, failures: float, *, alpha: float) -> Interval:
-    """Give a share and an interval that may be looked at after every observation.
+    """Return a share and an interval that may be looked at after every observation.
 
     The probability that the true share is *ever* outside is at most `alpha`, however often one looks. The interval
     holds the shares against which the evidence `B(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x))` is below `1 / alpha`:

@@ -1,8 +1,8 @@
-"""Texts that two models answered and somebody labelled: what the verdict and the accuracies are worked out from.
+"""Labelled texts with two models' answers: the input of the verdict and of the accuracies.
 
-How a text came to be labelled matters as much as its label. People who correct a wrong answer correct the *served*
-model's mistakes, never the candidate's; from such labels alone every candidate looks better. So a label counts only
-if its text was drawn blindly, and says with which probability.
+It matters why a text was labelled. People who correct wrong answers correct the *served* model's mistakes, never the
+candidate's; by such labels alone every candidate looks better. So a label counts only if its text was drawn without
+looking at the answers, with a known probability.
 """
 
 import random
@@ -16,18 +16,18 @@ from pointsman_models.comparison import counts
 class LabelledPair:
     """One text's two answers and its label.
 
-    One of these stands for one text that was served. A label must not be copied to other texts that read the same:
-    the copies are no evidence of their own.
+    A pair stands for one text that was served. A label must not be copied to equal texts: the copies are not
+    independent evidence.
     """
 
     served: str
     candidate: str
     label: str
-    """The right intent; `out_of_scope` where there is none."""
+    """The correct intent, which may be `out_of_scope`."""
     probability: float | None
-    """With which probability the text was drawn for labelling, among the disagreements or among the agreements, in
-    (0, 1]; None where somebody chose it. All disagreements must have been drawn with the same probability, as from a
-    reservoir, and be labelled in a random order, or in the order in which they were served."""
+    """The probability with which the text was drawn for labelling, among the disagreements or among the agreements, in
+    (0, 1]; None if a person chose it. All disagreements must be drawn with the same probability, as from a reservoir,
+    and be labelled in a random order, or in the order in which they were served."""
     labelled_at: float | None = None
     """Seconds since the epoch."""
 
@@ -53,20 +53,20 @@ class LabelledPair:
 
     @property
     def score(self) -> int:
-        """Give 1 where only the candidate is right (a win), -1 where only the served model is (a loss), else 0."""
+        """1 if only the candidate is right (a win), -1 if only the served model is (a loss), else 0."""
         return self.candidate_right - self.served_right
 
 
 def drawn(pairs: Sequence[LabelledPair], *, agreed: bool) -> list[LabelledPair]:
-    """Give the pairs that count: those drawn with a known probability, of the agreements or the disagreements."""
+    """Return the pairs that count: those drawn with a known probability, of the agreements or the disagreements."""
     return [pair for pair in pairs if pair.probability is not None and pair.agreed is agreed]
 
 
 def of_file(served: counts.Answered, candidate: counts.Answered, labels: Sequence[str]) -> list[LabelledPair]:
-    """Give the pairs of texts that were all labelled, as in an offline comparison: each was drawn for certain.
+    """Return the pairs of texts that were all labelled, as in an offline comparison, with a probability of 1.
 
-    They come in a random order, always the same: files are often sorted, and evidence that looks at all texts of one
-    intent before those of the next takes the one for the whole.
+    They come in a random order, which is always the same: files are often sorted by intent, and then the first intents
+    would decide before the others are seen.
     """
     columns = zip(served.intent, candidate.intent, labels, strict=True)
     pairs = [

@@ -1,13 +1,13 @@
-"""Puts everything that is known of a pair of models into one report."""
+"""Compute the report on a pair of models from the counts and the labels."""
 
 from collections.abc import Mapping, Sequence
 
 from pointsman_models.comparison import accuracy, agreement, labels, verdict
 from pointsman_models.comparison import counts as comparison
-from pointsman_shared.wire import shadow_report
+from pointsman_shared.wire import shadow_report as wire
 
 MAX_FLOWS = 200
-# From here on, what was missed can matter more than what is usually looked for.
+# Beyond this share, missed texts can change the agreement by more than the differences of interest.
 MUCH_MISSED = 0.05
 
 
@@ -17,20 +17,20 @@ def build(
     served: str,
     candidate: str,
     pairs: Sequence[labels.LabelledPair] = (),
-    disagreements: Sequence[shadow_report.Disagreement] = (),
+    disagreements: Sequence[wire.Disagreement] = (),
     alpha: float = verdict.ALPHA,
     margin: float = verdict.MARGIN,
-) -> shadow_report.ShadowReport:
-    """Work out the report.
+) -> wire.ShadowReport:
+    """Compute the report.
 
     Args:
-        found: What was counted, missed texts included.
+        found: The counts, missed texts included.
         served: The served model, as `pro@7`.
-        candidate: The other one.
+        candidate: The other model.
         pairs: The labelled pairs, in the order in which the labels arrived.
-        disagreements: The sample to show, ready for the reader's eyes.
+        disagreements: The sample to show, masked already.
         alpha: The error rate of the whole verdict, in (0, 1).
-        margin: How much accuracy the candidate may lose and still be called no worse, in (0, 1).
+        margin: The accuracy that a candidate may lose while it is called no worse, in (0, 1).
     """
     texts, agreed, flows = found.texts, found.agreed, found.flows()
     _, counts = agreement.table(flows)
@@ -38,70 +38,64 @@ def build(
     judged = verdict.judge(pairs, texts=texts, agreed=agreed, alpha=alpha, margin=margin)
     estimated = accuracy.estimate(pairs, texts=texts, agreed=agreed)
     missed = _missed(found)
-    return shadow_report.ShadowReport.model_validate(
-        {
-            "served": served,
-            "candidate": candidate,
-            "agreement": agreement.rate(agreed, texts),
-            "kappa": agreement.kappa(counts),
-            "homogeneity": agreement.stuart_maxwell(counts),
-            "symmetry": agreement.bowker(counts),
-            "flows": moves[:MAX_FLOWS],
-            "flows_left_out": sum(move.texts for move in moves[MAX_FLOWS:]),
-            "intents": agreement.by_intent(flows),
-            "days": _days(found),
-            "attributes": _attributes(found),
-            "confidence": _confidence(found),
-            "latency": _latency(found),
-            "missed": missed,
-            "accuracy": estimated if pairs else None,
-            "verdict": judged if pairs or judged.decision != "keep looking" else None,
-            "disagreements": list(disagreements),
-            "warnings": _warnings(missed, estimated, judged),
-        }
+    return wire.ShadowReport(
+        served=served,
+        candidate=candidate,
+        agreement=agreement.rate(agreed, texts),
+        kappa=agreement.kappa(counts),
+        homogeneity=agreement.stuart_maxwell(counts),
+        symmetry=agreement.bowker(counts),
+        flows=moves[:MAX_FLOWS],
+        flows_left_out=sum(move.texts for move in moves[MAX_FLOWS:]),
+        intents=agreement.by_intent(flows),
+        days=_days(found),
+        attributes=_attributes(found),
+        confidence=_confidence(found),
+        latency=_latency(found),
+        missed=missed,
+        accuracy=estimated if pairs else None,
+        verdict=judged if pairs or judged.decision != "keep looking" else None,
+        disagreements=list(disagreements),
+        warnings=_warnings(missed, estimated, judged),
     )
 
 
-def _days(found: comparison.Comparison) -> list[shadow_report.Day]:
+def _days(found: comparison.Comparison) -> list[wire.Day]:
     tallies, missed = found.tallies("day"), found.missed_by("day")
     nothing = comparison.Tally(texts=0, agreed=0)
     return [
-        shadow_report.Day.model_validate(
-            {"day": day, "agreement": _rate(tallies.get(day, nothing)), "missed": missed.get(day, 0)}
-        )
+        wire.Day(day=day, agreement=_rate(tallies.get(day, nothing)), missed=missed.get(day, 0))
         for day in sorted(tallies.keys() | missed.keys())
     ]
 
 
-def _attributes(found: comparison.Comparison) -> list[shadow_report.AttributeValue]:
+def _attributes(found: comparison.Comparison) -> list[wire.AttributeValue]:
     return [
-        shadow_report.AttributeValue.model_validate(
-            {"attribute": attribute, "value": value, "agreement": _rate(tally)}
-        )
+        wire.AttributeValue(attribute=attribute, value=value, agreement=rate)
         for attribute in found.attributes()
         for value, tally in found.tallies("attribute", attribute).items()
+        if (rate := _rate(tally)) is not None
     ]
 
 
-def _rate(tally: comparison.Tally) -> agreement.Rate | None:
+def _rate(tally: comparison.Tally) -> wire.Rate | None:
     return agreement.rate(tally.agreed, tally.texts)
 
 
-def _confidence(found: comparison.Comparison) -> shadow_report.Confidence:
+def _confidence(found: comparison.Comparison) -> wire.Confidence:
     served, candidate = found.side("served"), found.side("candidate")
-    shift = agreement.confidence_shift(found.shift())
-    return shadow_report.Confidence(
+    return wire.Confidence(
         served_mean=served.mean_confidence,
         candidate_mean=candidate.mean_confidence,
-        shift=None if shift is None else shadow_report.Interval.model_validate(shift),
+        shift=agreement.confidence_shift(found.shift()),
         served_histogram=list(served.confidence_histogram),
         candidate_histogram=list(candidate.confidence_histogram),
     )
 
 
-def _latency(found: comparison.Comparison) -> shadow_report.Latency:
+def _latency(found: comparison.Comparison) -> wire.Latency:
     served, candidate = found.side("served"), found.side("candidate")
-    return shadow_report.Latency(
+    return wire.Latency(
         served_mean_ms=served.mean_latency_ms,
         candidate_mean_ms=candidate.mean_latency_ms,
         ratio=agreement.latency_ratio(served, candidate),
@@ -111,11 +105,11 @@ def _latency(found: comparison.Comparison) -> shadow_report.Latency:
     )
 
 
-def _missed(found: comparison.Comparison) -> shadow_report.Missed:
+def _missed(found: comparison.Comparison) -> wire.Missed:
     shed, failed = found.missed("shed"), found.missed("failed")
     missing = sum(shed.values()) + sum(failed.values())
     sampled = found.texts + missing
-    return shadow_report.Missed(
+    return wire.Missed(
         texts=missing,
         share=missing / sampled if sampled else 0.0,
         shed=shed,
@@ -132,9 +126,9 @@ def _served_intents(found: comparison.Comparison) -> dict[str, int]:
 
 
 def _reweighted(found: comparison.Comparison) -> float | None:
-    """Weigh each served intent's agreement by its share of all sampled texts, missed ones included.
+    """Weight each served intent's agreement by its share of all sampled texts, missed texts included.
 
-    Missed texts of an intent that was never compared have nothing to stand in for them and are left out.
+    Missed texts of an intent that was never compared are left out.
     """
     missed, flows = found.missed_by("intent"), found.flows()
     compared = _served_intents(found)
@@ -154,9 +148,7 @@ def _distance(one: Mapping[str, int], other: Mapping[str, int]) -> float | None:
     return sum(gaps) / 2
 
 
-def _warnings(
-    missed: shadow_report.Missed, labelled: accuracy.Accuracy, judged: verdict.Verdict
-) -> list[str]:
+def _warnings(missed: wire.Missed, labelled: wire.Accuracy, judged: wire.Verdict) -> list[str]:
     found: list[str] = []
     if missed.share > MUCH_MISSED:
         found.append(
@@ -166,7 +158,7 @@ def _warnings(
     if labelled.set_aside:
         found.append(
             f"Of the labels, {labelled.set_aside} do not count, because their texts were not drawn at random: "
-            "whoever corrects a wrong answer picks the served model's mistakes."
+            "people who correct wrong answers pick the served model's mistakes."
         )
     if labelled.labelled_disagreements and not labelled.labelled_agreements and labelled.served is None:
         found.append(

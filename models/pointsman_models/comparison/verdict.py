@@ -1,7 +1,7 @@
-"""The verdict: whether to switch to the candidate, with a stated error rate, at any time one cares to ask.
+"""The verdict: whether to switch to the candidate, with a stated error rate, at any time.
 
-Three statements about the accuracy difference d (candidate minus served, on traffic like the compared) can be made,
-each once its evidence has ever been enough:
+The verdict can make three statements about the accuracy difference d (candidate minus served, on traffic like the
+compared). It makes each one as soon as its evidence has been enough once:
 
     better      d > 0          from the labelled disagreements, see `evidence`
     worse       d < 0          the same with wins and losses exchanged
@@ -9,23 +9,23 @@ each once its evidence has ever been enough:
 
 **The margin** is on accuracy: `0.01` is one text in a hundred. Where the models agree they are right or wrong
 together, so `d = D m`, with D the rate of disagreement and m the mean score of a disagreement (win 1, tie 0, loss
--1); `d <= -margin` is `m <= -margin / D`. D is not known, but a bound U that is above D at all times with probability
-`1 - e` is, from the unlabelled texts (`intervals.always_valid`). The evidence against `m <= -margin / U` never exceeds
-that against `m <= -margin / D` while U is above D; so the two error rates add up. A tenth of the statement's error
-rate goes to U, of which there is a lot of data, and nine tenths to the labels. Where U itself is below the margin, the
-models disagree too seldom to matter, and no label is needed.
+-1); `d <= -margin` is `m <= -margin / D`. D is unknown, but the unlabelled texts give a bound U that is above D at all
+times with probability `1 - e` (`intervals.always_valid`). While U is above D, the evidence against `m <= -margin / U`
+never exceeds that against `m <= -margin / D`; so the two error rates add up. A tenth of the statement's error rate
+goes to U, for which there is much data, and nine tenths to the labels. If U itself is below the margin, the models
+disagree too rarely to matter, and no label is needed.
 
 **The error rate.** Each statement has alpha / 2: the probability that it is *ever* made while it is false is at most
 that. Whatever d is, at most two of the three are false: better and worse if d = 0, better and no worse if d <=
--margin, one otherwise. So, by the union bound, the probability that anything false is ever said is at most alpha; and
-none of it depends on how often one looks, or on why one stops.
+-margin, one otherwise. So, by the union bound, the probability of any false statement is at most alpha. It does not
+depend on how often one looks, or on why one stops.
 
-**What it rests on.** Labelled disagreements come one by one, from the same traffic, drawn and ordered without looking
-at who is right (`labelling`). If the traffic changes under way, each statement is about the labels so far; evidence
-for both better and worse is a sign of that, and decides nothing.
+**Assumptions.** Labelled disagreements come one by one, from the same traffic, drawn and ordered without looking at
+which model is right (`labels`). If the traffic changes, each statement is about the labels so far. Evidence for both
+better and worse is a sign of such a change, and then there is no decision.
 
-The exact McNemar test (McNemar 1947) is given beside it, for readers who planned one look; its p-value means nothing
-to those who look repeatedly.
+The exact McNemar test (McNemar 1947) is reported beside it, for readers who planned one look; its p-value means
+nothing to readers who look repeatedly.
 """
 
 import math
@@ -38,7 +38,7 @@ from scipy.stats import binomtest
 
 from pointsman_models.comparison import evidence, intervals
 from pointsman_models.comparison import labels as labelling
-from pointsman_shared.wire import shadow_report
+from pointsman_shared.wire.shadow_report import Decision, Point, Statement, Verdict
 
 ALPHA = 0.05
 MARGIN = 0.01
@@ -50,65 +50,8 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """The evidence for one of the three statements."""
-
-    log_e: float
-    """The natural logarithm of the evidence after the last label."""
-    highest_log_e: float
-    """The highest it ever was; that is what decides."""
-    threshold_log_e: float
-    error_rate: float
-    """The probability of ever making the statement while it is false is at most this."""
-    made_after: int | None
-    """How many labelled disagreements it took; None while the evidence is not enough."""
-    further: int | None
-    """About how many more labels it needs if they fall as they have; None if made, or not in sight."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """The evidence after some of the labels."""
-
-    labels: int
-    labelled_at: float | None
-    better: float
-    worse: float
-    no_worse: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What the labelled disagreements say."""
-
-    decision: shadow_report.Decision
-    alpha: float
-    """The probability that anything false is ever said is at most this."""
-    margin: float
-    wins: int
-    ties: int
-    losses: int
-    win_share: intervals.Interval
-    """The candidate's share of the decided labels; the interval holds at all times with probability `1 - alpha`."""
-    disagreement_bound: float
-    """The share of texts that the models disagree on is below this."""
-    better: Statement
-    worse: Statement
-    no_worse: Statement
-    contradictory: bool
-    """Whether the evidence was enough for better and for worse: the traffic, or the labelling, has changed."""
-    further: int | None
-    """About how many more labels the nearest statement needs; None once there is a decision, or none in sight."""
-    log_e_difference: float
-    """The evidence that the models differ, in whichever direction."""
-    mcnemar_p: float
-    """Exact and two-sided, for one planned look only."""
-    trajectory: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """A statement as a bet: on which scores, against which hypothesis, and what has to be reached."""
+    """A statement as a bet: on which scores, against which hypothesis, and the evidence it takes."""
 
     wins: Counts
     ties: Counts
@@ -121,7 +64,7 @@ class _Claim:
         return evidence.log_evidence(self.wins, self.ties, self.losses, allowance=self.allowance)
 
     def after(self, further: NDArray[np.float64]) -> evidence.Floats:
-        """Give the evidence after so many more labels that fall as those so far."""
+        """Return the evidence after that many more labels with the same shares."""
         growth = 1 + further / (len(self.wins) - 1)
         latest = (counts[-1] * growth for counts in (self.wins, self.ties, self.losses))
         return evidence.log_evidence(*latest, allowance=self.allowance)
@@ -138,12 +81,12 @@ def judge(
     """Weigh the labels.
 
     Args:
-        pairs: All labelled pairs in the order in which their labels arrived; a label that was corrected keeps its
-            place. Those that agree or were not drawn do not count.
-        texts: How many texts were compared, labelled or not.
-        agreed: On how many of them the models agreed.
+        pairs: All labelled pairs in the order in which their labels arrived; a corrected label keeps its place.
+            Agreements do not count, nor do texts that were not drawn.
+        texts: The number of compared texts, labelled or not.
+        agreed: The number of them on which the models agreed.
         alpha: The error rate of the whole verdict, in (0, 1).
-        margin: How much accuracy the candidate may lose and still be called no worse, in (0, 1).
+        margin: The accuracy that a candidate may lose while it is called no worse, in (0, 1).
     """
     counted = labelling.drawn(pairs, agreed=False)
     wins, ties, losses = _running_counts(counted)
@@ -156,7 +99,7 @@ def judge(
         _statement(no_worse, courses[2], made_already=bound <= margin),
     )
     decision = _decide(*statements)
-    won, tied, lost = int(wins[-1]), int(ties[-1]), int(losses[-1])
+    won, tied, lost = (int(counts[-1]) for counts in (wins, ties, losses))
     return Verdict(
         decision=decision,
         alpha=alpha,
@@ -171,14 +114,13 @@ def judge(
         no_worse=statements[2],
         contradictory=_contradictory(statements[0], statements[1]),
         further=_nearest(statements) if decision == "keep looking" else None,
-        log_e_difference=float(evidence.log_difference(won, lost)),
         mcnemar_p=mcnemar(won, lost),
         trajectory=_trajectory(counted, *courses),
     )
 
 
 def mcnemar(wins: int, losses: int) -> float:
-    """Give the exact two-sided p-value of wins and losses being equally likely, for one planned look."""
+    """Return the exact two-sided p-value that wins and losses are equally likely, for one planned look."""
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
@@ -196,7 +138,7 @@ def _claims(
     wins: Counts, ties: Counts, losses: Counts, *, alpha: float, allowance: float
 ) -> tuple[_Claim, _Claim, _Claim]:
     rate = alpha / 2
-    # Past 1 there is nothing left to bet on; `made_already` says so.
+    # From 1 on there is nothing to bet on; then the statement is made without labels.
     allowance = min(allowance, 1 - 1e-9)
     enough, enough_beside_bound = -math.log(rate), -math.log((1 - BOUND_PART) * rate)
     better = _Claim(wins=wins, ties=ties, losses=losses, allowance=0.0, error_rate=rate, threshold=enough)
@@ -226,7 +168,7 @@ def _statement(claim: _Claim, course: evidence.Floats, *, made_already: bool = F
 
 
 def _further(claim: _Claim) -> int | None:
-    """Carry the shares of wins, ties and losses on until the evidence is enough; rounded to two digits."""
+    """Extrapolate the shares of wins, ties and losses until the evidence is enough; round to two digits."""
     if len(claim.wins) == 1:
         return None
     steps = np.unique(np.geomspace(1, MAX_FURTHER, 400).astype(np.int64))
@@ -238,8 +180,8 @@ def _nearest(statements: Sequence[Statement]) -> int | None:
     return min((one.further for one in statements if one.further is not None), default=None)
 
 
-def _decide(better: Statement, worse: Statement, no_worse: Statement) -> shadow_report.Decision:
-    """Choose the strongest statement that was made; worse by less than the margin is still worse."""
+def _decide(better: Statement, worse: Statement, no_worse: Statement) -> Decision:
+    """Return the strongest statement that was made; worse by less than the margin is still worse."""
     if _contradictory(better, worse):
         return "keep looking"
     if worse.made_after is not None:
@@ -258,9 +200,9 @@ def _trajectory(
     better: evidence.Floats,
     worse: evidence.Floats,
     no_worse: evidence.Floats,
-) -> tuple[Point, ...]:
+) -> list[Point]:
     places = np.unique(np.linspace(0, len(pairs), TRAJECTORY_POINTS).astype(np.int64)).tolist()
-    return tuple(
+    return [
         Point(
             labels=place,
             labelled_at=pairs[place - 1].labelled_at if place else None,
@@ -269,4 +211,4 @@ def _trajectory(
             no_worse=float(no_worse[place]),
         )
         for place in places
-    )
+    ]

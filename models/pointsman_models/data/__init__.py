@@ -1,1 +1,1 @@
-"""Tiers, their datasets and golden utterances, and the search for leaks between splits. Knows no model."""
+"""Tiers, their data sets and golden utterances, and near copies between the splits. Knows no model."""

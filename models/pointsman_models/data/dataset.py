@@ -1,36 +1,31 @@
-"""A tier's dataset: its files put together, checked, and split so that no row ever changes sides.
+"""A tier's data set: its files joined, checked, and split so that no row ever moves to another part.
 
-A model learns contradictions and copies without complaint; so they are found here, all at once, before a training
-spends a minute on them.
+A model learns contradictions and copies without complaint. So they are found here, all at once, before the training.
 """
 
 import dataclasses
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from pointsman_models.data import tiers
+from pointsman_models.data.splits import PARTS, PartName, normalise, part_of
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
 
-PartName = Literal["train", "validation", "test"]
-_PARTS: Final[tuple[PartName, ...]] = ("train", "validation", "test")
 MIN_EXAMPLES: Final = 10
 MIN_TRAIN_EXAMPLES: Final = 2
 MAX_PLACES_SHOWN: Final = 20
-TRAIN_SHARE: Final = 0.70
-VALIDATION_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """Which data it was: enough to tell later whether a file has changed."""
+    """What identifies a file, to detect later whether it has changed."""
 
     name: str
     sha256: str
@@ -44,7 +39,7 @@ class Part:
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     conversations: tuple[str | None, ...] | None = None
-    """Which conversation each row belongs to, if any row belongs to one."""
+    """The conversation of each row; None if no row has one."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -52,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A tier's checked examples. `out_of_scope` is a label among the others."""
+    """A tier's checked examples. `out_of_scope` is one of the labels."""
 
     tier: str
     intents: tuple[str, ...]
@@ -62,15 +57,15 @@ class Dataset:
 
     @property
     def has_out_of_scope(self) -> bool:
-        """Say whether any example is out of scope."""
+        """Return whether any example is out of scope."""
         return any(example.intent == names.OUT_OF_SCOPE for example in self.examples)
 
     def with_warnings(self, *found: str) -> "Dataset":
-        """Give the same with further warnings."""
+        """Return a copy with further warnings."""
         return dataclasses.replace(self, warnings=(*self.warnings, *found))
 
     def part(self, *wanted: PartName) -> Part:
-        """Give the examples of one or more parts, in the order of the files."""
+        """Return the examples of one or more parts, in the order of the files."""
         chosen = [row for row in self.examples if part_of(row.text, row.conversation) in wanted]
         conversations = tuple(row.conversation for row in chosen)
         return Part(
@@ -82,21 +77,21 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Labelled rows that come from elsewhere than the tier's files: from the product, or fetched."""
+    """Labelled rows that are not in the tier's files: they come from the product, or are fetched."""
 
     name: str
     rows: tuple[utterances.Utterance, ...]
 
 
 def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
-    """Read and check all of a tier's files, and add what comes from elsewhere.
+    """Read and check all of a tier's files, and add further rows.
 
-    A file is somebody's considered work: what is wrong with it stops the training. Rows from elsewhere that cannot be
-    used (an intent the tier does not have, another label than the files give, two labels) are left out with a warning.
+    An error in a file stops the training. A further row that cannot be used is left out with a warning: its intent is
+    not the tier's, the files give another label, or the further rows give two.
 
     Args:
         tier: The tier.
-        more: Further rows; of two labels for one text, neither counts.
+        more: Further rows. If they give one text two labels, neither counts.
 
     Raises:
         InvalidDataError: Bad rows, contradictions or missing examples; all of them, with their lines.
@@ -123,30 +118,6 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
         ),
         warnings=(*warnings, *left_out, *_untested(tier, examples)),
     )
-
-
-def normalise(text: str) -> str:
-    """Reduce a text to what tells it from others: letter case, punctuation and spacing do not.
-
-    A text of nothing but punctuation stays as it is.
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words = "".join(" " if unicodedata.category(character)[0] == "P" else character for character in folded)
-    return " ".join(words.split()) or folded.strip()
-
-
-def part_of(text: str, conversation: str | None = None) -> PartName:
-    """Say in which part a row belongs: about 70/15/15, decided by its conversation, or else its normalised text.
-
-    New rows never move old ones, so the test part stays unseen from one version to the next. The rows of one
-    conversation stay together: they are too alike to be told on. Within an intent the shares hold on average.
-    """
-    key = normalise(text) if conversation is None else f"conversation {conversation}"
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") / 2**64
-    if place < TRAIN_SHARE:
-        return "train"
-    return "validation" if place < TRAIN_SHARE + VALIDATION_SHARE else "test"
 
 
 def _read(tier: tiers.Tier, path: Path, problems: formats.Problems) -> list[utterances.Utterance]:
@@ -190,8 +161,8 @@ def _drop_duplicates(
 
 
 def _trained_on(kept: utterances.Utterance, copy: utterances.Utterance) -> utterances.Utterance:
-    """Of copies in conversations on several sides, keep the one in training: what was learnt once is no test."""
-    sides = [_PARTS.index(part_of(row.text, row.conversation)) for row in (kept, copy)]
+    """Of copies in several parts, keep the one in training: a text that was learnt cannot be a test."""
+    sides = [PARTS.index(part_of(row.text, row.conversation)) for row in (kept, copy)]
     return copy if sides[1] < sides[0] else kept
 
 
@@ -200,7 +171,7 @@ def _warn_of(copies: Sequence[str]) -> list[str]:
 
 
 def listed(places: Sequence[str]) -> str:
-    """Name the first of many places, and how many more there are."""
+    """List the first places, and how many more there are."""
     shown = ", ".join(places[:MAX_PLACES_SHOWN])
     more = len(places) - MAX_PLACES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
@@ -223,17 +194,17 @@ def _check_counts(
             )
         elif trained[intent] < MIN_TRAIN_EXAMPLES:
             problems.add(place, f"intent {intent!r} has too few examples to train on; add some more")
-    if len(tier.intents) + len(background) < 2:  # noqa: PLR2004 - a classifier tells one thing from another
+    if len(tier.intents) + len(background) < 2:  # noqa: PLR2004 - a classifier needs two classes
         problems.add(
             place, "has one intent only; it needs a second one, or out_of_scope files to tell it from"
         )
 
 
 def _untested(tier: tiers.Tier, examples: Iterable[utterances.Utterance]) -> list[str]:
-    """Name the intents that nothing can judge, since the split left them no test row."""
+    """Warn of the intents without a test row."""
     tested = {row.intent for row in examples if part_of(row.text, row.conversation) == "test"}
     return [
-        f"intent {intent!r} has no test row, so nothing says how well it is recognised; add some examples"
+        f"intent {intent!r} has no test row, so it is unknown how well it is recognised; add some examples"
         for intent in tier.intents
         if intent not in tested
     ]
@@ -242,7 +213,7 @@ def _untested(tier: tiers.Tier, examples: Iterable[utterances.Utterance]) -> lis
 def _fitting(
     tier: tiers.Tier, rows: Iterable[utterances.Utterance], more: Sequence[Source]
 ) -> tuple[list[utterances.Utterance], list[str]]:
-    """Choose the rows from elsewhere that agree with the tier, its files and each other."""
+    """Choose the further rows that agree with the tier, its files and each other."""
     known = {*tier.intents, names.OUT_OF_SCOPE}
     declared = {normalise(row.text): row.intent for row in rows}
     labels: dict[str, set[str]] = {}

@@ -1,6 +1,6 @@
-"""Golden utterances: texts whose answer must be right in every version that serves.
+"""Golden utterances: texts that every version that serves must answer correctly.
 
-A row names its tiers, because the same text may have another right answer on a tier with fewer intents.
+A row names its tiers, because the correct answer may be another one on a tier with fewer intents.
 """
 
 from pointsman_models.data import tiers
@@ -14,7 +14,7 @@ def read(tier: tiers.Tier) -> list[utterances.Utterance]:
     A row without `tiers` counts for every tier.
 
     Raises:
-        InvalidDataError: Bad rows, or a right answer the tier cannot give.
+        InvalidDataError: Bad rows, or an intent that the tier does not declare.
     """
     if tier.golden is None:
         return []

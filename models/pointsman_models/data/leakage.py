@@ -1,6 +1,6 @@
-"""Test rows that are all but in the training data: they say how well a model remembers, not how well it reads.
+"""Near copies: test rows that nearly equal a training row measure how well a model remembers, not how well it reads.
 
-Exact copies never get this far: the split goes by the normalised text.
+Exact copies do not occur, because the split depends on the normalised text.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pointsman_models.data import dataset
+from pointsman_models.data import dataset, splits
 
 # Jaccard similarity of two texts' character trigrams; one changed letter in twenty gives about 0.75.
 NEAR = 0.8
@@ -22,14 +22,14 @@ class Leaks:
     """Which test rows have near copies in training."""
 
     near: NDArray[np.bool_]
-    """For each row of the test part, whether it has one."""
+    """Whether each row of the test part has one."""
     warnings: tuple[str, ...]
-    """The same for people, with places."""
+    """The same in words, with places."""
 
 
 def look(data: dataset.Dataset) -> Leaks:
-    """Look for test rows with near copies among the rows that are learnt, and for such pairs with two labels."""
-    tested = [dataset.part_of(row.text, row.conversation) == "test" for row in data.examples]
+    """Find the test rows with near copies among the rows that are learnt, and the pairs with two labels."""
+    tested = [splits.part_of(row.text, row.conversation) == "test" for row in data.examples]
     test = list(compress(data.examples, tested))
     learnt = [row for row, is_test in zip(data.examples, tested, strict=True) if not is_test]
     copies = nearest_copies([row.text for row in test], [row.text for row in learnt])
@@ -50,22 +50,17 @@ def look(data: dataset.Dataset) -> Leaks:
 
 
 def nearest_copies(test: Sequence[str], train: Sequence[str]) -> NDArray[np.intp]:
-    """Give for each test text the place of its nearest copy among the training texts, or -1 if none is near.
-
-    Args:
-        test: Texts to look at.
-        train: Texts that were learnt.
-    """
+    """Return for each test text the place of its nearest copy among the training texts, or -1 if there is none."""
     found = np.full(len(test), -1, dtype=np.intp)
     if not test or not train:
         return found
     counter = CountVectorizer(analyzer="char_wb", ngram_range=(3, 3), binary=True, dtype=np.float32)
-    known = counter.fit_transform([dataset.normalise(text) for text in train])
-    asked = counter.transform([dataset.normalise(text) for text in test])
+    known = counter.fit_transform([splits.normalise(text) for text in train])
+    asked = counter.transform([splits.normalise(text) for text in test])
     shared = (asked @ known.T).tocoo()
-    # A trigram that no training text has counts into the union as well.
+    # The union counts the trigrams that no training text has, too.
     trigrams = counter.build_analyzer()
-    sizes = np.array([len(set(trigrams(dataset.normalise(text)))) for text in test])
+    sizes = np.array([len(set(trigrams(splits.normalise(text)))) for text in test])
     union = sizes[shared.row] + np.asarray(known.sum(axis=1)).ravel()[shared.col] - shared.data
     similarity = shared.data / union
     near = np.flatnonzero(similarity >= NEAR)

@@ -1,11 +1,10 @@
-"""Tiers: which intents a model answers and what it is trained from. Declared in a file, never coded.
+"""Tiers: which intents a model answers and which data it is trained on. A file declares them; the code knows none.
 
-A new tier, or a team's own intents, is a change of `tiers.toml` and of data; nothing here knows their names.
+A new tier, or a team's own intents, takes a change of `tiers.toml` and of data only.
 """
 
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,14 +24,14 @@ class _Declared(BaseModel):
 
 
 class FeatureOptions(_Declared):
-    """What of a text is counted: n-grams of words, of characters inside words, or both."""
+    """The features of a text: n-grams of words, of characters inside words, or both."""
 
     words: tuple[int, int] | None = None
     """Shortest and longest word n-gram."""
     characters: tuple[int, int] | None = None
     """Shortest and longest character n-gram."""
     sublinear: bool = False
-    """Count 1 + log(tf) in the place of tf."""
+    """Count 1 + log(tf) instead of tf."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,28 +73,25 @@ class SearchSpace(_Declared):
         default=(ClassifierOptions(kind="LinearSVC", c=(0.1, 0.3, 1.0)),), min_length=1
     )
     background: tuple[bool, ...] = Field(default=(True, False), min_length=1)
-    """Whether to learn the out-of-scope rows as a class of their own."""
+    """Whether to learn the out-of-scope rows as a class."""
     folds: int = Field(default=3, ge=2, le=10)
     recall_floor: float = Field(default=0.9, ge=0, le=1)
-    """The share of rightly recognised in-scope texts that must stay above the threshold."""
+    """The share of correctly recognised in-scope texts that must stay above the threshold."""
 
 
 class GateOptions(_Declared):
-    """What a new version must show before it serves. A figure without a limit is reported and stops nothing."""
+    """What a new version must show before it serves. A figure without a limit is only reported."""
 
     error_rate: float = Field(default=0.05, gt=0, lt=0.5)
-    """Of the versions that are worse than the champion by the margin, at most this share is promoted."""
+    """At most this share of the versions that are worse than the champion by the margin is promoted."""
     margin: float = Field(default=0.01, ge=0, lt=1)
-    """How much macro-F1 a version may lose at most; with 0 it has to be better."""
-    resamples: int = Field(default=2_000, ge=200, le=100_000)
+    """How much macro-F1 a version may lose; with 0 it has to be better."""
     recall_floor: float | None = Field(default=None, ge=0, le=1)
     """The recall every intent must reach."""
     recall_floors: dict[str, float] = Field(default_factory=dict)
-    """The same for single intents."""
+    """The recall that single intents must reach."""
     recall_drop: float | None = Field(default=None, ge=0, le=1)
-    """How much recall an intent may lose against the champion, and against the reference tier's."""
-    reference: str | None = None
-    """Another tier: what its champion knows must not get worse here by more than `recall_drop`."""
+    """How much recall an intent may lose against the champion."""
     out_of_scope_recall: float | None = Field(default=None, ge=0, le=1)
     """The share of out-of-scope texts that must be refused."""
     calibration_error: float | None = Field(default=None, ge=0, le=1)
@@ -107,22 +103,17 @@ class GateOptions(_Declared):
     may_drop: tuple[str, ...] = ()
     """Intents of the champion that may vanish."""
     require_shadow: Literal["no worse", "better"] | None = None
-    """The verdict of the shadow that is needed too; a version that waits for it becomes the candidate."""
-    shadow_margin: float = Field(default=0.01, gt=0, lt=1)
-    """How much accuracy a version may lose on real traffic and still be called no worse by the shadow."""
+    """The shadow's verdict that is required as well; a version that waits for it becomes the candidate."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if any(not 0 <= floor <= 1 for floor in self.recall_floors.values()):
             msg = "recall_floors lie between 0 and 1"
             raise ValueError(msg)
-        if self.reference is not None and self.recall_drop is None:
-            msg = "reference needs recall_drop: how much recall may be lost against it"
-            raise ValueError(msg)
         return self
 
     def floor_of(self, intent: str) -> float | None:
-        """Give the recall an intent must reach, if any."""
+        """Return the recall that an intent must reach, if any."""
         return self.recall_floors.get(intent, self.recall_floor)
 
 
@@ -138,10 +129,10 @@ class Tier:
     search: SearchSpace
     gate: GateOptions
     root: Path
-    """The folder the paths were declared in; messages name files relative to it."""
+    """The folder of the declaration; messages name files relative to it."""
 
     def shown(self, path: Path) -> str:
-        """Name a file as it was declared."""
+        """Return a file's name as it was declared."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
 
@@ -185,7 +176,7 @@ def load(path: Path) -> dict[str, Tier]:
         path: The declaration, or the folder that holds it as `tiers.toml`.
 
     Raises:
-        SettingsError: It is missing, or says something that cannot be used.
+        SettingsError: It is missing or invalid.
     """
     path = (path / FILE_NAME if path.is_dir() else path).absolute()
     try:
@@ -196,19 +187,6 @@ def load(path: Path) -> dict[str, Tier]:
     except ValidationError as error:
         msg = f"{path}: {jobs.describe(error)}"
         raise errors.SettingsError(msg) from None
-
-
-def find(declared: Mapping[str, Tier], name: str) -> Tier:
-    """Give the tier of a name.
-
-    Raises:
-        UnknownTierError: There is none.
-    """
-    try:
-        return declared[name]
-    except KeyError:
-        msg = f"there is no tier {name!r}; declared are: {', '.join(declared)}"
-        raise errors.UnknownTierError(msg) from None
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -228,10 +206,9 @@ def _parse(path: Path) -> dict[str, Any]:
 def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -> Tier:
     gate = GateOptions.model_validate({**declared.gate, **table.gate})
     unknown = [intent for intent in table.gate.get("recall_floors", {}) if intent not in table.intents]
-    if unknown or (gate.reference is not None and gate.reference not in declared.tiers):
-        what = f"intent {unknown[0]!r}" if unknown else f"tier {gate.reference!r}"
-        msg = f"{root / FILE_NAME}: the gate of tier {name!r} names an {what} that is not declared"
-        raise errors.SettingsError(msg.replace("an tier", "a tier"))
+    if unknown:
+        msg = f"{root / FILE_NAME}: the gate of tier {name!r} names an intent {unknown[0]!r} that is not declared"
+        raise errors.SettingsError(msg)
     return Tier(
         name=name,
         intents=table.intents,

@@ -1,11 +1,10 @@
-"""The classifier that serves: scores, calibrated probabilities, and the answer `out_of_scope` when none is likely.
+"""The classifier that serves: scores, calibrated probabilities, and `out_of_scope` if no intent is likely.
 
-It holds one version of one tier. It knows nothing of where versions are kept or who asks.
+It holds one version of one tier. It does not know where versions are kept.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,14 @@ from sklearn.pipeline import Pipeline
 from pointsman_models.inference.scorer import FusedScorer, Scores
 from pointsman_shared import names
 
-# How many intents a ranking holds, and how exactly a probability is worth telling.
+# The number of intents in a ranking, and the digits of a probability.
 RANKED = 5
 DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """Answers in columns, one entry a text."""
+    """Answers in columns, one entry per text."""
 
     intent: list[str]
     confidence: list[float]
@@ -43,65 +42,35 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        scorer: FusedScorer,
-        *,
-        tier: str,
-        version: int,
-        classes: Sequence[str],
-        temperature: float,
-        threshold: float,
+        self, pipeline: Pipeline, *, tier: str, version: int, temperature: float, threshold: float
     ) -> None:
+        """Build the serving form of a fitted pipeline.
+
+        Args:
+            pipeline: See `FusedScorer.from_pipeline`; `out_of_scope` may be one of its classes.
+            tier: The tier's name.
+            version: The version's number.
+            temperature: The factor of the scores before the softmax.
+            threshold: The confidence below which the answer is `out_of_scope`.
+        """
+        classes = pipeline.classes_.tolist()
         self.tier = tier
         self.version = version
         self.intents = tuple(label for label in classes if label != names.OUT_OF_SCOPE)
         self.threshold = threshold
-        self._scorer = scorer
+        self._scorer = FusedScorer.from_pipeline(pipeline)
         self._temperature = temperature
-        self._in_scope = np.array(
-            [place for place, label in enumerate(classes) if label != names.OUT_OF_SCOPE]
-        )
-        self._columns = len(classes)
-
-    @classmethod
-    def from_pipeline(
-        cls,
-        pipeline: Pipeline,
-        *,
-        tier: str,
-        version: int,
-        classes: Sequence[str],
-        temperature: float,
-        threshold: float,
-    ) -> Self:
-        """Build the serving form of a fitted pipeline.
-
-        Args:
-            pipeline: See `FusedScorer.from_pipeline`.
-            tier: The tier's name.
-            version: The version's number.
-            classes: The fitted classifier's classes, in its order; `out_of_scope` may be among them.
-            temperature: What the scores are multiplied by before the softmax.
-            threshold: The confidence below which the answer is `out_of_scope`.
-        """
-        return cls(
-            FusedScorer.from_pipeline(pipeline),
-            tier=tier,
-            version=version,
-            classes=classes,
-            temperature=temperature,
-            threshold=threshold,
-        )
+        self._in_scope = np.flatnonzero([label != names.OUT_OF_SCOPE for label in classes])
 
     def probabilities(self, texts: Sequence[str]) -> Scores:
-        """Give the calibrated probability of every intent: shape (texts, intents).
+        """Return the calibrated probability of every intent: shape (texts, intents).
 
-        A row sums to less than one where the model has learnt what is out of scope.
+        A row sums to less than one if the model has learnt what is out of scope.
         """
         return softmax(self._scorer.decision_function(texts), self._temperature)[:, self._in_scope]
 
     def classify(self, texts: Sequence[str]) -> Predictions:
-        """Classify texts. Equal texts are scored once: most of real chat is "hi", "yes" and "thanks"."""
+        """Classify texts. Equal texts are scored once, because real chat is full of "hi", "yes" and "thanks"."""
         distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         if len(distinct) == len(texts):
             return self._answer(self.probabilities(texts))
@@ -111,7 +80,7 @@ class Classifier:
     def _answer(self, probabilities: Scores) -> Predictions:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :RANKED]
         ranked = np.take_along_axis(probabilities, order, axis=1)
-        # The comparison is made before rounding, so that the threshold means what the card says.
+        # The comparison uses the exact value, so that the threshold is the one on the card.
         known = (ranked[:, 0] >= self.threshold).tolist()
         shares = np.round(ranked, DECIMALS).tolist()
         ranking = order.tolist()

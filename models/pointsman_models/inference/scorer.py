@@ -1,9 +1,9 @@
 """The fused scorer: the fitted pipeline's own decision function, without scikit-learn's per-call layers.
 
 For a linear model over tf-idf n-grams a score is a sum of weights divided by a norm. Looking n-grams up in the
-fitted vocabulary and summing the fitted weights gives the same scores as the pipeline (equal to 1e-9, proven by
-property tests) at a fraction of its cost. Character n-grams never cross a word, so what a word contributes is
-worked out once and remembered; real chat repeats its words.
+fitted vocabulary and summing the fitted weights gives the same scores as the pipeline (equal to 1e-9 in property
+tests) at a fraction of its cost. Character n-grams never cross a word, so the contribution of a word is computed once
+and cached; real chat repeats its words.
 
 scikit-learn stays the trainer and the oracle; this module only reads what it fitted.
 """
@@ -69,10 +69,10 @@ class FusedScorer:
         """Score texts.
 
         Args:
-            texts: Any number of texts, also none and empty ones.
+            texts: Any number of texts; they may be empty.
 
         Returns:
-            Shape (texts, columns), where a binary classifier has one column.
+            Shape (texts, columns); a binary classifier has one column.
         """
         scores = np.tile(self._intercept, (len(texts), 1))
         for block in self._blocks:
@@ -94,7 +94,7 @@ class _Block:
         self._shortest, self._longest = vectorizer.ngram_range
 
     def add_scores(self, texts: Sequence[str], scores: Scores) -> None:
-        """Add this block's share to every text's scores, in place."""
+        """Add this block's part to every text's scores, in place."""
         if len(texts) > FEW_TEXTS:
             self._add_to_many(texts, scores)
             return
@@ -112,7 +112,7 @@ class _Block:
         counts = self.counts(texts)
         counts.data = self._weigh(counts.data, counts.indices)
         squares = np.bincount(_rows(counts), weights=counts.data**2, minlength=len(texts))
-        # A text without a known feature scores nothing here; its norm of zero must not divide.
+        # A text without a known feature has a norm of zero, by which nothing is divided.
         norms = np.sqrt(np.where(squares > 0, squares, 1.0))
         scores += (counts @ self._weights) / norms[:, None]
 
@@ -121,7 +121,7 @@ class _Block:
         return frequencies * self._idf[places]
 
     def places(self, text: str) -> Places:
-        """Give the place of every known feature in a text, repeated as often as it occurs."""
+        """Return the place of every known feature in a text, repeated as often as it occurs."""
         raise NotImplementedError
 
     def counts(self, texts: Sequence[str]) -> csr_array:
@@ -192,7 +192,7 @@ class _CharacterBlock(_Block):
         return number
 
     def _grams(self, word: str) -> list[str]:
-        # As scikit-learn's _char_wb_ngrams: a word shorter than the n-gram counts once, and ends the sizes.
+        # As in scikit-learn's _char_wb_ngrams, a word shorter than the n-gram counts once and ends the sizes.
         padded = f" {word} "
         grams: list[str] = []
         for size in range(self._shortest, self._longest + 1):

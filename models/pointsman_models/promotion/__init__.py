@@ -1,1 +1,1 @@
-"""Judge a trained model: the gate, the bootstrap behind it, and the decision to promote. Knows no queue."""
+"""Train a tier, judge the new version, and promote it or not. Knows no queue."""

@@ -1,7 +1,7 @@
-"""How sure one may be that one classifier is better than another: a paired bootstrap of macro-F1.
+"""How certain it is that one classifier is better than another: a paired bootstrap of macro-F1.
 
-Both answered the same rows, so what is resampled is the row with both answers; rows of one conversation are not
-independent of each other and are drawn together (Efron, Tibshirani, "An Introduction to the Bootstrap", 1993,
+Both answered the same rows, so the bootstrap resamples rows with both answers. Rows of one conversation are not
+independent of each other, so they are drawn together (Efron, Tibshirani, "An Introduction to the Bootstrap", 1993,
 chapters 8 and 13).
 """
 
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from pointsman_models.training.evaluation import Labels
 
 Floats = NDArray[np.float64]
-# An answer that is none of the labels: it misses its own and harms no other.
+# An answer that is not a label: it misses its own label and affects no other.
 _WRONG = ""
-# In simulation (`make bench ARGS=promotion`) the bound at a level of 5% errs in up to 6% of tries at 200 rows, and at
-# two thirds of it in no more than what is stated.
+# In simulation (`make bench ARGS=promotion`) the bound at a level of 5% errs in up to 6% of tries at 200 rows; at two
+# thirds of the level it errs no more often than stated.
 _CAUTION = 0.65
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What two classifiers scored on the same rows."""
+    """The scores of two classifiers on the same rows."""
 
     new: float
     """Macro-F1 of the new one."""
     old: float
     lower: float
-    """With the confidence asked for, the new one's macro-F1 is higher by at least this."""
+    """With the requested confidence, the new macro-F1 is higher by at least this."""
     discordant: int
-    """Rows that exactly one of both has right."""
+    """Rows that exactly one of both answered correctly."""
     rows: int
     groups: int
-    """What was resampled: conversations, or rows where they belong to none."""
+    """The number of units that were resampled: conversations, and rows without one."""
 
 
 def compare(
@@ -50,19 +50,19 @@ def compare(
     """Compare two classifiers' answers to the same rows.
 
     The bound is the lower one of the percentile and the basic bootstrap interval: the difference of two macro-F1 is
-    skewed where intents have few rows, and which of both errs then depends on the skew's direction. What is resampled
-    holds two rows more than were seen, one that only the new has right and one that only the old has, spread over the
-    labels: where both nearly always agree, a plain bootstrap cannot draw what it has not seen and is too sure. (For
+    skewed if intents have few rows, and the direction of the skew decides which of both errs. Two rows are added to the
+    rows that are resampled, one that only the new classifier answered correctly and one that only the old did, spread
+    over the labels: if both nearly always agree, a plain bootstrap cannot draw a disagreement and is too certain. (For
     differences of proportions, Agresti and Min, Statistics in Medicine 24, 2005, add as much.)
 
     Args:
         labels: The right answers; at least one row.
         new: The new classifier's answers.
         old: The old one's.
-        level: The one-sided error, such as 0.05: so often is the true difference below the bound.
+        level: The one-sided error, such as 0.05: how often the true difference is below the bound.
         resamples: How many resamples are drawn.
         seed: Fixes them.
-        groups: The conversation of each row; None for a row that stands alone.
+        groups: The conversation of each row; None for a row without one.
     """
     known = np.unique(labels)
     cells, place = np.unique(_with_unseen(labels, new, old, known), axis=0, return_inverse=True)
@@ -78,7 +78,7 @@ def compare(
         contents[len(names) + direction, unseen] += shares
     new_f1, old_f1 = scorer.macro_f1(observed[None, :])[:, 0]
     if groups is None:
-        # Drawing rows is drawing cells by their shares.
+        # To draw rows is to draw cells by their shares.
         contents = contents.sum(axis=0)[None, :]
     drawn = _resample(contents, len(names), resamples, seed)
     differences = np.subtract(*scorer.macro_f1(drawn))
@@ -103,7 +103,7 @@ class _Scorer:
         self._answers = [_indicator(cells[:, column], known) for column in (1, 2)]
 
     def macro_f1(self, counts: Floats) -> Floats:
-        """Give both scores of each resample, shape (2, resamples); a label that was not drawn does not count."""
+        """Return both scores of each resample, shape (2, resamples); a label that was not drawn does not count."""
         support = counts @ self._labels
         drawn = support > 0
         scores = []
@@ -125,7 +125,7 @@ def _with_unseen(labels: Labels, new: Labels, old: Labels, known: Labels) -> NDA
 
 
 def _resample(contents: Floats, size: int, resamples: int, seed: int) -> Floats:
-    """Draw groups with replacement; give how often each cell occurs, shape (resamples, cells)."""
+    """Draw groups with replacement; return how often each cell occurs, shape (resamples, cells)."""
     random = np.random.default_rng(seed)
     if len(contents) == 1:
         shares = contents[0] / contents.sum()
@@ -135,7 +135,7 @@ def _resample(contents: Floats, size: int, resamples: int, seed: int) -> Floats:
 
 
 def _members(groups: Sequence[str | None] | None, rows: int) -> tuple[NDArray[np.intp], NDArray[np.str_]]:
-    """Give each row its group's place; a row without a group is one of its own."""
+    """Return each row's group; a row without a group is a group of its own."""
     named = [
         f"row {row}" if name is None else f"of {name}" for row, name in enumerate(groups or [None] * rows)
     ]

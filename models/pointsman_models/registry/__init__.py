@@ -1,1 +1,1 @@
-"""Immutable model versions, their cards, and the aliases that say which one serves. Knows no statistics."""
+"""The immutable model versions, their cards, and the aliases that say which version serves. Knows no statistics."""

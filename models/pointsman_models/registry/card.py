@@ -1,4 +1,4 @@
-"""A version's card: what it is, what it was made from, how good it is, and how to see that it is still the same."""
+"""A version's card: what it is, what it was trained on, how good it is, and how to check that it is unchanged."""
 
 import hashlib
 import platform
@@ -13,38 +13,46 @@ from pydantic import BaseModel, ConfigDict
 
 from pointsman_models.data.dataset import FileFacts
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.training.evaluation import IntentFigures
 from pointsman_shared import errors
 
 SELF_TEST_TOLERANCE = 0.001
 
 
 class _Stored(BaseModel):
-    # A newer Pointsman may add fields; an older one reads past them.
+    # A newer Pointsman may add fields; an older one ignores them.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class FileDigest(_Stored):
-    """How to recognise a file of the version."""
+    """The digest of one of the version's files."""
 
     sha256: str
     size: int
 
 
 class SelfTest(_Stored):
-    """A text and what the version answered to it when it was trained."""
+    """A text and the version's answer to it after training."""
 
     text: str
     intent: str
     confidence: float
 
 
+class IntentFigures(_Stored):
+    """Precision, recall and F1 of one label at the threshold, out-of-scope texts included."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
 class Card(_Stored):
-    """Everything about a version but the model itself."""
+    """Everything about a version except the model itself."""
 
     tier: str
     version: int = 0
-    """Its number; 0 until it is saved."""
+    """The version's number; 0 until it is saved."""
     created_at: str
     """ISO 8601, UTC."""
     requested_by: str
@@ -64,17 +72,17 @@ class Card(_Stored):
     per_intent: dict[str, IntentFigures]
     data: tuple[FileFacts, ...]
     examples: dict[str, int]
-    """How many different examples each part holds."""
+    """The number of distinct examples in each part."""
     seed: int
     libraries: dict[str, str]
     warnings: tuple[str, ...] = ()
     self_test: tuple[SelfTest, ...] = ()
     files: dict[str, FileDigest] = {}
-    """Filled in when it is saved."""
+    """Filled in when the version is saved."""
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions that a fitted model depends on."""
+    """Return the versions of the libraries that a fitted model depends on."""
     return {
         "python": platform.python_version(),
         "scikit-learn": sklearn.__version__,
@@ -85,15 +93,15 @@ def library_versions() -> dict[str, str]:
 
 
 def digest(content: bytes) -> FileDigest:
-    """Work out how to recognise a file again."""
+    """Compute the digest of a file."""
     return FileDigest(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
 
 
 def check_digest(content: bytes, name: str, expected: FileDigest | None) -> None:
-    """Compare a file with what its card says of it.
+    """Compare a file with the digest on the card.
 
     Raises:
-        RegistryError: It is another one, or the card does not mention it.
+        RegistryError: The digests differ, or the card does not name the file.
     """
     if expected is None:
         msg = f"the card does not name {name}: train the tier again or promote another version"
@@ -107,19 +115,19 @@ def check_digest(content: bytes, name: str, expected: FileDigest | None) -> None
 
 
 def check_libraries(trained_with: Mapping[str, str]) -> None:
-    """Refuse a version of another scikit-learn: its fitted attributes may mean something else.
+    """Refuse a version that another scikit-learn trained: its fitted attributes may mean something else.
 
     Raises:
         RegistryError: The major or minor version differs.
     """
     then, now = trained_with.get("scikit-learn", "unknown"), sklearn.__version__
     if then.split(".")[:2] != now.split(".")[:2]:
-        msg = f"was trained with scikit-learn {then}, but here is {now}: train the tier again, or install {then}"
+        msg = f"was trained with scikit-learn {then}, but {now} is installed here: train the tier again, or install {then}"
         raise errors.RegistryError(msg)
 
 
 def check_self_test(card: Card, classifier: Classifier) -> None:
-    """Ask the version what it was asked when it was trained.
+    """Repeat the self-test of the version.
 
     Raises:
         RegistryError: An answer differs.
@@ -128,7 +136,7 @@ def check_self_test(card: Card, classifier: Classifier) -> None:
     for test, intent, confidence in zip(card.self_test, found.intent, found.confidence, strict=True):
         if intent != test.intent or abs(confidence - test.confidence) > SELF_TEST_TOLERANCE:
             msg = (
-                f"answers {test.text!r} with {intent} ({confidence:.3f}), but when it was trained with "
+                f"answers {test.text!r} with {intent} ({confidence:.3f}); after training it answered "
                 f"{test.intent} ({test.confidence:.3f}): train the tier again"
             )
             raise errors.RegistryError(msg)

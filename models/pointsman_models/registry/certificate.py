@@ -1,4 +1,7 @@
-"""A version's certificate: on what evidence the gate let it through or stopped it, so that anybody can work it out again."""
+"""A version's certificate: what the gate found and on what evidence, so that anybody can recompute it.
+
+What the model was trained on and how is on the card beside it; the certificate does not repeat that.
+"""
 
 import hashlib
 import json
@@ -6,14 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pointsman_models.data.dataset import FileFacts, Part
+from pointsman_models.data.dataset import Part
 
-# Figures that depend on the machine and the moment; they are compared with their budget only.
+# Figures that depend on the machine and the moment: only their budget counts.
 MEASURED = frozenset({"latency_ms"})
+# Fields that a recomputation does not have to reproduce.
+CIRCUMSTANCES = {"issued_at", "approved_by", "requested_by", "reasons", "shadow", "notes"}
 
 
 class Certificate(BaseModel):
-    """What was found when a version was judged."""
+    """What the gate found when it judged a version."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -22,62 +27,52 @@ class Certificate(BaseModel):
     issued_at: str
     """ISO 8601, UTC."""
     approved_by: str | None
-    """Who or what let it through; None where it was stopped."""
+    """Who or what approved the version; None if the gate stopped it."""
     requested_by: str
     reasons: tuple[str, ...]
-    """Why it was stopped."""
+    """Why the gate stopped it."""
     gate: dict[str, Any]
     """The gate's options."""
     champion: int | None
     """The version it was compared with."""
-    reference: int | None = None
-    """The version of the reference tier."""
     figures: dict[str, Any]
     """Everything the gate measured."""
-    data: tuple[FileFacts, ...]
     test_sha256: str
-    """The digest of the test rows it was judged by."""
-    seeds: dict[str, int]
-    configuration: dict[str, Any]
-    """How the model was made."""
+    """The digest of the test rows."""
     libraries: dict[str, str]
     model_sha256: str
     shadow: dict[str, Any] | None = None
-    """The shadow's verdict, where one was required, as it was when the version was promoted."""
+    """The shadow's verdict at the time of the promotion, if the tier requires one."""
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """What the gate could not check, and why."""
 
 
 def digest_rows(part: Part) -> str:
-    """Give a digest of rows that does not depend on their order."""
+    """Return a digest of rows that does not depend on their order."""
     lines = sorted(json.dumps(pair) for pair in zip(part.texts, part.labels, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def differences(issued: Certificate, found: Certificate) -> list[str]:
-    """Say where a certificate differs from one that was worked out again; nothing, if it holds."""
-    then, now = _comparable(issued), _comparable(found)
+def differences(issued: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """List the facts of a certificate that a recomputation does not confirm; see `facts`."""
     return [
-        f"{name}: {json.dumps(then.get(name))} in the certificate, now {json.dumps(now.get(name))}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
+        f"{name}: {json.dumps(issued.get(name))} in the certificate, now {json.dumps(found.get(name))}"
+        for name in sorted({*issued, *found})
+        if issued.get(name) != found.get(name)
     ]
 
 
-def _comparable(certificate: Certificate) -> dict[str, Any]:
-    whole = certificate.model_dump(
-        mode="json", exclude={"issued_at", "approved_by", "requested_by", "reasons", "shadow", "notes"}
-    )
-    facts = {"data": [f"{file['name']} {file['sha256']}" for file in whole.pop("data")]}
-    for name, value in whole.items():
-        facts |= _flat(name, value)
-    return facts
+def facts(certificate: Certificate) -> dict[str, Any]:
+    """Return what a recomputation has to reproduce, one entry per fact."""
+    return _flat("", certificate.model_dump(mode="json", exclude=CIRCUMSTANCES))
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401  any JSON value
     if not isinstance(value, dict):
         return {name: value}
     parts = [
-        _flat(f"{name}.{key}", item) for key, item in value.items() if key not in MEASURED or name == "gate"
+        _flat(f"{name}.{key}" if name else key, item)
+        for key, item in value.items()
+        if key not in MEASURED or name == "gate"
     ]
     return {key: item for part in parts for key, item in part.items()}

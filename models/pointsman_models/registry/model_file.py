@@ -1,6 +1,6 @@
-"""The file of a fitted pipeline, in the skops format: it names types, and only known ones are ever built.
+"""The file of a fitted pipeline, in the skops format: it names types, and only known types are built.
 
-A pickle runs whatever it was told to while it is read; this does not, and refuses one in disguise.
+Reading a pickle runs any code in it; so a pickle is refused, whatever its file is called.
 """
 
 import zipfile
@@ -16,13 +16,13 @@ from sklearn.svm import LinearSVC
 
 from pointsman_shared import errors
 
-# What may be built beyond scikit-learn's and numpy's own types, which skops knows. Our pipelines need nothing.
+# The types that may be built beyond those of scikit-learn and numpy. Our pipelines need none.
 TRUSTED: Final[frozenset[str]] = frozenset()
 COMPRESSION_LEVEL: Final = 6
 
 
 def write(pipeline: Pipeline) -> bytes:
-    """Give the content of a pipeline's file."""
+    """Return the content of a pipeline's file."""
     content: bytes = skops.io.dumps(
         pipeline, compression=zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL
     )
@@ -30,14 +30,14 @@ def write(pipeline: Pipeline) -> bytes:
 
 
 def read(content: bytes, *, classes: Sequence[str]) -> Pipeline:
-    """Build the pipeline a file holds.
+    """Build the pipeline of a file.
 
     Args:
         content: The file's bytes, already compared with their digest.
         classes: The classes it must have.
 
     Raises:
-        RegistryError: It is no such file, needs a type outside the allow-list, or is not the pipeline of the card.
+        RegistryError: It is not such a file, needs a type outside the allow-list, or is not the pipeline of the card.
     """
     if not zipfile.is_zipfile(BytesIO(content)):
         msg = "the model is not a skops file (a pickle is never loaded): train the tier again"
@@ -56,9 +56,7 @@ def _load(content: bytes) -> Any:  # noqa: ANN401 - a file may hold any object; 
     try:
         unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - TRUSTED)
         loaded = None if unknown else skops.io.loads(content, trusted=sorted(TRUSTED))
-    except (
-        Exception
-    ) as error:  # skops raises what a malformed schema makes Python raise: KeyError, TypeError, ...
+    except Exception as error:  # a malformed schema raises KeyError, TypeError and others
         msg = f"the model cannot be read ({type(error).__name__}): train the tier again"
         raise errors.RegistryError(msg) from error
     if unknown:
@@ -67,7 +65,7 @@ def _load(content: bytes) -> Any:  # noqa: ANN401 - a file may hold any object; 
     return loaded
 
 
-def _has_our_shape(pipeline: Any) -> bool:  # noqa: ANN401 - what was loaded may be anything
+def _has_our_shape(pipeline: Any) -> bool:  # noqa: ANN401 - a loaded object may be anything
     if type(pipeline) is not Pipeline or [name for name, _ in pipeline.steps] != ["features", "classifier"]:
         return False
     features, classifier = pipeline.named_steps["features"], pipeline.named_steps["classifier"]

@@ -1,1 +1,1 @@
-"""Train and evaluate one model: pipelines, search, calibration. Knows no gate and no registry alias."""
+"""Fit and evaluate one model: pipelines, search, calibration. Knows no gate and no alias."""

@@ -1,7 +1,7 @@
-"""What turns scores into a probability and a decision: the temperature and the out-of-scope threshold.
+"""Choose the temperature and the out-of-scope threshold, which turn scores into probabilities and answers.
 
-Both are fitted on scores of texts the scoring model had not seen (out of fold); on its own training texts a linear
-model over n-grams is nearly always right and always sure.
+Both are fitted on scores of texts that the scoring model had not seen (out of fold): on its own training texts a linear
+model over n-grams is nearly always right and always certain.
 """
 
 import numpy as np
@@ -11,21 +11,21 @@ from scipy.special import log_softmax
 
 from pointsman_models.inference.scorer import Scores
 
-# log T; beyond it a softmax over margins of a few units is all ones and zeros, or flat.
+# log T. Beyond these a softmax over margins of a few units is flat, or all ones and zeros.
 LOG_TEMPERATURE_BOUNDS = (-5.0, 5.0)
 THRESHOLD_STEPS = 10_000
 
 
 def columns(decision: Scores) -> Scores:
-    """Give one column a class: a binary classifier's single score `d` stands for `(-d, d)`."""
+    """Return one column per class: a binary classifier's single score `d` stands for `(-d, d)`."""
     return np.column_stack([-decision, decision]) if decision.ndim == 1 else decision
 
 
 def fit_temperature(scores: Scores, places: NDArray[np.intp]) -> float:
     """Fit the temperature T of `softmax(T * scores)` by minimising the log loss.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2 (there T divides). One number for
-    all classes: it cannot change which is likeliest.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2 (there T divides). One number
+    for all classes: it cannot change which is likeliest.
 
     Args:
         scores: Shape (texts, classes), out of fold.
@@ -49,9 +49,9 @@ def choose_threshold(
 ) -> float:
     """Choose the confidence below which the answer is `out_of_scope`.
 
-    The threshold that maximises the mean of two shares: in-scope texts answered rightly at or above it, and
-    out-of-scope texts below it; among those that keep at least `recall_floor` of the rightly recognised in-scope
-    texts. The lowest of equals. Without out-of-scope texts there is nothing to keep out: the threshold is 0.
+    The threshold maximises the mean of two shares: the in-scope texts that are answered correctly at or above it, and
+    the out-of-scope texts below it. It keeps at least `recall_floor` of the correctly recognised in-scope texts. Of
+    equal thresholds the lowest is chosen. Without out-of-scope texts the threshold is 0.
 
     Args:
         confidence: The probability of the likeliest intent, per text.

@@ -1,4 +1,4 @@
-"""How good a model is: on texts of its intents, and at keeping out texts of none of them."""
+"""How good a model is at recognising its intents and at refusing out-of-scope texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
 
+from pointsman_models.inference.classifier import Classifier
 from pointsman_models.inference.scorer import Scores
+from pointsman_models.registry.card import IntentFigures
 from pointsman_shared import names
+from pointsman_shared.data_files import utterances
 
 ECE_BINS = 15
 DECIMALS = 4
@@ -23,18 +26,8 @@ class Answers:
     confidence: NDArray[np.float64]
 
     def at(self, threshold: float) -> Labels:
-        """Give the answers with `out_of_scope` where the confidence is below the threshold."""
+        """Return the answers, `out_of_scope` where the confidence is below the threshold."""
         return np.where(self.confidence >= threshold, self.intent, names.OUT_OF_SCOPE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentFigures:
-    """Precision, recall and F1 of one label at the threshold, out-of-scope texts included."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +39,7 @@ class Evaluation:
 
 
 def answer(probabilities: Scores, intents: Sequence[str]) -> Answers:
-    """Take the likeliest intent of each row.
+    """Return the likeliest intent of each row.
 
     Args:
         probabilities: Shape (texts, intents).
@@ -56,12 +49,17 @@ def answer(probabilities: Scores, intents: Sequence[str]) -> Answers:
     return Answers(intent=np.array(intents)[best], confidence=probabilities[np.arange(len(best)), best])
 
 
-def selection_score(answers: Answers, labels: Labels) -> float:
-    """Give the one number by which models are chosen: the higher the better, in [0, 1].
+def ask(classifier: Classifier, texts: Sequence[str]) -> Answers:
+    """Return the answers of a model in its serving form, without its threshold."""
+    return answer(classifier.probabilities(texts), classifier.intents)
 
-    The mean of macro-F1 over the in-scope texts, without a threshold, and of the AUROC with which confidence tells
-    in-scope from out-of-scope texts; macro-F1 alone where there are no out-of-scope texts. Both are free of the
-    threshold, which is chosen afterwards, for the chosen model only.
+
+def selection_score(answers: Answers, labels: Labels) -> float:
+    """Return the number by which the search chooses, in [0, 1]; higher is better.
+
+    It is the mean of the macro-F1 over the in-scope texts and the AUROC of the confidence, in-scope against
+    out-of-scope texts; without out-of-scope texts it is the macro-F1. Neither depends on the threshold, which is
+    chosen afterwards, for the chosen model only.
     """
     in_scope = labels != names.OUT_OF_SCOPE
     parts = [macro_f1(labels[in_scope], answers.intent[in_scope])]
@@ -71,7 +69,7 @@ def selection_score(answers: Answers, labels: Labels) -> float:
 
 
 def macro_f1(labels: Labels, predicted: Labels) -> float:
-    """Give the unweighted mean of F1 over the labels that occur."""
+    """Return the unweighted mean of F1 over the labels that occur."""
     if not len(labels):
         return 0.0
     known = np.unique(labels)
@@ -79,12 +77,12 @@ def macro_f1(labels: Labels, predicted: Labels) -> float:
 
 
 def auroc(confidence: NDArray[np.float64], in_scope: NDArray[np.bool_]) -> float:
-    """Give the chance that an in-scope text has a higher confidence than an out-of-scope one."""
+    """Return the probability that an in-scope text has a higher confidence than an out-of-scope one."""
     return float(roc_auc_score(in_scope, confidence))
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Give the mean gap between confidence and accuracy over 15 bins of equal width, weighted by their texts.
+    """Return the mean gap between confidence and accuracy over 15 bins of equal width, weighted by their texts.
 
     Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
     """
@@ -96,14 +94,13 @@ def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[n
 
 
 def evaluate(answers: Answers, labels: Labels, *, threshold: float) -> Evaluation:
-    """Work out all figures of a model from its answers to texts it has not seen.
+    """Compute all figures of a model from its answers to texts it has not seen.
 
-    The metrics: `macro_f1` and `accuracy` are of the in-scope texts without a threshold; `..._at_threshold` count an
-    in-scope text below the threshold as missed; `..._with_out_of_scope` are of all texts at the threshold,
-    `out_of_scope` a label like the others. `ece` is of all texts: confidence is the probability that a text has this
-    intent, and an out-of-scope text has none. `ece_in_scope` leaves those out; where a background class shares the
-    probability it is higher, because nobody tells the model beforehand that a text is in scope. A figure that has no
-    texts to be worked out from is left out.
+    `macro_f1` and `accuracy` cover the in-scope texts without a threshold; `..._at_threshold` count an in-scope text
+    below the threshold as missed; `..._with_out_of_scope` cover all texts at the threshold, with `out_of_scope` as one
+    more label. `ece` covers all texts: confidence is the probability that a text has this intent, and an out-of-scope
+    text has none. `ece_in_scope` covers the in-scope texts; it is higher if a background class shares the probability,
+    because the model does not know that a text is in scope. A figure without texts is left out.
     """
     in_scope = labels != names.OUT_OF_SCOPE
     served = answers.at(threshold)
@@ -122,6 +119,16 @@ def evaluate(answers: Answers, labels: Labels, *, threshold: float) -> Evaluatio
         metrics={name: round(value, DECIMALS) for name, value in metrics.items()},
         per_intent=_per_intent(labels, served),
     )
+
+
+def golden_failures(classifier: Classifier, golden: Sequence[utterances.Utterance]) -> list[str]:
+    """Describe each golden utterance that a version answers wrongly in its serving form, thresholds included."""
+    found = classifier.classify([row.text for row in golden])
+    return [
+        f"golden utterance {row.text!r} ({row.place}): {intent} ({confidence:.2f}) in the place of {row.intent}"
+        for row, intent, confidence in zip(golden, found.intent, found.confidence, strict=True)
+        if intent != row.intent
+    ]
 
 
 def _of_in_scope(

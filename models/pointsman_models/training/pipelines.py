@@ -1,7 +1,7 @@
-"""The scikit-learn pipelines a training tries.
+"""The scikit-learn pipelines that a training tries.
 
 All have one shape: `features` (tf-idf over word and character n-grams) and `classifier` (linear). The fused scorer
-reproduces exactly these, and the registry loads nothing else.
+reproduces exactly these, and the registry loads no others.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from sklearn.svm import LinearSVC
 
 from pointsman_models.data import tiers
 
-# One-letter words count: "u", "i" and "r u" carry meaning in chat. scikit-learn's default drops them.
+# One-letter words count: "u", "i" and "r u" carry meaning in chat, but scikit-learn's default drops them.
 WORD = r"(?u)\b\w+\b"
 MAX_ITERATIONS = 10_000
 # Ten times looser than scikit-learn's default: half the time, and no measurable difference in macro-F1.
@@ -29,10 +29,10 @@ class Candidate:
     kind: str
     c: float
     background: bool
-    """Whether `out_of_scope` is one of the classes it learns."""
+    """Whether it learns `out_of_scope` as a class."""
 
     def describe(self) -> str:
-        """Say in one line what it is."""
+        """Describe it in one line."""
         sizes = {"words": self.features.words, "characters": self.features.characters}
         grams = " + ".join(f"{name} {size[0]}-{size[1]}" for name, size in sizes.items() if size)
         weight = ", sublinear tf" if self.features.sublinear else ""
@@ -43,7 +43,7 @@ class Candidate:
 def candidates(
     search: tiers.SearchSpace, features: tiers.FeatureOptions, *, background: bool
 ) -> Iterator[Candidate]:
-    """Give the candidates that share their features and classes."""
+    """Return the candidates that share their features and classes."""
     for options in search.classifiers:
         for strength in options.c:
             yield Candidate(features=features, kind=options.kind, c=strength, background=background)

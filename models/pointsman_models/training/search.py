@@ -1,9 +1,9 @@
 """The search: which of a tier's candidates to train.
 
-Candidates are compared by stratified cross-validation on the training part. The best with and the best without a
-background class then meet on the validation part, because learning what is out of scope is the one choice that can
-look good only where the out-of-scope texts resemble those it learnt. Everything runs in this process: a Celery child
-must not start processes of its own.
+Stratified cross-validation on the training part compares the candidates. The validation part then decides between the
+best with and the best without a background class: a model that learns what is out of scope can look better merely
+because the out-of-scope texts resemble each other. Everything runs in this process, because a Celery child must not
+start processes of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ OnFit = Callable[[], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A candidate with what cross-validation says of it."""
+    """A candidate with the result of its cross-validation."""
 
     candidate: Candidate
     temperature: float
@@ -36,7 +36,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfFold:
-    """Scores of texts by models that had not seen them, for one candidate."""
+    """One candidate's scores of texts, each by a model that had not seen the text."""
 
     classes: tuple[str, ...]
     scores: Scores
@@ -44,7 +44,7 @@ class OutOfFold:
 
     @property
     def learnt(self) -> NDArray[np.bool_]:
-        """Say which texts have a label among the classes."""
+        """Return which texts have a label among the classes."""
         return np.isin(self.labels, self.classes)
 
     def fit_temperature(self) -> float:
@@ -53,15 +53,15 @@ class OutOfFold:
         return calibration.fit_temperature(self.scores[self.learnt], places)
 
     def answers(self, temperature: float) -> evaluation.Answers:
-        """Give the calibrated answers."""
+        """Return the calibrated answers."""
         return answers(self.scores, self.classes, temperature)
 
 
 def groups(dataset: Dataset, space: tiers.SearchSpace) -> list[list[Candidate]]:
-    """List what can be tried with a dataset; the candidates of a group share their features and classes.
+    """List the candidates for a dataset; those of a group share their features and classes.
 
     Raises:
-        SettingsError: Nothing is left to try.
+        SettingsError: There is none.
     """
     possible = [True] * dataset.has_out_of_scope + [False] * (len(dataset.intents) > 1)
     found = [
@@ -80,7 +80,7 @@ def choose(dataset: Dataset, space: tiers.SearchSpace, *, seed: int, on_fit: OnF
     """Search the space.
 
     Args:
-        dataset: The tier's data; its test part is not looked at.
+        dataset: The tier's data; the search does not use its test part.
         space: What to try.
         seed: Fixes folds and solvers.
         on_fit: Called after each of `count_fits(...)` fits.
@@ -90,7 +90,7 @@ def choose(dataset: Dataset, space: tiers.SearchSpace, *, seed: int, on_fit: OnF
     for group in groups(dataset, space):
         for judged in judge(train, group, folds=space.folds, seed=seed, on_fit=on_fit):
             kind = judged.candidate.background
-            # The first of equals stays: the order of the declaration decides.
+            # Of equal candidates the first in the declaration stays.
             if kind not in best or judged.score > best[kind].score:
                 best[kind] = judged
     if len(best) == 1:
@@ -100,7 +100,7 @@ def choose(dataset: Dataset, space: tiers.SearchSpace, *, seed: int, on_fit: OnF
 
 
 def count_fits(dataset: Dataset, space: tiers.SearchSpace) -> int:
-    """Say how many fits `choose` makes in cross-validation."""
+    """Return how many fits `choose` makes in cross-validation."""
     folds = fold_count(dataset.part("train"), space.folds)
     return folds * sum(len(group) for group in groups(dataset, space))
 
@@ -118,7 +118,7 @@ def judge(part: Part, group: Sequence[Candidate], *, folds: int, seed: int, on_f
 
 
 def validate(judged: Judged, train: Part, validation: Part, *, seed: int) -> tuple[float, float]:
-    """Score a candidate, trained on one part, on another; the cross-validated score settles a draw."""
+    """Train a candidate on one part and score it on another; the cross-validated score breaks a tie."""
     labels = np.array(validation.labels)
     if not np.any(labels != names.OUT_OF_SCOPE):
         return 0.0, judged.score
@@ -132,7 +132,7 @@ def validate(judged: Judged, train: Part, validation: Part, *, seed: int) -> tup
 def out_of_fold(
     part: Part, group: Sequence[Candidate], *, folds: int, seed: int, on_fit: OnFit
 ) -> list[OutOfFold]:
-    """Score each text by models trained without it. Texts are vectorised once a fold for the whole group."""
+    """Score each text by a model trained without it. Each fold is vectorised once for the whole group."""
     texts, labels = np.array(part.texts, dtype=object), np.array(part.labels)
     learnt = (
         labels != names.OUT_OF_SCOPE if not group[0].background else np.full(len(labels), fill_value=True)
@@ -152,13 +152,13 @@ def out_of_fold(
 
 
 def fold_count(part: Part, wanted: int) -> int:
-    """Give the number of folds: every label must occur in each."""
+    """Return the number of folds: every label must occur in each."""
     _, counts = np.unique(part.labels, return_counts=True)
     return min(wanted, int(counts.min()))
 
 
 def learnable(part: Part, *, background: bool) -> Part:
-    """Leave the out-of-scope texts out, unless they are a class of their own."""
+    """Leave the out-of-scope texts out, unless they are a class."""
     if background:
         return part
     rows = [

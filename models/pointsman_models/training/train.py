@@ -1,10 +1,9 @@
-"""Training: from a declared tier to a version in the registry, in one process, always with the same result.
+"""Fit one model of a tier: search, calibrate, fit, describe. The same data always gives the same model.
 
-The test part is used once, for the figures on the card; nothing is chosen by it.
+The test part is used once, for the figures on the card; no choice depends on it.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +13,9 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from pointsman_models.data import dataset, golden, leakage, tiers
+from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.promotion import decision, gate
 from pointsman_models.registry.card import Card, SelfTest, library_versions
-from pointsman_models.registry.versions import Registry
 from pointsman_models.training import calibration, evaluation, pipelines, search
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import utterances
@@ -28,28 +25,8 @@ Progress = Callable[[str, float], None]
 DEFAULT_SEED = 20_240_229
 CALIBRATION_FOLDS = 5
 SELF_TESTS = 12
-# An intent that has lost more than this share of its test rows since the champion is worth a word.
-SHRUNK = 0.5
-# Where in a run a stage ends; nearly all the time goes into the search.
+# The share of the run that is done when a stage ends; the search takes nearly all the time.
 READ, SEARCHED, CALIBRATED, FITTED, EVALUATED, SAVED = 0.02, 0.85, 0.93, 0.96, 0.97, 0.98
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedVersion:
-    """What a training run made."""
-
-    tier: str
-    version: int
-    promoted: bool
-    reasons: tuple[str, ...]
-    """Why it was not promoted; empty when it was, or when nobody asked."""
-    candidate: bool = False
-    """Whether it passed the gate and waits for the shadow's verdict."""
-    metrics: dict[str, float]
-    pipeline: str
-    threshold: float
-    duration_s: float
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,84 +40,22 @@ class Fitted:
     threshold: float
 
     def classifier(self, tier: str) -> Classifier:
-        """Build its serving form: what is evaluated is what will serve."""
-        return Classifier.from_pipeline(
+        """Build the serving form, which is also the form that is evaluated."""
+        return Classifier(
             self.pipeline,
             tier=tier,
             version=0,
-            classes=self.classes,
             temperature=self.temperature,
             threshold=self.threshold,
         )
 
 
-def _silent(stage: str, fraction: float) -> None:
-    """Tell nobody."""
-
-
-def train(
-    tier: tiers.Tier,
-    registry: Registry,
-    *,
-    seed: int = DEFAULT_SEED,
-    progress: Progress = _silent,
-    requested_by: str = "anonymous",
-    promote: bool = True,
-    more: Sequence[dataset.Source] = (),
-    shadow: gate.Shadow | None = None,
-) -> TrainedVersion:
-    """Train a tier and keep the result as a new version.
-
-    Args:
-        tier: What to train.
-        registry: Where to keep it.
-        seed: Fixes folds and solvers: the same data, settings and libraries give the same model.
-        progress: Told the stage and the share of the run that is done, in [0, 1], several times a second.
-        requested_by: Who asked, for the card and the history.
-        promote: Whether the version becomes the champion if the gate lets it through. It is judged in any case.
-        more: Labelled rows beside the tier's files, which the files overrule.
-        shadow: Whose verdict the gate asks for, where the tier requires one.
-
-    Raises:
-        ConflictError: Another version was promoted in the meantime; this one is kept.
-        InvalidDataError: The data cannot be trained on; says why, with lines.
-        SettingsError: The tier's search leaves nothing to try.
-    """
-    began = time.monotonic()
-    progress("reading", 0.0)
-    data = dataset.assemble(tier, more)
-    leaks = leakage.look(data)
-    data = data.with_warnings(*leaks.warnings, *_changes(tier, data, registry))
-    wanted = golden.read(tier)
-    fitted = fit(data, tier.search, seed=seed, progress=progress)
-    progress("evaluating", FITTED)
-    classifier = fitted.classifier(tier.name)
-    card = _describe(data, wanted, fitted, classifier, seed=seed, requested_by=requested_by, began=began)
-    progress("saving", EVALUATED)
-    saved = registry.save(tier.name, fitted.pipeline, card)
-    progress("judging", SAVED)
-    certificate, aliases = decision.hold(
-        tier, registry, saved, data, wanted, requested_by=requested_by, leaks=leaks
-    )
-    registry.certify(certificate)
-    reasons = decision.promote(registry, certificate, aliases, tier.gate, shadow=shadow) if promote else []
-    progress("done", 1.0)
-    return TrainedVersion(
-        tier=saved.tier,
-        version=saved.version,
-        promoted=promote and not reasons,
-        reasons=tuple(reasons),
-        candidate=bool(reasons) and registry.aliases(tier.name).candidate == saved.version,
-        metrics=saved.metrics,
-        pipeline=saved.pipeline,
-        threshold=saved.threshold,
-        duration_s=saved.duration_s,
-        warnings=(*saved.warnings, *certificate.notes),
-    )
+def silent(stage: str, fraction: float) -> None:
+    """Ignore the progress."""
 
 
 def fit(
-    data: dataset.Dataset, space: tiers.SearchSpace, *, seed: int = DEFAULT_SEED, progress: Progress = _silent
+    data: dataset.Dataset, space: tiers.SearchSpace, *, seed: int = DEFAULT_SEED, progress: Progress = silent
 ) -> Fitted:
     """Search, calibrate and fit; the final model learns the training and the validation part.
 
@@ -148,8 +63,8 @@ def fit(
         InvalidDataError: The texts hold no words.
         SettingsError: The search leaves nothing to try.
     """
-    # One BLAS thread: for matrices of this size more are ten times slower on a busy machine, and the number of
-    # threads would change the last digits of a sum, and so the model.
+    # One BLAS thread: more of them are ten times slower on a busy machine at this size, and their number would
+    # change the last digits of a sum, and so the model.
     try:
         with threadpool_limits(limits=1):
             return _fit(data, space, seed=seed, progress=progress)
@@ -194,39 +109,8 @@ def calibrate(
     return temperature, threshold
 
 
-def evaluate(classifier: Classifier, part: dataset.Part, *, threshold: float) -> evaluation.Evaluation:
-    """Evaluate the serving form of a model on texts it has not seen."""
-    answers = evaluation.answer(classifier.probabilities(part.texts), classifier.intents)
-    return evaluation.evaluate(answers, np.array(part.labels, dtype=np.str_), threshold=threshold)
-
-
-def _changes(tier: tiers.Tier, data: dataset.Dataset, registry: Registry) -> list[str]:
-    """Say where the data has less to offer than what the champion learnt from: an export may have been cut off."""
-    champion = registry.champion(tier.name)
-    if champion is None:
-        return []
-    try:
-        before = registry.card(tier.name, champion)
-    except errors.RegistryError:
-        return []
-    tested = Counter(data.part("test").labels)
-    found = []
-    for intent in before.intents:
-        known = before.per_intent.get(intent)
-        if intent not in tier.intents:
-            verdict = (
-                "which gate.may_drop allows" if intent in tier.gate.may_drop else "so the gate will stop it"
-            )
-            found.append(f"intent {intent!r}, which version {champion} answers, has vanished, {verdict}")
-        elif known is not None and tested[intent] < SHRUNK * known.support:
-            found.append(
-                f"intent {intent!r} has {tested[intent]} test rows; version {champion} was measured by {known.support}"
-            )
-    return found
-
-
 class _Steps:
-    """Counts fits and tells how far the search is."""
+    """Counts fits and reports how far the search is."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._total = total
@@ -238,20 +122,31 @@ class _Steps:
         self._progress("searching", READ + (SEARCHED - READ) * min(self._done / self._total, 1.0))
 
 
-def _describe(
+def describe(
     data: dataset.Dataset,
     wanted: Sequence[utterances.Utterance],
     fitted: Fitted,
-    classifier: Classifier,
     *,
     seed: int,
     requested_by: str,
     began: float,
 ) -> Card:
-    figures = evaluate(classifier, data.part("test"), threshold=fitted.threshold)
-    failed = len(gate.check(classifier, wanted))
+    """Evaluate a model on the test part and fill in its card.
+
+    Args:
+        data: The tier's data.
+        wanted: The tier's golden utterances.
+        fitted: The model.
+        seed: The seed of the run.
+        requested_by: Who asked for the training.
+        began: When the run began, on the monotonic clock.
+    """
+    classifier = fitted.classifier(data.tier)
+    test = data.part("test")
+    answers = evaluation.ask(classifier, test.texts)
+    figures = evaluation.evaluate(answers, np.array(test.labels, dtype=np.str_), threshold=fitted.threshold)
+    failed = len(evaluation.golden_failures(classifier, wanted))
     options = fitted.candidate
-    parts: tuple[dataset.PartName, ...] = ("train", "validation", "test")
     return Card(
         tier=data.tier,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -271,16 +166,16 @@ def _describe(
         metrics={**figures.metrics, "golden": float(len(wanted)), "golden_failed": float(failed)},
         per_intent=figures.per_intent,
         data=data.files,
-        examples={name: len(data.part(name)) for name in parts},
+        examples={name: len(data.part(name)) for name in splits.PARTS},
         seed=seed,
         libraries=library_versions(),
         warnings=data.warnings,
-        self_test=_ask_self_test(classifier, wanted),
+        self_test=_record_self_test(classifier, wanted),
     )
 
 
-def _ask_self_test(classifier: Classifier, wanted: Sequence[utterances.Utterance]) -> tuple[SelfTest, ...]:
-    """Take some golden texts, of each intent in turn, with the answers this version gives."""
+def _record_self_test(classifier: Classifier, wanted: Sequence[utterances.Utterance]) -> tuple[SelfTest, ...]:
+    """Record the model's answers to some golden texts, which are taken from each intent in turn."""
     by_intent: dict[str, list[str]] = {}
     for row in wanted:
         by_intent.setdefault(row.intent, []).append(row.text)

@@ -15,7 +15,6 @@ from pointsman_producer.commands import models as registry
 from pointsman_producer.commands import shadow as shadowing
 from pointsman_producer.files import labels as label_files
 from pointsman_producer.files import tables, writers
-from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared import names
 
 SHOWN_REFUSALS = 20
@@ -210,5 +209,5 @@ def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table
         # An id that is cut is of no use.
         table.add_column(escape(title), no_wrap=name == "job_id", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(report_terminal.plain(str(row[name] or ""))) for name in shown))
+        table.add_row(*(escape(tables.printable(str(row[name] or ""))) for name in shown))
     return table

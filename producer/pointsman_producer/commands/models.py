@@ -240,8 +240,6 @@ def show(card: Mapping[str, Any]) -> None:
     }
     for name, line in lines.items():
         command_line.out.print(f"  {name:<10}{escape(line)}")
-    if card["flagged"]:
-        command_line.say(f"[red]flagged[/] workers could not take it over: {escape(card['flagged'])}")
     for warning in card["warnings"]:
         command_line.say(f"[yellow]warning[/] {escape(warning)}")
 
@@ -271,7 +269,7 @@ def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
 
 def alias(facts: Mapping[str, Any]) -> str:
     """Say what a version is used as."""
-    return " ".join(name for name in ("champion", "candidate", "flagged") if facts.get(name))
+    return " ".join(name for name in ("champion", "candidate") if facts.get(name))
 
 
 def _minute(facts: Mapping[str, Any]) -> str:

@@ -1,27 +1,66 @@
-"""Files for comparing two models: texts with or without labels, and answers that were given elsewhere.
+"""Files for comparing two models: texts with or without labels, and answers that other programs gave.
 
-What is wrong with a file is said at once, with line numbers and without quoting it; nothing is compared then.
+A message names all problems of a file at once, by their lines, and never quotes the file.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, create_model
 
 from pointsman_producer.transcripts import fields
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
-from pointsman_shared.data_files import rows, utterances
+from pointsman_shared.data_files import rows, utterances, validation
 
 # The answers to a file are reported on in one message.
 MAX_ROWS = 200_000
-LABEL_NAMES = ("label", "intent")
 CONFIDENCE = "_confidence"
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = "is not a string"
+        raise ValueError(msg)
+    try:
+        fields.check_text(value)
+    except fields.UnusableError as error:
+        raise ValueError(str(error).removeprefix("text ")) from None
+    return value
+
+
+def _confidence(value: object) -> float:
+    try:
+        confidence = float(str(value))
+    except ValueError:
+        confidence = -1.0
+    if not 0 <= confidence <= 1:
+        msg = "is no number from 0 to 1"
+        raise ValueError(msg)
+    return confidence
+
+
+Text = Annotated[str, PlainValidator(_text)]
+Intent = Annotated[str, Field(max_length=utterances.MAX_INTENT_CHARS)]
+Confidence = Annotated[float, PlainValidator(_confidence)]
+STRICT = ConfigDict(strict=True, str_strip_whitespace=True)
+
+
+class _LabelledText(BaseModel):
+    model_config = STRICT
+
+    text: Text
+    intent: Intent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What two models answered to the same texts, in columns."""
+    """Two models' answers to the same texts, in columns."""
 
     served_intents: list[str]
     candidate_intents: list[str]
@@ -32,26 +71,16 @@ class Predictions:
 
 
 def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
-    """Read texts, and their labels if the file has any.
+    """Read texts, and their labels if the file has any (`InvalidDataError`).
 
-    Rows with an `intent` are labelled utterances in any format that training reads; rows may lack it. Without any, the
-    file is one of transcripts, whose customers' turns are meant.
-
-    Raises:
-        InvalidDataError: The file cannot be read, has bad rows, or too many.
+    A file with an `intent` in some row holds labelled utterances, in any format that training reads. Any other file is
+    a transcript, of which the customers' turns count.
     """
     records = _labelled(path)
     if records is None:
         return _customer_turns(path), None
-    problems = rows.Problems()
-    texts = []
-    labels = []
-    for record in records:
-        place = f"{path}:{record.line}"
-        texts.append(_text(record, place, problems))
-        labels.append(_intent(record.fields, "intent", place, problems))
-    problems.raise_if_any()
-    return _checked_length(path, texts), labels
+    found = _checked(path, records, _LabelledText, rows.Problems())
+    return _limited(path, [row.text for row in found]), [row.intent for row in found]
 
 
 def _labelled(path: Path) -> list[rows.Record] | None:
@@ -76,10 +105,28 @@ def _customer_turns(path: Path) -> list[str]:
         turns = (turn.text for conversation in reader for turn in conversation.turns)
         texts = list(itertools.islice(turns, MAX_ROWS + 1))
     problems.raise_if_any()
-    return _checked_length(path, texts)
+    return _limited(path, texts)
 
 
-def _checked_length(path: Path, texts: list[str]) -> list[str]:
+def _checked(
+    path: Path, records: Sequence[rows.Record], model: type[Row], problems: rows.Problems
+) -> list[Row]:
+    """Check records by a row model; an empty cell counts as absent, and the case of a column's name does not count."""
+    found = []
+    for record in records:
+        row = {
+            name.lower(): value for name, value in record.fields.items() if value is not None and value != ""
+        }
+        try:
+            found.append(model.model_validate(row))
+        except ValidationError as error:
+            for what in validation.describe(error):
+                problems.add(f"{path}:{record.line}", what)
+    problems.raise_if_any()
+    return found
+
+
+def _limited(path: Path, texts: list[str]) -> list[str]:
     if not texts:
         msg = f"{path}: holds no texts"
         raise errors.InvalidDataError(msg)
@@ -90,86 +137,47 @@ def _checked_length(path: Path, texts: list[str]) -> list[str]:
 
 
 def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
-    """Read answers that two models gave.
+    """Read the answers of two models (`InvalidDataError`).
 
-    JSON lines, a JSON list or CSV: the intents in columns named as the models are; if known, `NAME_confidence` (0 to 1),
-    `label` (or `intent`) for the right answer and `text`.
-
-    Raises:
-        InvalidDataError: The file cannot be read, has bad rows, or too many.
+    JSON lines, a JSON list or CSV. The intents are in columns with the names of the models. Optional columns are
+    `NAME_confidence` (0 to 1), `label` (or `intent`) for the correct answer, and `text`.
     """
     if served == candidate:
         msg = "the two models have the same name, and so the same column"
         raise errors.InvalidDataError(msg)
     problems = rows.Problems()
     records = rows.read(path, problems, columns=())
-    answers: dict[str, list[str]] = {served: [], candidate: []}
-    confidences: dict[str, list[float]] = {served: [], candidate: []}
-    labels: list[str | None] = []
-    texts: list[str | None] = []
-    for record in records:
-        place = f"{path}:{record.line}"
-        # The columns of CSV have small letters only.
-        row = {name.lower(): value for name, value in record.fields.items()}
-        for name in (served, candidate):
-            intent = _intent(row, name.lower(), place, problems)
-            if intent is None:
-                problems.add(place, f"{name} is missing: each model's answers are in a column of its name")
-            answers[name].append(intent or "")
-            confidence = _confidence(row, f"{name.lower()}{CONFIDENCE}", place, problems)
-            if confidence is not None:
-                confidences[name].append(confidence)
-        label_name = next((name for name in LABEL_NAMES if row.get(name)), LABEL_NAMES[0])
-        labels.append(_intent(row, label_name, place, problems))
-        texts.append(_text(record, place, problems) if row.get("text") else None)
-    for name, found in confidences.items():
-        if found and len(found) != len(records):
-            problems.add(str(path), f"{name}{CONFIDENCE} is there in some rows only")
-    problems.raise_if_any()
-    _checked_length(path, answers[served])
+    found: list[Any] = _checked(path, records, _prediction(served, candidate), problems)
+    confidences = {
+        name: _column(path, [getattr(row, side) for row in found], f"{name}{CONFIDENCE}")
+        for name, side in ((served, "served_confidence"), (candidate, "candidate_confidence"))
+    }
+    _limited(path, [row.served for row in found])
+    labels, texts = [row.label for row in found], [row.text for row in found]
     return Predictions(
-        served_intents=answers[served],
-        candidate_intents=answers[candidate],
-        served_confidence=confidences[served] or None,
-        candidate_confidence=confidences[candidate] or None,
+        served_intents=[row.served for row in found],
+        candidate_intents=[row.candidate for row in found],
+        served_confidence=confidences[served],
+        candidate_confidence=confidences[candidate],
         labels=labels if any(labels) else None,
         texts=texts if any(texts) else None,
     )
 
 
-def _text(record: rows.Record, place: str, problems: rows.Problems) -> str:
-    text = record.fields.get("text")
-    if not isinstance(text, str):
-        problems.add(place, "text is missing" if text is None else "text is not a string")
-        return ""
-    try:
-        fields.check_text(text)
-    except fields.UnusableError as error:
-        problems.add(place, str(error))
-    return text
+def _prediction(served: str, candidate: str) -> type[BaseModel]:
+    """Make the model of a row, whose columns have the names of the two models."""
+    columns: dict[str, Any] = {
+        "label": (Intent | None, Field(None, validation_alias=AliasChoices("label", "intent")))
+    }
+    for side, name in (("served", served.lower()), ("candidate", candidate.lower())):
+        columns[side] = (Intent, Field(validation_alias=name))
+        columns[f"{side}_confidence"] = (Confidence | None, Field(None, validation_alias=name + CONFIDENCE))
+    return create_model("Prediction", __config__=STRICT, text=(Text | None, None), **columns)
 
 
-def _intent(row: Mapping[str, object], name: str, place: str, problems: rows.Problems) -> str | None:
-    intent = row.get(name)
-    if intent is None or intent == "":
-        return None
-    if not isinstance(intent, str):
-        problems.add(place, f"{name} is not a string")
-        return None
-    if len(intent) > utterances.MAX_INTENT_CHARS:
-        problems.add(place, f"{name} has more than {utterances.MAX_INTENT_CHARS} characters")
-    return intent.strip()
-
-
-def _confidence(row: Mapping[str, object], name: str, place: str, problems: rows.Problems) -> float | None:
-    given = row.get(name)
-    if given is None or given == "":
-        return None
-    try:
-        confidence = float(str(given))
-    except ValueError:
-        confidence = -1.0
-    if not 0 <= confidence <= 1:
-        problems.add(place, f"{name} is no number from 0 to 1")
-        return None
-    return confidence
+def _column(path: Path, values: list[float | None], name: str) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    if known and len(known) != len(values):
+        msg = f"{path}: {name} is there in some rows only"
+        raise errors.InvalidDataError(msg)
+    return known or None

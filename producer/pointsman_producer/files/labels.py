@@ -1,4 +1,4 @@
-"""Files of labels: what is to be labelled goes out, what was labelled comes in. JSON lines, CSV, Parquet (out only)."""
+"""Files of labels: rows to label are written, labelled rows are read. JSON lines, CSV, Parquet (written only)."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -37,11 +37,7 @@ PAIR_COLUMNS: Final[Mapping[str, tables.Kind]] = {
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, tables.Kind]) -> None:
-    """Write rows; the format follows from the ending. The file is there as a whole or not at all.
-
-    Raises:
-        InvalidDataError: The ending names no format, or the file cannot be written.
-    """
+    """Write rows in the format of the ending, whole or not at all (`InvalidDataError`)."""
     chosen = writers.format_of(path)
     with writers.whole(path) as new, closing(tables.open_table(new, chosen, columns)) as table:
         for row in rows:
@@ -49,23 +45,19 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, t
 
 
 def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], int]:
-    """Read labels: `job_id`, `label` and perhaps `by` each; further columns are ignored.
+    """Read labels from JSON lines, a JSON list or CSV: `job_id`, `label` and perhaps `by`, which is the default name.
 
-    Args:
-        path: JSON lines, a JSON list or CSV.
-        by: Who says so where a row does not.
-
-    Returns:
-        The labels, and how many rows have none yet.
-
-    Raises:
-        InvalidDataError: The file cannot be read, or has bad rows; all of them are named, up to 20.
+    Returns the labels, and the number of rows without one. An `InvalidDataError` names all bad rows, up to 20.
     """
     problems = formats.Problems()
     labels = []
     empty = 0
     for record in formats.read(path, problems, columns=REQUIRED):
-        if record.fields.get("label") in {None, ""}:
+        label = record.fields.get("label")
+        if isinstance(label, list | dict):
+            problems.add(f"{path}:{record.line}", "label is not a string")
+            continue
+        if label is None or label == "":
             empty += 1
             continue
         row = {name: str(record.fields.get(name) or "").strip() for name in (*REQUIRED, "by")}

@@ -1,13 +1,17 @@
-"""Tables of rows in every format: JSON lines, CSV, Parquet.
+"""Tables of rows: in a file as JSON lines, CSV or Parquet, and in a terminal.
 
-pyarrow is loaded only where Parquet is asked for.
+pyarrow is loaded for Parquet only.
 """
 
 import csv
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from rich.markup import escape
+from rich.table import Table as TerminalTable
+from rich.text import Text
 
 from pointsman_producer.files import writers
 from pointsman_producer.files.writers import Row
@@ -16,27 +20,24 @@ PARQUET_ROWS = 10_000
 SEPARATOR = " > "
 
 Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
-"""What a column holds."""
+"""The type of a column."""
 
 
 class Table(Protocol):
-    """A file being written row by row."""
+    """A file that is written row by row."""
 
     def write(self, row: Row) -> None:
         """Add a row."""
 
     def close(self) -> None:
-        """Write what is still held, and close the file."""
+        """Write the last rows, and close the file."""
 
 
 def open_table(path: Path, chosen: writers.Format, columns: Mapping[str, Kind], *, ranks: int = 0) -> Table:
-    """Begin a file.
+    """Open a file for writing; an existing file is overwritten.
 
-    Args:
-        path: Where it is to be; what is there is overwritten.
-        chosen: Its format.
-        columns: The columns of the tabular formats; JSON lines take rows as they are.
-        ranks: How many entries the longest ranking has: in CSV each is two columns.
+    `columns` are those of the tabular formats; JSON lines take rows as they are. `ranks` is the length of the longest
+    ranking, each entry of which takes two columns in CSV.
     """
     if chosen == "jsonl":
         return writers.JsonLinesTable(path)
@@ -44,7 +45,7 @@ def open_table(path: Path, chosen: writers.Format, columns: Mapping[str, Kind], 
 
 
 class CsvTable:
-    """CSV as RFC 4180 has it; every value stands as it is, whatever a spreadsheet would make of it."""
+    """CSV as in RFC 4180; values are written as they are, even those that a spreadsheet takes for formulas."""
 
     def __init__(self, path: Path, columns: Mapping[str, Kind], ranks: int) -> None:
         plain = [name for name, kind in columns.items() if kind != "ranking"]
@@ -79,7 +80,7 @@ class ParquetTable:
     """Parquet, in row groups of `PARQUET_ROWS`."""
 
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
-        # Loaded here because it is an extra, and takes longer to load than a small batch to run.
+        # Loaded here because it is an extra, and loading takes longer than a small batch.
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
 
@@ -111,3 +112,38 @@ class ParquetTable:
         if self._rows:
             self._flush()
         self._writer.close()
+
+
+def table(
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    *,
+    right: Collection[str] = (),
+    title: str | None = None,
+) -> TerminalTable:
+    """Make a table for a terminal: None is empty, and a rich `Text` keeps its style.
+
+    Numbers are aligned right, and so are the columns of `right`.
+    """
+    made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    listed = list(rows)
+    for place, heading in enumerate(columns):
+        numbers = any(isinstance(row[place], int | float) for row in listed if place < len(row))
+        is_right = numbers or heading in right
+        made.add_column(escape(printable(heading)), justify="right" if is_right else "left")
+    for row in listed:
+        made.add_row(*map(_cell, row))
+    return made
+
+
+def _cell(value: object) -> str | Text:
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else escape(printable(str(value)))
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which could move the cursor, and those that turn the direction of writing."""
+    return "".join(char if char.isprintable() else " " for char in text)

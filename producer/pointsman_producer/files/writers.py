@@ -1,4 +1,4 @@
-"""Writing files: the format by the ending, JSON lines, and each file in its place only when it is whole."""
+"""Write files: the ending chooses the format, and a file appears under its name only when it is whole."""
 
 import contextlib
 import importlib.util
@@ -19,11 +19,7 @@ Row = dict[str, Any]
 
 
 def format_of(path: Path) -> Format:
-    """Choose the format by a file's ending.
-
-    Raises:
-        InvalidDataError: The ending says nothing, or Parquet is asked for and cannot be written here.
-    """
+    """Return the format of a file's ending (`InvalidDataError`, also for Parquet without pyarrow)."""
     chosen = FORMATS.get(path.suffix.lower())
     if chosen is None:
         msg = f"{path} has to end in one of {', '.join(FORMATS)}: the ending chooses the format"
@@ -35,7 +31,7 @@ def format_of(path: Path) -> Format:
 
 
 class JsonLinesTable:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=BUFFER_BYTES)
@@ -50,12 +46,12 @@ class JsonLinesTable:
 
 
 def staged(path: Path) -> Path:
-    """Name the file that becomes `path` when it is whole."""
+    """Return the name of the file that becomes `path` when it is whole."""
     return path.with_name(path.name + ".new.partial")
 
 
 def publish(finished: Path, path: Path) -> None:
-    """Put a finished file where it belongs: all of it is there, also after a power cut, or none of it."""
+    """Move a finished file to its name: even after a power cut all of it is there, or none of it."""
     _sync(finished)
     finished.replace(path)
     _sync(path.parent)
@@ -63,11 +59,7 @@ def publish(finished: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give the file to write instead of `path`, and put it in its place when it is whole.
-
-    Raises:
-        InvalidDataError: It cannot be written there.
-    """
+    """Yield the file to write, and move it to `path` when it is whole (`InvalidDataError`)."""
     new = staged(path)
     try:
         yield new
@@ -80,11 +72,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def require_free(path: Path, *, force: bool) -> None:
-    """Check that nothing would be overwritten that nobody said may be.
-
-    Raises:
-        InvalidDataError: There is such a file.
-    """
+    """Refuse to overwrite a file without `force` (`InvalidDataError`)."""
     if path.exists() and not force:
         msg = f"{path} exists: --force replaces it"
         raise errors.InvalidDataError(msg)

@@ -1,23 +1,21 @@
-"""What a report on a pair of models says, in sentences for people who decide; the terminal and the page share them.
+"""The sentences of a report on a pair of models, which the terminal and the page share.
 
-Every sentence keeps to what is known: an estimate comes with its interval, a statement with its error rate, and what
-is not known is said to be so.
+An estimate comes with its interval, a statement with its error rate, and a sentence says so if a figure is unknown.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pointsman_producer.report.numbers import count, p_value, percent, points, share
 from pointsman_shared.wire import shadow_report
 
-# As is usual; a reader who wants another limit has the p-value.
+# The usual limit; the p-value is shown for readers who want another.
 NOTABLE_P = 0.05
-MAX_SHOWN_LOG_E = math.log(1e6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do, and how sure that is."""
+    """The advice, and how certain it is."""
 
     headline: str
     explanation: str
@@ -25,49 +23,8 @@ class Decision:
     """`good`, `bad` or `open`."""
 
 
-def percent(share: float) -> str:
-    """Write a share; what is not quite all is never written as all."""
-    text = f"{share:.1%}"
-    if text == "100.0%" and share < 1:
-        return "over 99.9%"
-    return "under 0.1%" if text == "0.0%" and share > 0 else text
-
-
-def points(difference: float) -> str:
-    """Write a difference of shares."""
-    return f"{100 * difference:+.1f} points"
-
-
-def rate(found: shadow_report.Rate) -> str:
-    """Write an agreement with its interval."""
-    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
-
-
-def share(found: shadow_report.Interval) -> str:
-    """Write an estimated share with its interval."""
-    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
-
-
-def evidence(log_e: float) -> str:
-    """Write an e-value."""
-    if log_e > MAX_SHOWN_LOG_E:
-        return "over a million"
-    value = math.exp(log_e)
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"  # noqa: PLR2004  three digits are enough
-
-
-def p_value(value: float) -> str:
-    """Write a p-value."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"  # noqa: PLR2004  the usual precision
-
-
-def count(number: int, thing: str) -> str:
-    """Write how many of something, in the plural where it is one."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
 def agreement(report: shadow_report.ShadowReport) -> str:
-    """Say how often the models agree."""
+    """Describe how often the models agree."""
     found = report.agreement
     if found is None:
         return "No text was compared yet, so nothing is known."
@@ -78,7 +35,7 @@ def agreement(report: shadow_report.ShadowReport) -> str:
 
 
 def decision(report: shadow_report.ShadowReport) -> Decision:
-    """Say whether to switch, and with which error rate."""
+    """Advise whether to switch, with the error rate."""
     found = report.verdict
     if found is None:
         return _undecided(report)
@@ -116,7 +73,9 @@ def _undecided(report: shadow_report.ShadowReport) -> Decision:
 
 def _keep_looking(report: shadow_report.ShadowReport, found: shadow_report.Verdict) -> Decision:
     if found.contradictory:
-        explanation = "There was evidence enough for better and for worse, so what was compared has changed."
+        explanation = (
+            "There was enough evidence for better and for worse, so the traffic or the labelling has changed."
+        )
         return Decision(
             headline="No verdict: the labels contradict each other.", explanation=explanation, tone="open"
         )
@@ -126,7 +85,7 @@ def _keep_looking(report: shadow_report.ShadowReport, found: shadow_report.Verdi
         more = "If further labels fall as these did, no number in sight would decide it."
     explanation = (
         f"The labels so far do not tell {report.served} and {report.candidate} apart. {more} Look as often as you "
-        f"like: whatever is said in the end is false with a probability of at most {found.alpha:.1%}."
+        f"like: the final verdict is false with a probability of at most {found.alpha:.1%}."
     )
     return Decision(headline="Keep looking.", explanation=explanation, tone="open")
 
@@ -139,32 +98,32 @@ def _grounds(found: shadow_report.Verdict, statement: shadow_report.Statement) -
 
 def _risk(found: shadow_report.Verdict, statement: shadow_report.Statement) -> str:
     return (
-        f"The chance of ever saying so where it is false is at most {statement.error_rate:.1%}, and that of saying "
-        f"anything false at most {found.alpha:.1%}, however often one looks."
+        f"If this is false, the probability of ever reading it is at most {statement.error_rate:.1%}; that of any false "
+        f"verdict is at most {found.alpha:.1%}, however often you look."
     )
 
 
 def balance(report: shadow_report.ShadowReport) -> Iterator[str]:
-    """Say whether the models give the same intents equally often, and whether moves go one way."""
+    """Describe whether the models give the same intents equally often, and whether moves go one way."""
     if report.kappa is not None:
         kappa = report.kappa
         yield (
             f"Cohen's kappa is {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f}): "
-            "0 is what chance alone would agree on, 1 is everything."
+            "0 is the agreement of chance alone, 1 is full agreement."
         )
     if report.homogeneity is not None:
         differs = report.homogeneity.p_value < NOTABLE_P
         yield (
             "The candidate gives some intents more often than the served model, and others less"
             if differs
-            else "Nothing says that the candidate gives any intent more or less often than the served model"
+            else "There is no sign that the candidate gives any intent more or less often than the served model"
         ) + f" (Stuart-Maxwell, {_tested(report.homogeneity)})."
     if report.symmetry is not None:
         differs = report.symmetry.p_value < NOTABLE_P
         yield (
             "Between some intents more texts move one way than back"
             if differs
-            else "Nothing says that texts move between intents more one way than back"
+            else "There is no sign that texts move between intents more one way than back"
         ) + f" (Bowker, {_tested(report.symmetry)})."
 
 
@@ -174,7 +133,7 @@ def _tested(found: shadow_report.ChiSquared) -> str:
 
 
 def confidence(report: shadow_report.ShadowReport) -> str | None:
-    """Say how much surer the candidate is; None where that is not known."""
+    """Compare the confidence of both models; None if it is unknown."""
     found = report.confidence
     if found.shift is None or found.served_mean is None or found.candidate_mean is None:
         return None
@@ -185,7 +144,7 @@ def confidence(report: shadow_report.ShadowReport) -> str | None:
 
 
 def latency(report: shadow_report.ShadowReport) -> str | None:
-    """Say how much longer the candidate takes; None where that is not known."""
+    """Compare the time of both models; None if it is unknown."""
     found = report.latency
     if found.ratio is None or found.served_mean_ms is None or found.candidate_mean_ms is None:
         return None
@@ -196,11 +155,11 @@ def latency(report: shadow_report.ShadowReport) -> str | None:
 
 
 def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
-    """Say what was sampled and not compared, and how far that can bias the rest."""
+    """Describe the texts that were sampled and not compared, and how far they can bias the rest."""
     found = report.missed
     if not found.texts:
         if report.agreement is not None:
-            yield "Every sampled text was compared, so nothing that was left out biases the rest."
+            yield "Every sampled text was compared, so no missing text biases the figures."
         return
     yield (
         f"{count(found.texts, 'sampled text')} ({percent(found.share)}) "
@@ -214,13 +173,13 @@ def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
             else ""
         )
         yield (
-            f"Whatever they were, the agreement on all sampled texts is between {percent(found.agreement_low)} "
+            f"Whatever they are, the agreement on all sampled texts is between {percent(found.agreement_low)} "
             f"and {percent(found.agreement_high)}{like}."
         )
     if found.intent_distance is not None:
         yield (
             f"Their served intents differ from those of the compared texts by {found.intent_distance:.2f} "
-            "(0 is not at all, 1 altogether; a few texts differ by chance)."
+            "(0 is not at all, 1 is completely; a few texts differ by chance)."
         )
 
 
@@ -238,7 +197,7 @@ def _listed(reasons: Mapping[str, int]) -> str:
 
 
 def labelled(report: shadow_report.ShadowReport) -> Iterator[str]:
-    """Say what the labels tell."""
+    """Describe the result of the labels."""
     if report.verdict is not None and (found := report.verdict).wins + found.ties + found.losses:
         yield (
             f"Of {count(found.wins + found.ties + found.losses, 'labelled disagreement')} only the candidate was right "
@@ -246,11 +205,11 @@ def labelled(report: shadow_report.ShadowReport) -> Iterator[str]:
         )
         yield (
             f"Where one of them was right, it was the candidate in {share(found.win_share)}; "
-            f"this interval holds however often one looks, with {1 - found.alpha:.0%} confidence."
+            f"this interval holds however often you look, with {1 - found.alpha:.0%} confidence."
         )
         yield (
             f"Exact McNemar test: {p_value(found.mcnemar_p)}, for readers who planned to look once, now; "
-            "it means nothing to those who look repeatedly."
+            "it means nothing to readers who look repeatedly."
         )
     if report.accuracy is not None:
         yield from _accuracy(report.accuracy)
@@ -268,7 +227,7 @@ def _accuracy(found: shadow_report.Accuracy) -> Iterator[str]:
 
 
 def statements(found: shadow_report.Verdict) -> Iterator[tuple[str, shadow_report.Statement, str]]:
-    """Give the three statements that a verdict can make, each with its evidence and where it stands, in words."""
+    """Return the three statements that a verdict can make, each with its evidence and its state in words."""
     for name, one in (
         ("better", found.better),
         ("worse", found.worse),

@@ -1,14 +1,17 @@
-"""The fields of a transcript's line, checked one by one, whatever format they come from.
+"""The fields of a transcript's line, whatever its format.
 
-What is wrong is raised as `UnusableError`, which does not say where: the reader knows the line.
+An `UnusableError` does not say where the error is: the reader knows the line.
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from pointsman_shared import errors
+from pointsman_shared.data_files import validation
 from pointsman_shared.wire import jobs
 
 # Every outcome of a conversation repeats its id.
@@ -20,21 +23,76 @@ Timestamp = str | int | float | None
 
 
 class UnusableError(ValueError):
-    """What is wrong with one line."""
+    """A line cannot be used."""
 
 
-class Piece(NamedTuple):
+def _is_integer(value: object) -> bool:
+    # A bool is an int too, and an outcome cannot be written with a larger one.
+    return type(value) is int and -MAX_INTEGER < value < MAX_INTEGER
+
+
+def _identifier(value: object) -> str:
+    if _is_integer(value):
+        return str(value)
+    if type(value) is not str or not value:
+        msg = "is missing" if value is None or value == "" else "is not a string"
+        raise ValueError(msg)
+    if len(value) > MAX_IDENTIFIER_CHARS:
+        msg = f"is longer than {MAX_IDENTIFIER_CHARS} characters"
+        raise ValueError(msg)
+    return value
+
+
+def _timestamp(value: Any) -> Timestamp:  # noqa: ANN401  any JSON value
+    if value is None or type(value) is str or _is_integer(value):
+        return value  # type: ignore[no-any-return]
+    if type(value) is float and math.isfinite(value):
+        return value
+    msg = "is neither a string nor a number"
+    raise ValueError(msg)
+
+
+Identifier = Annotated[str, PlainValidator(_identifier)]
+Speaker = Annotated[str, Field(min_length=1)]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any]) -> Self:
+        """Check a record (`UnusableError`)."""
+        try:
+            return cls.model_validate(record)
+        except ValidationError as error:
+            raise UnusableError(validation.describe(error)[0]) from None
+
+
+class TurnFields(_Fields):
+    """A turn of a conversation."""
+
+    speaker: Speaker
+    text: str
+    ts: Annotated[Timestamp, PlainValidator(_timestamp)] = None
+
+
+class FlatLine(TurnFields):
     """A line that holds one turn of a conversation, or, without an id, a conversation of its own."""
 
-    conversation_id: str | None
-    speaker: str
-    text: str
-    ts: Timestamp
-    user: jobs.User | None
+    conversation_id: Identifier | None = None
+    user: Any = None
+
+
+class NestedLine(_Fields):
+    """A line that holds a conversation."""
+
+    conversation_id: Identifier
+    turns: list[TurnFields]
+    user: Any = None
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """Take a line for a JSON object."""
+    """Read a line as a JSON object."""
     try:
         record = pydantic_core.from_json(line, allow_inf_nan=False)
     except ValueError as error:
@@ -46,31 +104,12 @@ def parse_object(line: bytes) -> dict[str, Any]:
     return record
 
 
-def parse_turn(entry: object) -> tuple[str, str, Timestamp]:
-    """Check the types of a turn; give its speaker, text and time."""
-    if not isinstance(entry, dict):
-        msg = "is not a JSON object"
-        raise UnusableError(msg)
-    speaker, text, ts = entry.get("speaker"), entry.get("text"), entry.get("ts")
-    if type(speaker) is not str or not speaker:
-        msg = "speaker is not a string" if speaker else "speaker is missing"
-        raise UnusableError(msg)
-    if type(text) is not str:
-        msg = "text is missing" if text is None else "text is not a string"
-        raise UnusableError(msg)
-    if ts is not None and type(ts) is not str and not _is_number(ts):
-        msg = "ts is neither a string nor a number"
-        raise UnusableError(msg)
-    return speaker, text, ts
-
-
-def _is_number(value: object) -> bool:
-    return _is_integer(value) or (type(value) is float and math.isfinite(value))
-
-
-def _is_integer(value: object) -> bool:
-    # Not isinstance: a bool is an int. And none that the outcome could not be written with.
-    return type(value) is int and -MAX_INTEGER < value < MAX_INTEGER
+def parse_text(line: bytes) -> dict[str, Any]:
+    """Read a line as a text."""
+    try:
+        return {"text": line.decode("utf-8").rstrip("\r\n")}
+    except UnicodeDecodeError as error:
+        raise UnusableError(not_utf8(error)) from None
 
 
 def check_text(text: str) -> None:
@@ -83,21 +122,8 @@ def check_text(text: str) -> None:
         raise UnusableError(msg)
 
 
-def identifier(value: object, name: str) -> str:
-    """Take a string or an integer for an id; `name` is what a message calls it."""
-    if _is_integer(value):
-        return str(value)
-    if type(value) is not str or not value:
-        msg = f"{name} is missing" if value is None or value == "" else f"{name} is not a string"
-        raise UnusableError(msg)
-    if len(value) > MAX_IDENTIFIER_CHARS:
-        msg = f"{name} is longer than {MAX_IDENTIFIER_CHARS} characters"
-        raise UnusableError(msg)
-    return value
-
-
 def parse_user(value: object) -> jobs.User | None:
-    """Take a bare id or an object for a user; keys that mean nothing here are ignored."""
+    """Read a bare id or an object as a user; unknown keys are ignored."""
     if value is None:
         return None
     fields: dict[str, Any] = value if type(value) is dict else {"id": value}
@@ -114,14 +140,14 @@ def parse_user(value: object) -> jobs.User | None:
 
 
 class LastUser:
-    """Remembers the user of the line before: mostly the next line has the same."""
+    """Caches the user of the line before: the next line mostly has the same."""
 
     def __init__(self) -> None:
         self._value: object = None
         self._user: jobs.User | None = None
 
     def get(self, value: object) -> jobs.User | None:
-        """Give the user that a value stands for; see `parse_user`."""
+        """Return the user of a value; see `parse_user`."""
         if value != self._value:
             self._user = parse_user(value)
             self._value = value
@@ -129,5 +155,5 @@ class LastUser:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """Say where a line stops being text."""
+    """Describe where a line is not text."""
     return f"is not UTF-8 at byte {error.start + 1} of the line"

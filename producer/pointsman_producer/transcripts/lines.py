@@ -1,6 +1,6 @@
 """The numbered lines of a file or of standard input, plain or gzipped.
 
-However large the file, and however long its lines, one line is held, and of that no more than `MAX_LINE_BYTES`.
+It holds one line, of at most `MAX_LINE_BYTES`, however large the file is.
 """
 
 import gzip
@@ -23,13 +23,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Lines:
     """Iterates over a file's lines and their numbers; the first is 1.
 
-    Of a line that is longer than `MAX_LINE_BYTES` it gives one byte more than that, and skips the rest.
-
-    Args:
-        name: A path, or `-` for standard input.
-
-    Raises:
-        InvalidDataError: The file cannot be read; also while iterating.
+    Of a longer line it yields `MAX_LINE_BYTES` and one more byte, and skips the rest. `name` is a path, or `-` for
+    standard input. A file that cannot be read raises `InvalidDataError`, also while iterating.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,7 +39,7 @@ class Lines:
 
     @property
     def position(self) -> int:
-        """How many of the `size` bytes were read; 0 where there is no telling."""
+        """The number of the `size` bytes that were read; 0 if it is unknown."""
         return self._raw.tell() if self.size is not None else 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -65,7 +60,7 @@ class Lines:
 
 
 def content_ending(name: str) -> str:
-    """Give the ending that says what a file holds: without `.gz`, in lower case."""
+    """Return the ending that names a file's format: without `.gz`, in lower case."""
     if name == STDIN:
         return ".jsonl"
     path = Path(name)
@@ -75,7 +70,7 @@ def content_ending(name: str) -> str:
 
 
 def _open(name: str) -> tuple[BinaryIO, BinaryIO, int | None]:
-    """Give what a file's position is told by, what its lines are read from, and its size if it has one."""
+    """Open a file; return the raw file, the file to read lines from, and its size if it has one."""
     if name == STDIN:
         return sys.stdin.buffer, sys.stdin.buffer, None
     try:

@@ -1,7 +1,7 @@
-"""The file formats of labelled utterances: from a file to rows that nobody has checked yet.
+"""The file formats of labelled utterances: from a file to rows with unchecked fields.
 
-They are the formats teams already have, and Pointsman's own. All that is wrong with a file is said at once, with
-line numbers and without quoting it: it may hold customers' words.
+They are the formats that teams already have, and Pointsman's own. The messages name all problems of a file at once, by
+their lines, and never quote it: it may hold customers' words.
 """
 
 import csv
@@ -19,34 +19,29 @@ MAX_PROBLEMS_SHOWN = 20
 LABELLED = ("text", "intent")
 # Rasa's annotations: [Berlin](city), [Berlin](city:capital), [Berlin]{"entity": "city"}, [Berlin][{...}, {...}].
 _ENTITY = re.compile(r"\[([^\[\]]+)\](?:\([^()]*\)|\{[^{}]*\}|\[\{[^\[\]]*\}\])")
-_RASA_JSON_LIST = re.compile(r'"common_examples"\s*:\s*(?=\[)')
-_BETWEEN_ELEMENTS = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One row of a file before it was checked."""
+    """One row of a file, unchecked."""
 
     line: int
+    """The line on which it begins; in a JSON list, the number of the element. The first is 1."""
     fields: Mapping[str, object]
 
 
 @dataclass(slots=True)
 class Problems:
-    """Collects what is wrong, so that it is all told at once."""
+    """Collects problems, to report all of them at once."""
 
     found: list[str] = field(default_factory=list)
 
     def add(self, place: str, what: str) -> None:
-        """Note a problem and where it is."""
+        """Note a problem and its place."""
         self.found.append(f"{place}: {what}")
 
     def raise_if_any(self) -> None:
-        """Tell all that was noted.
-
-        Raises:
-            InvalidDataError: Something was noted.
-        """
+        """Raise `InvalidDataError` with all problems, if there are any."""
         if not self.found:
             return
         shown = self.found[:MAX_PROBLEMS_SHOWN]
@@ -71,16 +66,10 @@ class _File:
 def read(
     path: Path, problems: Problems, *, shown_as: str | None = None, columns: Collection[str] = LABELLED
 ) -> list[Record]:
-    """Read a file's rows without checking their fields; rows that cannot be parsed go into `problems`.
+    """Read a file's rows without checking their fields; `InvalidDataError` if the file cannot be read at all.
 
-    Args:
-        path: The file.
-        problems: Where to note what is wrong with it.
-        shown_as: How messages name it, if not by its path.
-        columns: Those that the header of a CSV file has to name.
-
-    Raises:
-        InvalidDataError: The file cannot be read at all.
+    `problems` collects the rows that cannot be parsed, `shown_as` is the file's name in messages, and `columns` are
+    those that the header of a CSV file must name.
     """
     name = shown_as or str(path)
     reader = _READERS.get(path.suffix.lower())
@@ -102,7 +91,7 @@ def _read_text(path: Path, name: str) -> str:
 
 
 def _read_json_lines(file: _File) -> Iterator[Record]:
-    # Not splitlines(): JSON strings may hold U+2028 and other characters which that takes for line ends.
+    # Not splitlines(), which ends lines at U+2028 and other characters that JSON strings may hold.
     for line, row in enumerate(file.text.split("\n"), start=1):
         if not row.strip():
             continue
@@ -125,38 +114,14 @@ def _read_json(file: _File) -> Iterator[Record]:
     try:
         content = json.loads(file.text)
     except (ValueError, RecursionError) as error:
-        yield from _read_broken_json(file, error)
-        return
-    if isinstance(content, list):
-        yield from _elements(file, file.text.index("["))
-    elif (start := _RASA_JSON_LIST.search(file.text)) and "rasa_nlu_data" in content:
-        yield from _elements(file, start.end())
-    else:
-        yield from _record(file, 1, content)
-
-
-def _read_broken_json(file: _File, error: Exception) -> Iterator[Record]:
-    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-        yield from _read_json_lines(file)
-        return
-    file.object_to(getattr(error, "lineno", 1), f"is not JSON: {getattr(error, 'msg', 'nested too deeply')}")
-
-
-def _elements(file: _File, start: int) -> Iterator[Record]:
-    """Walk a JSON list that is known to be well-formed, to learn on which line each element begins."""
-    decoder = json.JSONDecoder()
-    line, seen, at = 1, 0, start + 1
-    while True:
-        at = _end(_BETWEEN_ELEMENTS.match(file.text, at), at)
-        if file.text[at] == "]":
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            yield from _read_json_lines(file)
             return
-        line, seen = line + file.text.count("\n", seen, at), at
-        value, at = decoder.raw_decode(file.text, at)
-        yield from _record(file, line, value)
-
-
-def _end(match: re.Match[str] | None, otherwise: int) -> int:
-    return match.end() if match else otherwise
+        line, why = getattr(error, "lineno", 1), getattr(error, "msg", "nested too deeply")
+        file.object_to(line, f"is not JSON: {why}")
+        return
+    for place, element in enumerate(content if isinstance(content, list) else [content], start=1):
+        yield from _record(file, place, element)
 
 
 def _read_csv(file: _File) -> Iterator[Record]:
@@ -183,7 +148,7 @@ def _read_csv(file: _File) -> Iterator[Record]:
 
 def _read_rasa_yaml(file: _File) -> Iterator[Record]:
     try:
-        import yaml  # noqa: PLC0415 - a thin install has no PyYAML and reads the other formats
+        import yaml  # noqa: PLC0415 - a thin installation has no PyYAML and reads the other formats
     except ImportError:
         msg = f"{file.name}: reading YAML needs PyYAML; install pointsman[workers]"
         raise errors.InvalidDataError(msg) from None
@@ -204,14 +169,14 @@ def _read_rasa_yaml(file: _File) -> Iterator[Record]:
 
 
 def _mapping(node: Any) -> dict[str, Any]:  # noqa: ANN401 - PyYAML's nodes are not importable without PyYAML
-    """Give a YAML mapping's nodes by name; of anything else, nothing."""
+    """Return a YAML mapping's nodes by name; an empty mapping for any other node."""
     if node is None or node.id != "mapping":
         return {}
     return {key.value: value for key, value in node.value if isinstance(key.value, str)}
 
 
 def _rasa_intent(file: _File, entry: Mapping[str, Any]) -> Iterator[Record]:
-    # Synonyms, lookups and regexes stand in the same list.
+    # The same list holds synonyms, lookups and regexes.
     if "intent" not in entry:
         return
     examples = entry.get("examples")

@@ -180,8 +180,6 @@ class Verdict(_Part):
     """Whether the evidence once sufficed for better and once for worse: the traffic or the labelling has changed."""
     further: int | None
     """About how many more labelled disagreements a decision needs; None if there is one, or none is in sight."""
-    log_e_difference: float
-    """The evidence that the models differ, in either direction."""
     mcnemar_p: float
     """The p-value of the exact McNemar test, for readers who planned to look once."""
     trajectory: list[Point]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
-from pointsman_models.promotion import decision
+from pointsman_models.promotion import decision, judgement
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
@@ -79,11 +79,10 @@ class Commands:
         lines = []
         for version in self._registry.versions(tier):
             card = self._registry.card(tier, version)
-            champion = version == aliases.champion
             line = {
                 "tier": tier,
                 "version": version,
-                "champion": champion,
+                "champion": version == aliases.champion,
                 "candidate": version == aliases.candidate,
                 "created_at": card.created_at,
                 "requested_by": card.requested_by,
@@ -125,7 +124,7 @@ class Commands:
         if self._sources is None:
             msg = f"verify is for a trainer: send it to the queue {names.TRAIN_QUEUE}"
             raise errors.InvalidMessageError(msg)
-        different = decision.verify(self._tiers[tier], self._registry, version, self._sources(tier))
+        different = judgement.verify(self._tiers[tier], self._registry, version, self._sources(tier))
         return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
 
     def _promote(self, tier: str, query: jobs.ModelsQuery) -> Lines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.registry.versions import Aliases
+from pointsman_models.registry.aliases import Aliases
 from pointsman_shared import names
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from pointsman_models.data.tiers import GateOptions
-from pointsman_models.promotion.gate import Advice
+from pointsman_models.promotion.gate import SHADOW_MARGIN, Advice
 from pointsman_shared import errors, names
 from pointsman_shared.wire import shadow, shadow_report
 from pointsman_workers.shadow.queries import Queries
@@ -33,7 +33,7 @@ class ShadowAdvisor:
             served=served,
             candidate=candidate,
             alpha=options.error_rate,
-            margin=options.shadow_margin,
+            margin=SHADOW_MARGIN,
         )
         pair = names.pair_name(candidate, served)
         try:

@@ -6,10 +6,9 @@ from dataclasses import asdict
 
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
-from pointsman_models.promotion import decision
+from pointsman_models.promotion import decision, training_run
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import train as training
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.wiring import Notify
@@ -66,7 +65,7 @@ class Trainer:
         try:
             if request.promote:
                 self._promote_candidate(tier, request.requested_by)
-            trained = training.train(
+            trained = training_run.train(
                 tier,
                 self._registry,
                 progress=_Progress(request.tier, report, check),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pointsman_models.comparison import accuracy, intervals, labels
+from pointsman_shared.wire import shadow_report
 
 # Of a population of texts: how many there are of each (served, candidate) while the label is "a".
 POPULATION = {("a", "a"): 8_200, ("x", "x"): 800, ("a", "b"): 250, ("b", "a"): 450, ("b", "c"): 300}
@@ -28,7 +29,7 @@ def of_kind(*, agreed: bool) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def estimates() -> list[accuracy.Accuracy]:
+def estimates() -> list[shadow_report.Accuracy]:
     generator = np.random.default_rng(8)
     return [accuracy.estimate(sample(generator, 120, 80), texts=TEXTS, agreed=AGREED) for _ in range(1_500)]
 
@@ -37,7 +38,7 @@ def estimates() -> list[accuracy.Accuracy]:
     ("name", "truth"), [("served", SERVED), ("candidate", CANDIDATE), ("difference", CANDIDATE - SERVED)]
 )
 def test_the_estimates_are_right_on_average_and_their_intervals_hold_the_truth(
-    estimates: list[accuracy.Accuracy], name: str, truth: float
+    estimates: list[shadow_report.Accuracy], name: str, truth: float
 ) -> None:
     found = [getattr(estimate, name) for estimate in estimates]
     values = np.array([one.value for one in found])
@@ -142,3 +143,23 @@ def test_nothing_is_known_of_no_texts() -> None:
 def test_a_probability_that_is_none_is_refused(probability: float) -> None:
     with pytest.raises(ValueError, match="probability of being drawn"):
         labels.LabelledPair(served="a", candidate="b", label="a", probability=probability)
+
+
+@pytest.mark.parametrize(("wins", "ties", "losses"), [(7, 2, 3), (1, 0, 0), (4, 9, 4), (0, 1, 12)])
+def test_the_interval_of_the_difference_is_agresti_and_mins(wins: int, ties: int, losses: int) -> None:
+    def pairs(served: str, candidate: str, count: int) -> list[labels.LabelledPair]:
+        return [
+            labels.LabelledPair(served=served, candidate=candidate, label="a", probability=1.0)
+            for _ in range(count)
+        ]
+
+    all_pairs = [*pairs("b", "a", wins), *pairs("b", "c", ties), *pairs("a", "b", losses)]
+    texts = len(all_pairs)
+    found = accuracy.estimate(all_pairs, texts=texts, agreed=0).difference
+    # The paper: half an observation is added to each of the four cells of the matched pairs, then Wald's formula.
+    n, won, lost = texts + 2, wins + 0.5, losses + 0.5
+    centre = (won - lost) / n
+    half = 1.959964 * math.sqrt(won + lost - (won - lost) ** 2 / n) / n
+    assert found is not None
+    assert found.low == pytest.approx(max(-1, centre - half), abs=1e-6)
+    assert found.high == pytest.approx(min(1, centre + half), abs=1e-6)

@@ -10,6 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from pointsman_models.comparison import agreement
 from pointsman_models.comparison import counts as comparison
+from pointsman_shared.wire.shadow_report import Flow
 
 TABLES = st.integers(2, 6).flatmap(
     lambda size: arrays.arrays(np.int64, (size, size), elements=st.integers(0, 60))
@@ -139,10 +140,10 @@ FLOWS = {("a", "a"): 6, ("a", "b"): 3, ("a", "c"): 1, ("b", "b"): 5, ("b", "a"):
 
 def test_flows_are_listed_by_how_many_texts_were_moved() -> None:
     assert agreement.flows(FLOWS) == [
-        agreement.Flow(served="a", candidate="b", texts=3, share_of_served=0.3),
-        agreement.Flow(served="b", candidate="a", texts=3, share_of_served=0.375),
-        agreement.Flow(served="a", candidate="c", texts=1, share_of_served=0.1),
-        agreement.Flow(served="x", candidate="c", texts=1, share_of_served=1.0),
+        Flow(served="a", candidate="b", texts=3, share_of_served=0.3),
+        Flow(served="b", candidate="a", texts=3, share_of_served=0.375),
+        Flow(served="a", candidate="c", texts=1, share_of_served=0.1),
+        Flow(served="x", candidate="c", texts=1, share_of_served=1.0),
     ]
 
 

@@ -23,13 +23,6 @@ def test_the_evidence_is_the_mixture_over_the_upper_half_of_the_beta(wins: int, 
     assert float(evidence.log_evidence(wins, 0, losses)) == pytest.approx(expected, abs=1e-6)
 
 
-@given(COUNTS, COUNTS)
-def test_the_evidence_of_a_difference_is_the_mean_of_both_directions(wins: int, losses: int) -> None:
-    directions = evidence.log_evidence(wins, 0, losses), evidence.log_evidence(losses, 0, wins)
-    mean = np.logaddexp(*directions) - math.log(2)
-    assert float(evidence.log_difference(wins, losses)) == pytest.approx(float(mean), abs=1e-6)
-
-
 @given(COUNTS, COUNTS, COUNTS)
 def test_ties_count_only_where_there_is_an_allowance(wins: int, ties: int, losses: int) -> None:
     without, tied = (float(evidence.log_evidence(wins, count, losses)) for count in (0, ties))
@@ -81,4 +74,3 @@ def test_a_million_labels_are_still_weighed() -> None:
 def test_no_label_is_no_evidence() -> None:
     assert float(evidence.log_evidence(0, 0, 0)) == pytest.approx(0)
     assert float(evidence.log_evidence(0, 0, 0, allowance=0.5)) == pytest.approx(0)
-    assert float(evidence.log_difference(0, 0)) == pytest.approx(0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman_models.data import dataset, golden, tiers
+from pointsman_models.data import dataset, golden, splits, tiers
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
@@ -95,7 +95,7 @@ def test_a_single_intent_needs_something_to_be_told_from(tmp_path: Path) -> None
 
 
 def test_the_parts_are_disjoint_complete_and_about_70_15_15() -> None:
-    shares = Counter(dataset.part_of(f"text number {number}") for number in range(10_000))
+    shares = Counter(splits.part_of(f"text number {number}") for number in range(10_000))
     assert shares["train"] == pytest.approx(7_000, abs=150)
     assert shares["validation"] == pytest.approx(1_500, abs=150)
     assert shares.total() == 10_000
@@ -111,7 +111,7 @@ def test_the_parts_are_disjoint_complete_and_about_70_15_15() -> None:
 )
 def test_a_text_never_changes_sides(spellings: tuple[str, ...], part: str) -> None:
     # Literal expectations: another hash would let the test rows of older versions leak into training.
-    assert {dataset.part_of(text) for text in spellings} == {part}
+    assert {splits.part_of(text) for text in spellings} == {part}
 
 
 def test_more_rows_move_no_old_row(tmp_path: Path) -> None:
@@ -124,13 +124,13 @@ def test_more_rows_move_no_old_row(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
-    once = dataset.normalise(text)
-    assert dataset.normalise(once) == once
+    once = splits.normalise(text)
+    assert splits.normalise(once) == once
 
 
 def test_texts_without_words_stay_different_texts() -> None:
-    assert dataset.normalise("???") == "???"
-    assert dataset.normalise("👍") != dataset.normalise("👎")
+    assert splits.normalise("???") == "???"
+    assert splits.normalise("👍") != splits.normalise("👎")
 
 
 def test_golden_utterances_count_for_the_tiers_they_name(tmp_path: Path) -> None:
@@ -164,6 +164,6 @@ def test_golden_tiers_that_are_no_list_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["base", "pro"])
 def test_the_shipped_data_can_be_trained_on(name: str) -> None:
-    tier = tiers.find(tiers.load(SHIPPED), name)
+    tier = tiers.load(SHIPPED)[name]
     assert dataset.assemble(tier).intents == tier.intents
     assert golden.read(tier)

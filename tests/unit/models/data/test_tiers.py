@@ -61,10 +61,3 @@ def test_a_declaration_that_cannot_be_used_says_what_is_wrong(
 def test_a_missing_declaration_says_which_setting_leads_to_it(tmp_path: Path) -> None:
     with pytest.raises(errors.SettingsError, match="POINTSMAN_DATA_DIR"):
         tiers.load(tmp_path / "none.toml")
-
-
-def test_an_unknown_tier_is_told_which_ones_there_are(tmp_path: Path) -> None:
-    declared = tiers.load(declare(tmp_path, MINIMAL))
-    assert tiers.find(declared, "base").name == "base"
-    with pytest.raises(errors.UnknownTierError, match="declared are: base"):
-        tiers.find(declared, "premium")

@@ -54,8 +54,6 @@ def test_repeated_texts_get_the_answers_they_get_alone() -> None:
 
 def test_the_fused_form_answers_as_the_pipeline_does() -> None:
     pipeline = tiny.fitted(tiny.PRO_INTENTS)
-    classifier = Classifier.from_pipeline(
-        pipeline, tier="pro", version=1, classes=list(pipeline.classes_), temperature=1.0, threshold=0.0
-    )
+    classifier = Classifier(pipeline, tier="pro", version=1, temperature=1.0, threshold=0.0)
     texts = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
     assert classifier.classify(texts).intent == pipeline.predict(texts).tolist()

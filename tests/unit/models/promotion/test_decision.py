@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_models.data import dataset, tiers
-from pointsman_models.promotion import decision, gate
+from pointsman_models.data import dataset, splits, tiers
+from pointsman_models.promotion import decision, gate, judgement, training_run
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import train
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
@@ -42,8 +41,8 @@ def tier(tmp_path: Path) -> tiers.Tier:
 def test_the_certificate_says_on_what_evidence_the_version_serves(
     tier: tiers.Tier, registry: Registry
 ) -> None:
-    train.train(tier, registry, requested_by="schedule")
-    train.train(tier, registry, requested_by="schedule")
+    training_run.train(tier, registry, requested_by="schedule")
+    training_run.train(tier, registry, requested_by="schedule")
     certificate = registry.certificate("small", 2)
     assert certificate is not None
     assert (certificate.approved_by, certificate.requested_by, certificate.champion) == (
@@ -62,59 +61,71 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
 def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
     tier: tiers.Tier, registry: Registry
 ) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
     tier_files.write_lines(tier.datasets[0], [*rows, ("a new greeting", rows[0][1])])
-    assert train.train(tier, registry).promoted
+    assert training_run.train(tier, registry).promoted
     registry.rollback("small", "olek", "complaints")
-    again = train.train(tier, registry)
+    again = training_run.train(tier, registry)
     assert not again.promoted
     assert "the same model as version 2, which was rolled back" in again.reasons[0]
     assert registry.champion("small") == 1
     tier_files.write_lines(tier.datasets[0], [*rows, ("another new greeting", rows[0][1])])
-    assert train.train(tier, registry).promoted
+    assert training_run.train(tier, registry).promoted
+
+
+def test_a_damaged_version_that_was_rolled_back_does_not_keep_the_same_model_from_serving(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path
+) -> None:
+    training_run.train(tier, registry)
+    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
+    tier_files.write_lines(tier.datasets[0], [*rows, ("a new greeting", rows[0][1])])
+    training_run.train(tier, registry)
+    (tmp_path / "registry" / "small" / "2" / "model.skops").write_bytes(b"torn")
+    registry.rollback("small", "olek", "it cannot be loaded")
+    assert training_run.train(tier, registry).promoted
 
 
 def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registry: Registry) -> None:
     for version in (1, 2):
-        train.train(tier, registry)
-        assert decision.verify(tier, registry, version) == []
+        training_run.train(tier, registry)
+        assert judgement.verify(tier, registry, version) == []
 
 
 def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
     tier: tiers.Tier, registry: Registry
 ) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
     tier_files.write_lines(tier.datasets[0], rows[1:])
-    different = decision.verify(tier, registry, 1)
+    different = judgement.verify(tier, registry, 1)
     assert any(line.startswith("data: ") and "known.jsonl" in line for line in different)
 
 
 def test_a_forged_figure_is_named(tier: tiers.Tier, registry: Registry) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     issued = registry.certificate("small", 1)
     assert issued is not None
     registry.certify(issued.model_copy(update={"figures": {**issued.figures, "out_of_scope_recall": 2.0}}))
-    (different,) = decision.verify(tier, registry, 1)
+    (different,) = judgement.verify(tier, registry, 1)
     assert different.startswith("figures.out_of_scope_recall: 2.0 in the certificate, now ")
 
 
 def test_a_version_without_a_certificate_cannot_be_verified(tier: tiers.Tier, registry: Registry) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     card = registry.card("small", 1)
     pipeline, _ = registry.load("small", 1)
     other = registry.save("small", pipeline, card)
     with pytest.raises(errors.RegistryError, match="has no certificate"):
-        decision.verify(tier, registry, other.version)
+        judgement.verify(tier, registry, other.version)
 
 
 def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
     tier: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     (tmp_path / "registry" / "small" / "1" / "model.skops").write_bytes(b"torn")
-    trained = train.train(tier, registry)
+    trained = training_run.train(tier, registry)
     assert trained.promoted
     assert any("was not compared with" in warning for warning in trained.warnings)
 
@@ -122,11 +133,12 @@ def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
 def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     tier: tiers.Tier, registry: Registry
 ) -> None:
-    train.train(tier, registry)
-    train.train(tier, registry, promote=False)
+    training_run.train(tier, registry)
+    training_run.train(tier, registry, promote=False)
     data, wanted = dataset.assemble(tier), ()
-    certificate, seen = decision.hold(
-        tier, registry, registry.card("small", 2), data, wanted, requested_by="schedule"
+    seen = registry.aliases("small")
+    certificate = judgement.judge(
+        tier, registry, registry.card("small", 2), data, wanted, champion=1, requested_by="schedule"
     )
     registry.promote("small", 1, "marge", "by hand")
     with pytest.raises(errors.ConflictError, match="by marge"):
@@ -143,9 +155,11 @@ def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
     """A tier that requires the shadow's verdict, with a champion and a candidate."""
     table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.SEARCH
     tier = tier_files.small_tier(tmp_path, search=table)
-    first = train.train(tier, registry, shadow=Watcher())
+    first = training_run.train(tier, registry, shadow=Watcher())
     assert first.promoted, "without a champion there is no traffic to watch"
-    second = train.train(tier, registry, shadow=Watcher())
+    shadow = Watcher()
+    second = training_run.train(tier, registry, shadow=shadow)
+    assert shadow.asked == [(2, 1)], "there is no other candidate to ask about"
     assert (second.promoted, second.candidate) == (False, True)
     assert second.reasons == ("it passed the gate and is the candidate now; the shadow's verdict is awaited",)
     assert registry.aliases("small").candidate == 2
@@ -165,21 +179,23 @@ def test_the_candidate_is_promoted_when_the_verdict_came_in_and_the_verdict_is_k
     assert entry.why.endswith("; no worse")
     assert certificate is not None
     assert certificate.shadow == APPROVAL.evidence
-    assert decision.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
+    assert judgement.verify(watched, registry, 2) == [], "a verdict is no part of what the data says"
 
 
 def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier, registry: Registry) -> None:
-    trained = train.train(watched, registry, shadow=Watcher(v2=LOOKING))
+    trained = training_run.train(watched, registry, shadow=Watcher(v2=LOOKING))
     assert trained.reasons == ("it passed the gate, but version 2 stays the candidate: about 40 more labels",)
     assert (trained.candidate, registry.aliases("small").candidate) == (False, 2)
-    assert train.train(watched, registry, shadow=Watcher()).candidate, "one that nobody labels is replaced"
+    assert training_run.train(watched, registry, shadow=Watcher()).candidate, (
+        "one that nobody labels is replaced"
+    )
     assert registry.aliases("small").candidate == 4
 
 
 def test_a_candidate_that_was_judged_against_another_champion_is_not_promoted(
     watched: tiers.Tier, registry: Registry
 ) -> None:
-    train.train(watched, registry, promote=False)
+    training_run.train(watched, registry, promote=False)
     registry.promote("small", 3, "marge", "by hand")
     assert decision.promote_candidate(watched, registry, Watcher(v2=APPROVAL), who="schedule") is None
 
@@ -216,11 +232,11 @@ def drop(path: Path, intent: str, keep: int) -> None:
 def test_what_vanished_or_shrank_since_the_champion_is_on_the_card(
     tier: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    train.train(tier, registry)
+    training_run.train(tier, registry)
     drop(tmp_path / "known.jsonl", "goodbye", 0)
     drop(tmp_path / "known.jsonl", "greeting", 11)
     fewer = dataclasses.replace(tier, intents=("greeting", "business_hours"))
-    trained = train.train(fewer, registry)
+    trained = training_run.train(fewer, registry)
     warnings = registry.card("small", trained.version).warnings
     assert "intent 'goodbye', which version 1 answers, has vanished, so the gate will stop it" in warnings
     tested = registry.card("small", 1).per_intent["greeting"].support
@@ -251,7 +267,7 @@ def test_the_rows_of_a_conversation_stay_on_one_side(tier: tiers.Tier, tmp_path:
 
 
 def test_a_text_said_in_conversations_on_both_sides_is_no_test(tier: tiers.Tier, tmp_path: Path) -> None:
-    where = {dataset.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
+    where = {splits.part_of("", f"c{number}"): f"c{number}" for number in range(40)}
     with (tmp_path / "known.jsonl").open("a") as file:
         for part in ("test", "train"):
             row = {"text": "how do you do", "intent": "greeting", "conversation_id": where[part]}

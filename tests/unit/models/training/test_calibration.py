@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,3 +66,34 @@ def test_no_allowed_threshold_does_better_and_the_floor_is_kept(
     others = [round(step / 100, 2) for step in range(100)]
     assert allowed(chosen)
     assert balance(chosen) >= max(balance(other) for other in others if allowed(other)) - 1e-12
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.75, 1.0])
+def test_the_threshold_is_the_best_of_all_that_keep_the_floor(floor: float) -> None:
+    # Four in-scope texts are recognised, one is not; of the three others one is surer than most of them.
+    confidence = [0.9, 0.6, 0.5, 0.2, 0.95, 0.1, 0.15, 0.55]
+    right = [True, True, True, True, False, False, False, False]
+    in_scope = [True] * 5 + [False] * 3
+
+    def score(threshold: float) -> Fraction:
+        kept = sum(ok and share >= threshold for ok, share in zip(right, confidence, strict=True))
+        refused = sum(
+            share < threshold for share, known in zip(confidence, in_scope, strict=True) if not known
+        )
+        return Fraction(kept, 5) + Fraction(refused, 3) if kept >= floor * 4 else Fraction(-1)
+
+    steps = [step / 10_000 for step in range(10_000)]
+    expected = max(steps, key=score)
+    found = calibration.choose_threshold(
+        np.array(confidence), np.array(right), np.array(in_scope), recall_floor=floor
+    )
+    assert found == expected
+
+
+def test_a_threshold_that_keeps_exactly_the_floor_is_allowed() -> None:
+    confidence, in_scope = np.array([0.3, 0.9, 0.5, 0.5, 0.5]), np.array([True, True, False, False, False])
+    found = [
+        calibration.choose_threshold(confidence, in_scope, in_scope, recall_floor=floor)
+        for floor in (0.5, 0.6)
+    ]
+    assert found == [0.5001, 0.0]

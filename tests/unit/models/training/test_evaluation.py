@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
+from pointsman_models.registry.card import IntentFigures
 from pointsman_models.training import evaluation
 from pointsman_shared import names
 
@@ -31,7 +32,7 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
     assert found.metrics["out_of_scope_recall"] == 0.5
     assert found.metrics["accuracy_with_out_of_scope"] == 0.5
     assert (found.metrics["test_in_scope"], found.metrics["test_out_of_scope"]) == (4.0, 2.0)
-    assert found.per_intent["a"] == evaluation.IntentFigures(precision=0.5, recall=0.5, f1=0.5, support=2)
+    assert found.per_intent["a"] == IntentFigures(precision=0.5, recall=0.5, f1=0.5, support=2)
     assert found.per_intent[OOS].recall == 0.5
 
 

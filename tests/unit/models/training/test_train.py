@@ -7,9 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from pointsman_models.data import dataset, tiers
-from pointsman_models.promotion import gate
+from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
-from pointsman_models.training import pipelines, search, train
+from pointsman_models.training import evaluation, pipelines, search, train
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files, tiny
@@ -34,7 +34,7 @@ def registry(tmp_path: Path) -> Registry:
 def test_training_makes_a_champion_that_answers_its_golden_utterances(
     tier: tiers.Tier, registry: Registry
 ) -> None:
-    trained = train.train(tier, registry, requested_by="marge")
+    trained = training_run.train(tier, registry, requested_by="marge")
     assert (trained.version, trained.promoted, trained.reasons) == (1, True, ())
     assert registry.champion("small") == 1
     assert registry.history("small")[0].who == "marge"
@@ -43,7 +43,7 @@ def test_training_makes_a_champion_that_answers_its_golden_utterances(
 
 
 def test_the_card_says_what_the_version_is_and_was_made_from(tier: tiers.Tier, registry: Registry) -> None:
-    trained = train.train(tier, registry, requested_by="marge", promote=False)
+    trained = training_run.train(tier, registry, requested_by="marge", promote=False)
     card = registry.card("small", trained.version)
     assert card.requested_by == "marge"
     assert card.intents == ("business_hours", "goodbye", "greeting")
@@ -58,7 +58,7 @@ def test_a_version_with_a_wrong_golden_answer_is_kept_but_not_promoted(
     tmp_path: Path, registry: Registry
 ) -> None:
     tier = tier_files.small_tier(tmp_path, golden=[("hello there", "goodbye"), ("bye now", "goodbye")])
-    trained = train.train(tier, registry)
+    trained = training_run.train(tier, registry)
     assert not trained.promoted
     assert len(trained.reasons) == 1
     assert trained.reasons[0].startswith("golden utterance 'hello there' (golden.jsonl:1): greeting")
@@ -66,7 +66,7 @@ def test_a_version_with_a_wrong_golden_answer_is_kept_but_not_promoted(
 
 
 def test_nobody_asked_for_promotion_and_nobody_gets_it(tier: tiers.Tier, registry: Registry) -> None:
-    trained = train.train(tier, registry, promote=False)
+    trained = training_run.train(tier, registry, promote=False)
     assert (trained.promoted, trained.reasons, registry.champion("small")) == (False, (), None)
 
 
@@ -84,7 +84,7 @@ def test_the_same_data_gives_the_same_model(tier: tiers.Tier) -> None:
 
 def test_progress_only_ever_grows_and_ends_at_one(tier: tiers.Tier, registry: Registry) -> None:
     told: list[tuple[str, float]] = []
-    train.train(tier, registry, progress=lambda stage, fraction: told.append((stage, fraction)))
+    training_run.train(tier, registry, progress=lambda stage, fraction: told.append((stage, fraction)))
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
     assert told[0] == ("reading", 0.0)
@@ -176,7 +176,7 @@ def test_the_gate_names_each_wrong_answer_and_nothing_else() -> None:
             [("hello there", "greeting"), ("see you later", "greeting")], start=1
         )
     ]
-    reasons = gate.check(tiny.make_classifier(), golden)
+    reasons = evaluation.golden_failures(tiny.make_classifier(), golden)
     assert len(reasons) == 1
     assert "'see you later' (golden.jsonl:2): goodbye" in reasons[0]
-    assert gate.check(tiny.make_classifier(), []) == []
+    assert evaluation.golden_failures(tiny.make_classifier(), []) == []

@@ -54,3 +54,10 @@ def test_bad_labels_are_named_by_their_lines(tmp_path: Path, content: str, said:
     path.write_text(content)
     with pytest.raises(errors.InvalidDataError, match=said):
         label_files.read(path)
+
+
+def test_a_label_that_is_a_list_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"job_id": "m:1", "label": "greeting"}\n{"job_id": "m:2", "label": ["greeting"]}\n')
+    with pytest.raises(errors.InvalidDataError, match=":2: label is not a string"):
+        label_files.read(path)

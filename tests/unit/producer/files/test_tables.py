@@ -2,12 +2,16 @@
 
 import csv
 import importlib.util
+import io
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pointsman_producer.files import tables
 
@@ -37,3 +41,32 @@ def test_csv_keeps_every_text_exactly(tmp_path_factory: pytest.TempPathFactory, 
             table.write({"n": number, "text": value})
     with path.open(newline="", encoding="utf-8") as file:
         assert [row["text"] for row in csv.DictReader(file)] == values
+
+
+def shown(table: Table) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_terminal_table_aligns_numbers_and_shows_text_as_it_is() -> None:
+    rows: list[tuple[object, ...]] = [
+        ("[bold]a[/]\x1b[31m", 1_234),
+        (None, 7),
+        (Text("dim", style="dim"),),
+    ]
+    assert shown(tables.table(rows, ("who", "texts"))) == [
+        "who              texts",
+        "[bold]a[/] [31m  1,234",
+        "                     7",
+        "dim",
+    ]
+
+
+def test_a_terminal_table_has_its_headings_and_its_alignment() -> None:
+    assert shown(tables.table([("a", "7%")], ("first", "share"), right=["share"])) == [
+        "first  share",
+        "a         7%",
+    ]
+    assert shown(tables.table([], ("first", "[x]"), title="t")) == ["t", "first  [x]"]

@@ -63,15 +63,29 @@ def test_bad_csv_rows_are_rejected_with_their_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows_behind", [3, 4000])
-def test_a_quote_that_is_never_closed_costs_one_line(tmp_path: Path, rows_behind: int) -> None:
+def test_a_file_with_a_quote_that_is_never_closed_is_refused_with_its_line(
+    tmp_path: Path, rows_behind: int
+) -> None:
     behind = [
         f"b,customer,a text that takes up some room in the file {number}" for number in range(rows_behind)
     ]
-    read_back, rejected = read_lines(
-        tmp_path, "conversation_id,speaker,text", 'a,customer,"hi', *behind, name="in.csv"
-    )
-    assert [(rejection.line, rejection.content) for rejection in rejected] == [(2, 'a,customer,"hi')]
-    assert [len(conversation.turns) for conversation in read_back] == [rows_behind]
+    with pytest.raises(errors.InvalidDataError, match=r"in\.csv:3: is not CSV"):
+        read_lines(
+            tmp_path,
+            "conversation_id,speaker,text",
+            "a,customer,yo",
+            'a,customer,"hi',
+            *behind,
+            name="in.csv",
+        )
+
+
+@pytest.mark.parametrize("bad", ['a,customer,"hi', 'a,customer,"hi"x'])
+def test_a_row_that_is_not_csv_and_swallows_no_other_costs_one_line(tmp_path: Path, bad: str) -> None:
+    lines = ["a,customer,yo", bad] if bad.endswith("hi") else [bad, "a,customer,yo"]
+    read_back, rejected = read_lines(tmp_path, "conversation_id,speaker,text", *lines, name="in.csv")
+    assert [(rejection.content, rejection.reason[:10]) for rejection in rejected] == [(bad, "is not CSV")]
+    assert [turn.text for turn in read_back[0].turns] == ["yo"]
 
 
 def test_csv_without_a_text_column_cannot_be_used_at_all(tmp_path: Path) -> None:

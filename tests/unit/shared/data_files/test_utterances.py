@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
+from pointsman_shared.wire import jobs
 
 RASA = """\
 version: "3.1"
@@ -70,25 +71,16 @@ def test_a_unicode_line_separator_inside_a_text_does_not_end_the_line(tmp_path: 
     assert rows(path) == [("hi\u2028there", "greeting", 1)]
 
 
-def test_one_json_list_is_read_with_the_lines_its_elements_begin_on(tmp_path: Path) -> None:
+def test_one_json_list_is_read_with_the_numbers_of_its_elements(tmp_path: Path) -> None:
     content = (
         '[\n  {\n    "intent": "goodbye",\n    "text": "bye"\n  },\n  {"intent": "greeting", "text": "hi"}]'
     )
-    assert rows(write(tmp_path, "a.json", content)) == [("bye", "goodbye", 2), ("hi", "greeting", 6)]
+    assert rows(write(tmp_path, "a.json", content)) == [("bye", "goodbye", 1), ("hi", "greeting", 2)]
 
 
 def test_json_lines_under_the_ending_json_are_recognised_by_their_content(tmp_path: Path) -> None:
     content = '{"text": "hi", "intent": "greeting"}\n{"text": "bye", "intent": "goodbye"}\n'
     assert rows(write(tmp_path, "a.json", content)) == [("hi", "greeting", 1), ("bye", "goodbye", 2)]
-
-
-def test_rasa_json_is_read(tmp_path: Path) -> None:
-    examples = [{"text": "hi", "intent": "greeting", "entities": []}, {"text": "bye", "intent": "goodbye"}]
-    content = json.dumps({"rasa_nlu_data": {"regex_features": [], "common_examples": examples}}, indent=1)
-    assert [(text, intent) for text, intent, _ in rows(write(tmp_path, "a.json", content))] == [
-        ("hi", "greeting"),
-        ("bye", "goodbye"),
-    ]
 
 
 def test_csv_is_read_by_its_header_whatever_the_order_of_the_columns(tmp_path: Path) -> None:
@@ -168,6 +160,10 @@ def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path: Path) -> 
     assert problems_of(tmp_path / "none.jsonl") == ["none.jsonl: cannot be read: No such file or directory"]
     (tmp_path / "latin.jsonl").write_bytes(b'{"text": "\xe9", "intent": "a"}')
     assert problems_of(tmp_path / "latin.jsonl") == ["latin.jsonl: is not UTF-8 (byte 10); save it as UTF-8"]
+
+
+def test_a_text_may_be_as_long_as_the_wire_allows() -> None:
+    assert utterances.MAX_TEXT_CHARS == jobs.MAX_TEXT_CHARS
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])).map(str.strip).filter(bool)

@@ -1,0 +1,169 @@
+"""The charts of a report, each with its content in words for readers who cannot see it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pointsman_producer.files.tables import printable
+from pointsman_producer.report import charts, numbers, sentences
+from pointsman_producer.report.charts import Bar
+from pointsman_producer.report.plot import Line
+from pointsman_shared.wire.shadow_report import Rate, ShadowReport
+
+MAX_HEAT_INTENTS = 24
+MAX_BAR_INTENTS = 60
+REST = "(others)"
+DECADES_MS = range(-3, 4)
+# A wider axis has room for the powers of ten only.
+FINE_DECADES = 4
+# Evidence far above what is needed would flatten the rest of the curve.
+SHOWN_LOG10_E = (-4.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A drawing, and its content in words."""
+
+    svg: str
+    alternative: str
+
+
+def draw(report: ShadowReport) -> dict[str, Figure]:
+    """Draw each chart that the report has values for."""
+    drawn = {
+        "flows": (_flows(report), _flows_in_words(report)),
+        "intents": (_intents(report), _intents_in_words(report)),
+        "days": (_days(report), "A line: the agreement day by day, as in the table of days."),
+        "evidence": (_evidence(report), _evidence_in_words(report)),
+        "confidence": (_confidence(report), sentences.confidence(report) or ""),
+        "latency": (_latency(report), sentences.latency(report) or ""),
+    }
+    return {
+        name: Figure(svg=svg, alternative=printable(words))
+        for name, (svg, words) in drawn.items()
+        if svg is not None
+    }
+
+
+def _flows(report: ShadowReport) -> str | None:
+    """Draw how many texts went from each served intent to each intent of the candidate."""
+    busiest = sorted(report.intents, key=lambda one: (-max(one.served, one.candidate), one.intent))
+    if len(busiest) < 2:  # noqa: PLR2004  one intent has no other to flow to
+        return None
+    shown = [one.intent for one in busiest[:MAX_HEAT_INTENTS]]
+    counts: dict[tuple[str, str], int] = {}
+    for served, candidate, texts in _pairs(report):
+        pair = (served if served in shown else REST, candidate if candidate in shown else REST)
+        counts[pair] = counts.get(pair, 0) + texts
+    return charts.heat_map(
+        shown + [REST] * (len(busiest) > MAX_HEAT_INTENTS),
+        counts,
+        rows=f"{report.served} (served)",
+        columns=f"{report.candidate} (candidate)",
+    )
+
+
+def _pairs(report: ShadowReport) -> Iterator[tuple[str, str, int]]:
+    for one in report.intents:
+        if one.agreement is not None:
+            yield one.intent, one.intent, one.agreement.agreed
+    for flow in report.flows:
+        yield flow.served, flow.candidate, flow.texts
+
+
+def _flows_in_words(report: ShadowReport) -> str:
+    top = "; ".join(f"{one.served} to {one.candidate} {one.texts}" for one in report.flows[:3])
+    return f"A heat map of served intents by the candidate's intents. The largest moves: {top or 'none'}. A table follows."
+
+
+def _intents(report: ShadowReport) -> str | None:
+    """Draw the agreement on each served intent, the lowest first."""
+    rates = [(one.intent, one.agreement) for one in report.intents if one.agreement is not None]
+    lowest = sorted(rates, key=lambda one: (one[1].value, one[0]))[:MAX_BAR_INTENTS]
+    named = [
+        _bar(f"{charts.shortened(name)}  ({charts.short_count(rate.texts)})", rate) for name, rate in lowest
+    ]
+    title = "texts on which both gave this intent, of those served with it"
+    return charts.bars(named, title=title) if named else None
+
+
+def _bar(name: str, rate: Rate) -> Bar:
+    return Bar(name, rate.value, rate.low, rate.high)
+
+
+def _intents_in_words(report: ShadowReport) -> str:
+    rates = [(one.agreement.value, one.intent) for one in report.intents if one.agreement is not None]
+    lowest = f" Lowest: {min(rates)[1]} with {numbers.percent(min(rates)[0])}." if rates else ""
+    return f"Bars: the agreement on each served intent with its 95% interval.{lowest} A table follows."
+
+
+def _days(report: ShadowReport) -> str | None:
+    known = [(day.day, day.agreement) for day in report.days if day.agreement is not None]
+    if len(known) < 2:  # noqa: PLR2004  a line takes two points
+        return None
+    return charts.days([day for day, _ in known], [_bar(day, rate) for day, rate in known], title="agreement")
+
+
+def _evidence(report: ShadowReport) -> str | None:
+    found = report.verdict
+    if found is None or len(found.trajectory) < 2:  # noqa: PLR2004  a line takes two points
+        return None
+    low, high = SHOWN_LOG10_E
+
+    def shown(course: Iterator[float]) -> list[float]:
+        return [min(max(log_e / math.log(10), low), high) for log_e in course]
+
+    lines = [
+        Line("candidate is better", shown(point.better for point in found.trajectory), "candidate"),
+        Line("candidate is no worse", shown(point.no_worse for point in found.trajectory), "ink", "7 4"),
+        Line("candidate is worse", shown(point.worse for point in found.trajectory), "served", "9 3 2 3"),
+    ]
+    threshold = found.better.threshold_log_e
+    return charts.evidence(
+        [point.labels for point in found.trajectory],
+        lines,
+        needed=threshold / math.log(10),
+        note=f"needed: {math.exp(threshold):.0f} (1 / {found.better.error_rate:.3g})",
+    )
+
+
+def _evidence_in_words(report: ShadowReport) -> str:
+    if report.verdict is None:
+        return ""
+    standings = "; ".join(f"{name}: {standing}" for name, _, standing in sentences.statements(report.verdict))
+    return f"Lines: the evidence for each statement after each label, on a logarithmic scale. {standings}. A table is above."
+
+
+def _confidence(report: ShadowReport) -> str | None:
+    found = report.confidence
+    if not any(found.served_histogram) or not any(found.candidate_histogram):
+        return None
+    bins = len(found.served_histogram)
+    return charts.histograms(
+        [place / bins for place in range(bins + 1)],
+        found.served_histogram,
+        found.candidate_histogram,
+        ticks=[(share / 5, f"{share / 5:.0%}") for share in range(6)],
+        title="confidence",
+    )
+
+
+def _latency(report: ShadowReport) -> str | None:
+    found = report.latency
+    both = list(zip(found.served_histogram, found.candidate_histogram, strict=True))
+    if not any(served for served, _ in both) or not any(candidate for _, candidate in both):
+        return None
+    # The outermost bins are open; they are drawn as wide as their neighbours.
+    logs = [math.log10(edge) for edge in found.edges_ms]
+    edges = [2 * logs[0] - logs[1], *logs, 2 * logs[-1] - logs[-2]]
+    used = [place for place, counts in enumerate(both) if any(counts)]
+    first, last = max(used[0] - 2, 0), min(used[-1] + 3, len(both))
+    digits = (1, 2, 5) if edges[last] - edges[first] < FINE_DECADES else (1,)
+    ticks = [digit * 10.0**decade for decade in DECADES_MS for digit in digits]
+    return charts.histograms(
+        edges[first : last + 1],
+        found.served_histogram[first:last],
+        found.candidate_histogram[first:last],
+        ticks=[(math.log10(tick), f"{tick:g}") for tick in ticks],
+        title="milliseconds for a text",
+    )

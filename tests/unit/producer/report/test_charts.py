@@ -1,0 +1,84 @@
+"""The charts, read back from their SVG."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from pointsman_models.comparison import report as comparison_report
+from pointsman_producer.report import charts, figures, page
+from pointsman_shared.wire import shadow_report
+from tests.support import reports
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)  # noqa: S314  our own output
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in parsed(svg).iter("text")]
+
+
+def widths(svg: str) -> list[float]:
+    return [float(element.attrib["width"]) for element in parsed(svg).iter("rect")]
+
+
+@pytest.mark.parametrize("report", [reports.labelled(), reports.unlabelled(), reports.hostile()])
+def test_every_chart_is_well_formed_and_takes_its_colours_from_the_page(
+    report: shadow_report.ShadowReport,
+) -> None:
+    drawn = figures.draw(report)
+    assert {"flows", "intents", "days", "confidence", "latency"} <= set(drawn)
+    for figure in drawn.values():
+        parsed(figure.svg)
+        assert "var(--served)" in figure.svg
+        assert "#" not in figure.svg.replace("&#", "")
+        assert figure.alternative
+
+
+def test_a_heat_map_shows_each_count_and_marks_the_diagonal() -> None:
+    svg = charts.heat_map(["pay", "bye"], {("pay", "pay"): 1_500, ("pay", "bye"): 3}, rows="r", columns="c")
+    assert {"1.5k", "3", "pay", "bye", "r", "c"} <= set(texts(svg))
+    cells = [element.attrib["style"] for element in parsed(svg).iter("rect")]
+    assert ["--served" in style for style in cells] == [True, False]
+
+
+def test_a_bar_is_as_long_as_its_share() -> None:
+    rows = [charts.Bar("half", 0.5, 0.4, 0.6), charts.Bar("all", 1.0, 0.9, 1.0)]
+    half, whole = widths(charts.bars(rows, title="t"))
+    assert half == pytest.approx(whole / 2, abs=0.01)
+
+
+def test_histograms_are_drawn_as_shares_of_their_own_texts() -> None:
+    svg = charts.histograms([0, 1, 2], [2, 2], [30, 10], ticks=[], title="t")
+    served, candidate = (element.attrib["points"] for element in parsed(svg).iter("polyline"))
+    heights = [[float(point.split(",")[1]) for point in points.split()] for points in (served, candidate)]
+    floor = heights[0][0]
+    assert [floor - height for height in heights[0][1:5]] == pytest.approx([124] * 4, abs=14)
+    assert (floor - heights[1][1]) / (floor - heights[1][3]) == pytest.approx(3, abs=0.01)
+
+
+def test_intents_beyond_the_busiest_are_drawn_together() -> None:
+    names = tuple(f"intent_{place:02d}" for place in range(figures.MAX_HEAT_INTENTS + 6))
+    report = comparison_report.build(reports.observed(intents=names), served="pro@7", candidate="pro@8")
+    shown = texts(figures.draw(report)["flows"].svg)
+    assert shown.count(figures.REST) == 2
+    assert len([text for text in shown if text.startswith("intent_")]) == 2 * figures.MAX_HEAT_INTENTS
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(7, "7"), (999, "999"), (1_000, "1k"), (1_540, "1.5k"), (25_400, "25k"), (3_100_000, "3.1M")],
+)
+def test_a_count_fits_into_a_cell(count: int, text: str) -> None:
+    assert charts.short_count(count) == text
+
+
+def test_a_quantile_is_the_upper_limit_of_its_bin_and_unknown_in_the_open_one() -> None:
+    assert page.quantile([5, 4, 1], [1.0, 2.0], 0.5) == 1.0
+    assert page.quantile([5, 4, 1], [1.0, 2.0], 0.9) == 2.0
+    assert page.quantile([5, 4, 1], [1.0, 2.0], 0.99) is None
+    assert page.quantile([0, 0], [1.0], 0.5) is None
+
+
+def test_nothing_is_drawn_of_an_empty_report() -> None:
+    assert figures.draw(reports.empty()) == {}
