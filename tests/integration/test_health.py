@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.diagnostics import probe as health
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
@@ -34,7 +34,7 @@ def test_the_server_says_its_version_and_policy(probe: health.Probe) -> None:
 
 
 def test_a_server_that_is_away_is_said() -> None:
-    settings = Settings.model_validate({"redis_url": f"redis://127.0.0.1:{ports.free_port()}/0"})
+    settings = Settings.model_validate({"redis_url": f"redis://127.0.0.1:{embedded_redis.free_port()}/0"})
     with contextlib.closing(health.Probe(settings)) as probe, pytest.raises(errors.BrokerUnavailableError):
         probe.redis()
 

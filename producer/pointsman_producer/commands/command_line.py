@@ -4,23 +4,21 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 import orjson
 from pydantic import BaseModel
-from redis import Redis
-from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from rich.console import Console
 from rich.markup import escape
 
+from pointsman_producer.client import single_try
 from pointsman_producer.client.client import Client
-from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import errors as redis_errors
 
 OK: Final = 0
 UNEXPECTED: Final = 1
@@ -31,11 +29,6 @@ INTERRUPTED: Final = 130
 
 DEBUG_VARIABLE: Final = "POINTSMAN_DEBUG"
 NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
-ASK_ONCE: Final[Mapping[str, Any]] = {
-    "socket_connect_timeout": 3,
-    "socket_timeout": 3,
-    "retry": embedded_redis.ONCE,
-}
 
 # Both look up sys.stdout and sys.stderr at each use, so that tests and pipes see what is written.
 out = Console(highlight=False, soft_wrap=True)
@@ -79,7 +72,7 @@ def connected(settings: Settings | None = None) -> Iterator[Client]:
     try:
         with Client(settings=settings) as client:
             yield client
-    except RedisError as error:
+    except errors.BrokerUnavailableError as error:
         raise unreachable(settings, error) from error
 
 
@@ -93,22 +86,22 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
     Raises:
         BrokerUnavailableError: It does not.
     """
-    url = settings.redis_url.get_secret_value()
     try:
-        with Redis.from_url(url, **ASK_ONCE) as redis:
-            redis.ping()
-    except RedisError as error:
+        with single_try.connect(settings) as store:
+            store.ping()
+    except errors.BrokerUnavailableError as error:
         raise unreachable(settings, error, advice) from error
 
 
 def unreachable(
-    settings: Settings, error: RedisError, advice: str = NO_REDIS_ADVICE
-) -> errors.RetryableError:
-    """Say that Redis does not answer, or not to us, and what to do about it."""
-    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
-    if isinstance(error, OutOfMemoryError):
-        return errors.QueueFullError(redis_errors.FULL)
-    if isinstance(error, AuthenticationError | ResponseError):
+    settings: Settings, error: errors.BrokerUnavailableError, advice: str = NO_REDIS_ADVICE
+) -> errors.BrokerUnavailableError:
+    """Describe why Redis does not answer, or refuses us, with the remedy; keep an error that has another cause."""
+    cause = error.__cause__
+    if not isinstance(cause, RedisError):
+        return error
+    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(cause).rstrip(".")
+    if isinstance(cause, AuthenticationError | ResponseError):
         return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
     return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
 

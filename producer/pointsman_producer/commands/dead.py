@@ -7,19 +7,19 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
-from redis import Redis
-from redis.exceptions import RedisError
 from rich.markup import escape
 from rich.table import Table
 
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
-from pointsman_shared.broker import config as broker_config
 from pointsman_shared.store import dead_letters
+from pointsman_shared.store.connection import Store
 from pointsman_shared.store.dead_letters import DeadLetter, DeadLetters, Filter
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+# The commands bury no letter, so they need no limit.
+MOST = 10_000
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -161,9 +161,9 @@ def connected() -> Iterator[DeadLetters]:
     settings = local_state.settings()
     command_line.require_redis(settings)
     try:
-        with Redis.from_url(settings.redis_url.get_secret_value(), **broker_config.SOCKET_OPTIONS) as redis:
-            yield DeadLetters(redis, ttl_s=settings.dead_letter_ttl_s, most=settings.dead_letters_max)
-    except RedisError as error:
+        with Store.connect(settings) as store:
+            yield DeadLetters(store, ttl_s=settings.dead_letter_ttl_s, most=MOST)
+    except errors.BrokerUnavailableError as error:
         raise command_line.unreachable(settings, error) from error
 
 

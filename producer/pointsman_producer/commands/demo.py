@@ -17,7 +17,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.commands import classify as classifying
 from pointsman_producer.commands import command_line, tour
 from pointsman_producer.commands import train as training
-from pointsman_producer.deployment import launcher, ports
+from pointsman_producer.deployment import embedded_redis, launcher
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
@@ -112,7 +112,7 @@ def run(settings: Settings, console: Console) -> Summary:
     deployment = Deployment(
         settings,
         workers=WORKERS,
-        redis_port=ports.free_port(),
+        redis_port=embedded_redis.free_port(),
         beat=False,
         state_dir=STATE_DIR / "up",
         say=TidyLog(console),

@@ -3,13 +3,13 @@
 import contextlib
 
 import click
-from redis.exceptions import RedisError
 from rich.markup import escape
 
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.diagnostics import checks
 from pointsman_producer.diagnostics import probe as health
+from pointsman_shared import errors
 
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
@@ -43,7 +43,7 @@ def look() -> list[checks.Finding]:
     with contextlib.closing(health.Probe(settings)) as probe:
         try:
             return list(checks.examine(probe, url))
-        except RedisError as error:
+        except errors.BrokerUnavailableError as error:
             raise command_line.unreachable(settings, error) from error
 
 

@@ -3,8 +3,8 @@
 import socket
 
 import click
-from redis import Redis
 
+from pointsman_producer.client import single_try
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared.store import heartbeat as signs
@@ -27,8 +27,8 @@ def health(*, node: str, as_json: bool) -> None:
     settings = local_state.settings()
     node = node if "@" in node else f"{node}@{socket.gethostname()}"
     command_line.require_redis(settings)
-    with Redis.from_url(settings.redis_url.get_secret_value(), **command_line.ASK_ONCE) as redis:
-        serves = signs.is_serving(redis, node)
+    with single_try.connect(settings) as store:
+        serves = signs.is_serving(store, node)
     if as_json:
         command_line.emit({"node": node, "serving": serves})
     else:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from kombu.exceptions import KombuError
-from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_producer.deployment import embedded_redis
+from pointsman_producer.client import single_try
 from pointsman_producer.diagnostics import shadow_probe
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
@@ -107,13 +106,7 @@ class Probe:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        url = settings.redis_url.get_secret_value()
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            socket_connect_timeout=ANSWER_TIMEOUT_S,
-            retry=embedded_redis.ONCE,
-        )
+        self._redis = single_try.connect(settings)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -125,11 +118,7 @@ class Probe:
         Raises:
             BrokerUnavailableError: It does not answer.
         """
-        try:
-            info: Mapping[str, Any] = self._redis.info()
-        except RedisError as error:
-            msg = f"{type(error).__name__}: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+        info: Mapping[str, Any] = self._redis.info()
         return RedisReport(
             version=str(info.get("redis_version", "unknown")),
             eviction=info.get("maxmemory_policy"),
@@ -139,7 +128,7 @@ class Probe:
 
     def has_queues_here(self) -> bool:
         """Say whether the queues are in this Redis, and not with another broker."""
-        return self._settings.broker_url is None
+        return True
 
     def queues(self, now: float | None = None) -> list[QueueReport]:
         """Look at the queues."""

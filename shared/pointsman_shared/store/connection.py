@@ -43,9 +43,7 @@ class Store(Redis):
         """Open a connection that retries during an outage of a few seconds, so that no work is done twice."""
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=RETRIES)
         on_error = [RedisConnectionError, RedisTimeoutError]
-        return cls.connect(
-            settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S
-        )
+        return cls.connect(settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's signature
         """Send one command."""

@@ -15,7 +15,7 @@ URL = "redis://127.0.0.1:6391/0"
 
 
 def announced(redis_url: str | None = URL) -> local_state.Running:
-    return local_state.Running(pid=1, redis_url=redis_url, flower_url=None, workers=2, started_at=0.0)
+    return local_state.Running(redis_url=redis_url)
 
 
 def test_a_running_deployment_is_found_and_a_stopped_one_is_not(tmp_path: Path) -> None:
@@ -38,8 +38,7 @@ def test_what_a_killed_launcher_left_behind_misleads_nobody(tmp_path: Path) -> N
     code = (
         "import os, sys; from pathlib import Path; from pointsman_producer.deployment import state\n"
         "folder = Path(sys.argv[1]); claim = state.claim(folder); claim.__enter__()\n"
-        "state.announce(folder, state.Running("
-        "pid=os.getpid(), redis_url='x', flower_url=None, workers=1, started_at=0.0))\n"
+        "state.announce(folder, state.Running(redis_url='x'))\n"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
