@@ -22,11 +22,12 @@ from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
 from pointsman_producer.deployment.signals import Interrupts
-from pointsman_producer.diagnostics import probe as health
+from pointsman_producer.diagnostics import probe
 from pointsman_producer.report import page as report_page
 from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_shared.wire.shadow_report import ShadowReport
 
@@ -89,7 +90,6 @@ def demo(*, as_json: bool) -> None:
 def demo_settings(settings: Settings) -> Settings:
     """Give the settings of the tour: whatever the user has, but on a Redis and a flag file of its own."""
     own: dict[str, object] = {
-        "broker_url": None,
         "configcat_sdk_key": None,
         "flags_file": STATE_DIR / "flags.json",
         "train_schedule": {},
@@ -172,8 +172,8 @@ def train_what_is_missing(client: Client, deployment: Deployment) -> None:
             command_line.say(
                 f"  It is in {escape(client.settings.registry_url)} already, so this run uses that."
             )
-    with contextlib.closing(health.Probe(deployment.settings)) as probe:
-        tour.wait_until_served(probe.processes, WORKERS)
+    with Store.connect(deployment.settings) as store:
+        tour.wait_until_served(lambda: probe.processes(store), WORKERS)
 
 
 def train(client: Client, tier: str) -> None:

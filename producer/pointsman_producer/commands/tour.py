@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pointsman_producer.client.client import Client
-from pointsman_producer.diagnostics.probe import ProcessReport
+from pointsman_producer.diagnostics.probe import Process
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
@@ -24,7 +24,7 @@ NO_PLAN = "unknown"
 
 
 def wait_until_served(
-    processes: Callable[[], Sequence[ProcessReport]], workers: int, timeout_s: float = SERVED_TIMEOUT_S
+    processes: Callable[[], Sequence[Process]], workers: int, timeout_s: float = SERVED_TIMEOUT_S
 ) -> None:
     """Wait until every serving process says that it serves both tiers.
 
@@ -44,8 +44,8 @@ def wait_until_served(
         time.sleep(POLL_S)
 
 
-def _all_serve(reports: Sequence[ProcessReport], workers: int) -> bool:
-    serving = [report for report in reports if all(tier in report.tiers for tier in TIERS)]
+def _all_serve(reports: Sequence[Process], workers: int) -> bool:
+    serving = [report for report in reports if all(tier in report["tiers"] for tier in TIERS)]
     return len(serving) >= workers
 
 

@@ -8,25 +8,23 @@ from pathlib import Path
 import pytest
 
 from pointsman_producer.commands import tour
-from pointsman_producer.diagnostics.probe import ProcessReport
+from pointsman_producer.diagnostics.probe import Process
 from pointsman_shared import errors
 
 FLAGS = {"f": {"proModel": {"t": 0, "v": {"b": False}, "i": "everyone-else"}}}
 
 
-def process(pid: int, *tiers: str) -> ProcessReport:
-    return ProcessReport(
-        host="a", pid=pid, updated_at=0.0, tiers=dict.fromkeys(tiers, 1), flags={}, problems=(), versions={}
-    )
+def process(pid: int, *tiers: str) -> Process:
+    return {"host": "a", "pid": pid, "tiers": dict.fromkeys(tiers, 1)}
 
 
 class Taking:
     """Worker processes that take the tiers over one after the other."""
 
-    def __init__(self, *states: Sequence[ProcessReport]) -> None:
+    def __init__(self, *states: Sequence[Process]) -> None:
         self.states = list(states)
 
-    def __call__(self) -> Sequence[ProcessReport]:
+    def __call__(self) -> Sequence[Process]:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
