@@ -71,7 +71,7 @@ def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
         assert stopped.value.dead_letter == message.id
         assert not stopped.value.is_retryable
     assert {other.result(TIMEOUT_S).intent for other in others} == {"greeting"}
-    letters = dead_letters.DeadLetters(client._redis, ttl_s=60, most=99)
+    letters = dead_letters.DeadLetters(client._store, ttl_s=60, most=99)
     found = [letter for letter in letters.find() if letter.id in {message.id for message in hung}]
     assert [(letter.reason, letter.texts) for letter in found] == [(dead_letters.TIME_LIMIT, 2)] * 2
 

@@ -1,9 +1,9 @@
-"""A batch: a transcript file in, one outcome per turn out, in order, none missing, none double.
+"""A batch: a transcript file in, one outcome per turn out, in order, none missing, none twice.
 
-While it runs, a journal beside the output (`OUT.partial`, and `OUT.header.partial`) holds the outcomes in the
-order of the input; OUT appears when all are there. Which turns share a message depends on the input alone, and a
-message's id on the batch's id and its number, so a run that was cut off anywhere goes on where the journal ends
-and gives what it would have given.
+While it runs, a journal beside the output (`OUT.partial`, and `OUT.header.partial`) holds the outcomes in the order of
+the input; OUT appears when all are there. The input alone decides which turns share a message, and a message's id
+follows from the batch's id and its number. So a run that was interrupted anywhere resumes at the end of the journal,
+and its output is the same.
 """
 
 import contextlib
@@ -21,10 +21,8 @@ from pointsman_producer.batch import outcome_rows, summaries
 from pointsman_producer.batch.journal import Header, Journal, digest, open_journal
 from pointsman_producer.batch.progress import Account, Progress, Watcher
 from pointsman_producer.batch.rejects import RejectedLines
-from pointsman_producer.client import chunks, in_flight
-from pointsman_producer.client.chunks import Chunk
-from pointsman_producer.client.in_flight import InFlight, Submitter
-from pointsman_producer.client.releases import Releases
+from pointsman_producer.client import stream
+from pointsman_producer.client.window import DEFAULT_SIZE, DEFAULT_TIMEOUT_S, Chunk, Sent, Submitter, Window
 from pointsman_producer.files import tables, writers
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
@@ -36,49 +34,52 @@ NOT_WRITABLE = {errno.EACCES, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG, err
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be classified, and where to."""
+    """What to classify, and where to write the outcomes.
+
+    Attributes:
+        source: A transcript file; see `transcripts.Reader`.
+        resume: Continue an earlier run, or start if there was none.
+        force: Start over and replace the output.
+        batch_id: The batch's id; None for a random one.
+        window: The most messages in flight.
+        timeout_s: How long to wait for the next message's outcomes.
+    """
 
     source: str
-    """A transcript file; see `transcripts.Reader`."""
     out: Path
     speakers: tuple[str, ...] = (transcript_reader.CUSTOMER,)
     include_text: bool = True
     resume: bool = False
-    """Go on where an earlier run stopped; begin if there was none."""
     force: bool = False
-    """Begin anew whatever is there."""
     batch_id: str | None = None
-    """None for a random one."""
-    texts_per_message: int = 500
-    window: int = in_flight.DEFAULT_WINDOW
-    """How many messages are in flight at most."""
-    timeout_s: float = in_flight.DEFAULT_TIMEOUT_S
-    """How long to wait for the next message's outcomes before giving up."""
+    texts_per_message: int = stream.TEXTS_PER_MESSAGE
+    window: int = DEFAULT_SIZE
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
     @property
     def journal(self) -> Path:
-        """Where the outcomes are until all are there."""
+        """The file of the outcomes until all are there."""
         return self.out.with_name(self.out.name + ".partial")
 
     @property
     def header(self) -> Path:
-        """What the journal belongs to."""
+        """The file that describes the journal's batch."""
         return self.out.with_name(self.out.name + ".header.partial")
 
     @property
     def conversations(self) -> Path:
-        """Where the conversation summaries go, in the format of the outcomes."""
+        """The file of the conversation summaries, in the format of the outcomes."""
         return self.out.with_name(f"{self.out.stem}.conversations{self.out.suffix}")
 
     @property
     def rejected(self) -> Path:
-        """Where lines go that cannot be used; there is no such file if there is no such line."""
+        """The file of the lines that cannot be used, if there are any."""
         return self.out.with_name(self.out.name + ".rejected.jsonl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did. `complete` says whether OUT is there."""
+    """The result of a run; OUT is there if it is `complete`."""
 
     batch: str
     complete: bool
@@ -91,21 +92,10 @@ class Report:
 def run(
     plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher | None = None
 ) -> Report | None:
-    """Classify a transcript file.
+    """Classify a transcript file; return None if an earlier run completed it.
 
-    Args:
-        plan: What, and where to.
-        connect: Gives a client; called once everything that needs none was checked.
-        watcher: Hears how it goes.
-
-    Returns:
-        What was done; None if an earlier run had finished already.
-
-    Raises:
-        InvalidDataError: The input, the output or the journal cannot be used.
-        BusyError: Another run writes the same output.
-        RetryableError: Redis or the workers were lost, or the disk is full. The journal can be resumed.
-        JobFailedError: A worker gave a message up. The journal stays.
+    The input and the output are checked before `connect` is called for a client. After a RetryableError or a
+    JobFailedError, the journal can be resumed.
     """
     writers.format_of(plan.out)
     if plan.resume and plan.out.exists() and not plan.journal.exists():
@@ -117,7 +107,7 @@ def run(
     except OSError as error:
         if error.errno not in DISK_FULL | NOT_WRITABLE:
             raise
-        # The journal is good up to its last whole row.
+        # The journal is valid up to its last whole row.
         msg = f"{error.filename or plan.out} cannot be written: {error.strerror}"
         kind = errors.RetryableError if error.errno in DISK_FULL else errors.InvalidDataError
         raise kind(msg) from error
@@ -162,7 +152,7 @@ def _check_outputs(plan: Plan) -> None:
     if plan.resume or plan.force:
         return
     if plan.journal.exists():
-        msg = f"{plan.journal} is there: --resume completes that batch, --force begins anew"
+        msg = f"{plan.journal} is there: --resume completes that batch, --force starts over"
         raise errors.InvalidDataError(msg)
     for path in (plan.out, plan.conversations):
         if path.exists():
@@ -186,7 +176,7 @@ def _request_header(plan: Plan, size: int | None) -> Header:
 
 
 class _StoppedError(Exception):
-    """The watcher wants to stop. Never leaves this module."""
+    """The watcher stops the run. It never leaves this module."""
 
 
 class _Run:
@@ -209,14 +199,18 @@ class _Run:
         self._reader = reader
         self._rejects = rejects
         self._watcher = watcher
-        self._in_flight = InFlight(
-            submitter, source=plan.source, timeout_s=plan.timeout_s, heed=self._heed_stop
+        self._window = Window(
+            submitter,
+            source=plan.source,
+            size=plan.window,
+            timeout_s=plan.timeout_s,
+            heed=self._heed_stop,
+            secure=journal.sync,
         )
-        self._releases = Releases(submitter, secure=journal.sync)
         self._started = time.monotonic()
 
     def execute(self) -> Report:
-        """Run, and publish the files if the end was reached."""
+        """Run, and publish the files at the end of the input."""
         new = writers.staged(self._plan.conversations)
         table = tables.open_table(new, writers.format_of(self._plan.out), outcome_rows.SUMMARY_COLUMNS)
         summariser = summaries.Summariser(lambda summary: table.write(outcome_rows.summary_row(summary)))
@@ -234,17 +228,15 @@ class _Run:
         return self._report(conversations=summariser.count, complete=complete)
 
     def _classify(self) -> bool:
+        chunks = stream.chunks(self._reader, self._header.texts_per_message)
         try:
-            for chunk in chunks.chunks(self._reader, self._header.texts_per_message):
-                self._heed_stop()
-                self._process(chunk)
-            while self._in_flight:
-                self._write(*self._in_flight.take())
+            for sent, reply in stream.replies(chunks, self._window, self._process):
+                self._write(sent, reply)
         except _StoppedError:
             self._write_what_is_ready()
             return False
         finally:
-            self._releases.flush()
+            self._window.flush()
         self._check_end()
         return True
 
@@ -253,46 +245,38 @@ class _Run:
             raise _StoppedError
 
     def _process(self, chunk: Chunk) -> None:
-        written = self._replay(chunk)
-        if written == len(chunk.turns):
-            return
-        while len(self._in_flight) >= self._plan.window:
-            self._write(*self._in_flight.take())
-        request = chunk.request(self._header.batch)
-        self._journal.keep()
-        message_id = chunks.message_id(self._header.batch, chunk.number)
-        self._in_flight.send(chunk, request, message_id=message_id, written=written)
-
-    def _replay(self, chunk: Chunk) -> int:
-        """Take what an earlier run wrote of a message; give how many rows that were."""
+        """Replay the outcomes that an earlier run wrote of a message, and send it unless these are all."""
+        self._heed_stop()
+        message_id = stream.message_id(self._header.batch, chunk.number)
         rows = self._journal.replay(len(chunk.turns))
-        if not rows:
-            return 0
-        message_id = chunks.message_id(self._header.batch, chunk.number)
-        if not outcome_rows.are_of(chunk, message_id, rows):
-            self._refuse_other_input()
-        self._account.add_resumed(chunk, rows)
-        return len(rows)
+        if rows:
+            if not outcome_rows.are_of(chunk, message_id, rows):
+                self._refuse_other_input()
+            self._account.add_resumed(chunk, rows)
+        if len(rows) < len(chunk.turns):
+            request = chunk.request(self._header.batch)
+            self._journal.keep()
+            self._window.send(chunk, request, message_id=message_id, written=len(rows))
 
     def _refuse_other_input(self) -> None:
         msg = f"{self._journal.path} cannot be resumed: its outcomes are not those of {self._plan.source}"
         raise errors.InvalidDataError(msg)
 
-    def _write(self, sent: in_flight.Sent, reply: jobs.ClassifyReply) -> None:
-        """Write down the outcomes of a message."""
+    def _write(self, sent: Sent, reply: jobs.ClassifyReply) -> None:
+        """Write the outcomes of a message to the journal."""
         chunk, written = sent.chunk, sent.written
         lines = outcome_rows.encode_outcomes(
             reply, chunk.owners, chunk.turns, include_text=self._header.include_text
         )
         self._journal.append(lines[written:])
         self._account.add_reply(chunk, reply, start=written)
-        self._releases.add(sent.handle.id)
+        self._window.release(sent.handle.id)
 
     def _write_what_is_ready(self) -> None:
-        # What went wrong with a message is said by the run that goes on from here.
+        # The run that resumes this one reports a message that failed.
         with contextlib.suppress(errors.PointsmanError):
-            while self._in_flight:
-                self._write(*self._in_flight.take_ready())
+            while self._window:
+                self._write(*self._window.take_ready())
 
     def _check_end(self) -> None:
         if self._journal.replay(1):

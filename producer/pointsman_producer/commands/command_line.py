@@ -149,6 +149,8 @@ def _report(error: Exception) -> None:
     expected = isinstance(error, errors.PointsmanError)
     kind = "error" if expected else f"unexpected {type(error).__name__}"
     err.print(f"{kind}: {error}", markup=False, style="red")
+    if isinstance(error, errors.ResultTimeoutError):
+        say("`pointsman doctor` tells whether workers run, and what to do.")
     if isinstance(error, errors.PointsmanError) and error.dead_letter:
         again = "; trying again can help" if error.is_retryable else ""
         say(f"It is kept as a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
