@@ -16,7 +16,7 @@ from rich.table import Table
 from pointsman_producer.batch import run as batches
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
@@ -250,19 +250,20 @@ def _conclude(plan: batches.Plan, report: batches.Report) -> None:
 
 def _table(report: batches.Report) -> Table:
     """Count the outcomes of each intent by tier."""
-    tiers = report.tally.tiers
-    table = Table(box=None, pad_edge=False)
-    table.add_column("intent")
-    for title in (*tiers, "share"):
-        table.add_column(title, justify="right")
+    tiers, total = report.tally.tiers, report.tally.total
     lines = list(report.tally.by_intent().items())
-    for intent, counts in lines[:SHOWN_INTENTS]:
-        _add_line(table, intent, [counts.get(tier, 0) for tier in tiers], report.tally.total)
-    if rest := [counts for _, counts in lines[SHOWN_INTENTS:]]:
-        sums = [sum(counts.get(tier, 0) for counts in rest) for tier in tiers]
-        _add_line(table, f"{len(rest)} more intents", sums, report.tally.total)
-    return table
-
-
-def _add_line(table: Table, title: str, counts: Sequence[int], total: int) -> None:
-    table.add_row(escape(title), *(f"{count:,}" for count in counts), f"{sum(counts) / total:.1%}")
+    shown, rest = dict(lines[:SHOWN_INTENTS]), [counts for _, counts in lines[SHOWN_INTENTS:]]
+    if rest:
+        shown[f"{len(rest)} more intents"] = {
+            tier: sum(counts.get(tier, 0) for counts in rest) for tier in tiers
+        }
+    rows = [
+        {
+            "intent": intent,
+            **{f"of {tier}": counts.get(tier, 0) for tier in tiers},
+            "share": f"{sum(counts.values()) / total:.1%}",
+        }
+        for intent, counts in shown.items()
+    ]
+    titles = {"intent": "intent", **{f"of {tier}": tier for tier in tiers}, "share": "share"}
+    return screen.table(rows, titles)

@@ -1,4 +1,4 @@
-"""The edge all commands share: errors become one line and an exit code, data goes to stdout, chatter to stderr."""
+"""The command line of all commands: an error is one line and an exit code; results go to stdout, messages to stderr."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ INTERRUPTED: Final = 130
 DEBUG_VARIABLE: Final = "POINTSMAN_DEBUG"
 NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
 
-# Both look up sys.stdout and sys.stderr at each use, so that tests and pipes see what is written.
+# Both look up sys.stdout and sys.stderr at each use, so that tests and redirections work.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -56,17 +56,13 @@ def _plain(value: object) -> object:
 
 
 def say(message: str = "") -> None:
-    """Tell the person at the terminal something, on stderr; the message may use rich's markup."""
+    """Print a message for a person on stderr; it may use rich's markup."""
     err.print(message)
 
 
 @contextlib.contextmanager
 def connected(settings: Settings | None = None) -> Iterator[Client]:
-    """Give a client of the running deployment.
-
-    Raises:
-        BrokerUnavailableError: No Redis answers; the message says how to get one.
-    """
+    """Open a client of the running deployment; if no Redis answers, the error says how to get one."""
     settings = settings or local_state.settings()
     require_redis(settings)
     try:
@@ -77,15 +73,7 @@ def connected(settings: Settings | None = None) -> Iterator[Client]:
 
 
 def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
-    """Check that Redis answers, so that a missing deployment is said at once and clearly.
-
-    Args:
-        settings: Where it is.
-        advice: What to do if it does not.
-
-    Raises:
-        BrokerUnavailableError: It does not.
-    """
+    """Check that Redis answers, so that a missing deployment is reported at once, with advice."""
     try:
         with single_try.connect(settings) as store:
             store.ping()
@@ -107,7 +95,7 @@ def unreachable(
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give the exit code; whatever goes wrong becomes one line on stderr."""
+    """Run a command and return the exit code; an error is one line on stderr."""
     try:
         result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
         sys.stdout.flush()
@@ -118,7 +106,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(click.Abort())
     except SystemExit as end:
-        # So click and rich take it when whoever read our stdout went away (`| head`), which is no error.
+        # click and rich end so when the reader of our stdout has gone (`| head`), which is no error.
         return _stop_writing() if end.code == 1 else OK
     return result if isinstance(result, int) else OK
 
@@ -135,7 +123,7 @@ def _fail(error: Exception) -> int:
 
 
 def exit_code(error: Exception) -> int:
-    """Map an error to the exit code that a script can act on."""
+    """Map an error to an exit code for scripts."""
     if isinstance(error, errors.RetryableError):
         return TRY_LATER
     if isinstance(error, errors.PermanentError):
@@ -153,13 +141,13 @@ def _report(error: Exception) -> None:
         say("`pointsman doctor` tells whether workers run, and what to do.")
     if isinstance(error, errors.PointsmanError) and error.dead_letter:
         again = "; trying again can help" if error.is_retryable else ""
-        say(f"It is kept as a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
+        say(f"Its message is a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
     if not expected and not os.environ.get(DEBUG_VARIABLE):
         say(f"This is a bug in Pointsman. Set {DEBUG_VARIABLE}=1 to see where it happened.")
 
 
 def _stop_writing() -> int:
-    # The interpreter would complain when it flushes at exit; it flushes into nothing instead.
+    # The flush of the interpreter at exit would fail; now it writes to nowhere.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return OK

@@ -1,4 +1,4 @@
-"""`pointsman health`: whether one worker serves its queues, for the health checks of Compose and others."""
+"""`pointsman health`: check one worker, for the health checks of Compose and others."""
 
 import socket
 
@@ -12,7 +12,7 @@ from pointsman_shared.store import heartbeat as signs
 
 @click.command(
     epilog="""\b
-Exit code 0 when the worker heard from its queues lately, 4 otherwise.
+Exit code 0 if the worker heard from its queues lately, 4 otherwise.
 
 \b
 Examples:
@@ -23,7 +23,7 @@ Examples:
 @click.argument("node")
 @command_line.json_option
 def health(*, node: str, as_json: bool) -> None:
-    """Say whether the worker NODE serves its queues; without @HOST, the one on this machine."""
+    """Check that the worker NODE serves its queues; without @HOST, the worker on this machine."""
     settings = local_state.settings()
     node = node if "@" in node else f"{node}@{socket.gethostname()}"
     command_line.require_redis(settings)
