@@ -53,9 +53,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLOW_BATCH = """
 import sys
 from pathlib import Path
-from pointsman_producer.batch import run
+from pointsman_producer.batch import plan, run
 from pointsman_producer.client.client import Client
-plan = run.Plan(source=sys.argv[1], out=Path(sys.argv[2]), texts_per_message=10, window=1)
+plan = plan.Plan(source=sys.argv[1], out=Path(sys.argv[2]), texts_per_message=10, window=1)
 run.run(plan, Client)
 """
 

@@ -118,9 +118,8 @@ def test_a_worker_that_stands_still_is_started_again_and_its_work_is_done(tmp_pa
 
 @pytest.mark.slow
 def test_a_worker_whose_children_stand_still_is_started_again_and_its_work_is_done(tmp_path: Path) -> None:
-    limits = {"classify_time_limit_s": 2, "visibility_timeout_s": 10}
     with (
-        running.deployment(tmp_path, extra=limits) as deployed,
+        running.deployment(tmp_path, extra={"visibility_timeout_s": 10}) as deployed,
         Client(settings=deployed.settings) as client,
     ):
         pid = deployed.deployment.pids()["serving"]

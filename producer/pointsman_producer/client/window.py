@@ -1,6 +1,6 @@
 """The messages of a transcript file that are in flight, the oldest first.
 
-Their number is limited, because they and the replies to them are what is held in memory. Outcomes that were taken
+Their number is limited, because they and their replies are held in memory. Outcomes that were taken
 leave Redis soon, so that a large file is not kept there twice.
 """
 

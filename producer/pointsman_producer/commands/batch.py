@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pointsman_producer.batch import run as batches
+from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
 from pointsman_producer.commands import command_line, screen
@@ -93,7 +94,7 @@ def batch(
         msg = "--resume and --force exclude each other"
         raise click.UsageError(msg)
     settings = local_state.settings()
-    plan = batches.Plan(
+    plan = Plan(
         source=file,
         out=out,
         speakers=tuple(dict.fromkeys(speakers)),
@@ -114,7 +115,7 @@ def batch(
 
 
 @contextmanager
-def _resumable(plan: batches.Plan) -> Iterator[None]:
+def _resumable(plan: Plan) -> Iterator[None]:
     """After a failure that leaves a journal, say how to resume."""
     try:
         yield
@@ -124,7 +125,7 @@ def _resumable(plan: batches.Plan) -> Iterator[None]:
         raise
 
 
-def _advice(plan: batches.Plan) -> str:
+def _advice(plan: Plan) -> str:
     words = ["pointsman", "batch", plan.source, "-o", str(plan.out)]
     if plan.speakers != (transcript_reader.CUSTOMER,):
         words += [word for speaker in plan.speakers for word in ("--speaker", speaker)]
@@ -204,7 +205,7 @@ def _share(now: Progress) -> str:
     return f" ({now.position / now.size:.0%} of the file)" if now.size else ""
 
 
-def _facts(plan: batches.Plan, report: batches.Report | None) -> dict[str, object]:
+def _facts(plan: Plan, report: batches.Report | None) -> dict[str, object]:
     """Return the summary for programs."""
     if report is None:
         return {"complete": True, "already": True, "out": str(plan.out)}
@@ -231,7 +232,7 @@ def _rate(report: batches.Report) -> float:
     return (report.progress.outcomes - report.progress.resumed) / report.duration_s
 
 
-def _conclude(plan: batches.Plan, report: batches.Report) -> None:
+def _conclude(plan: Plan, report: batches.Report) -> None:
     """Print the result for a person; a run that was stopped ends the command here."""
     if not report.complete:
         done = f"{report.progress.outcomes:,} outcomes{_share(report.progress)} are in {plan.journal}"

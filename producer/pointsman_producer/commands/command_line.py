@@ -37,10 +37,21 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def json_option(function: _Function) -> _Function:
-    """Add `--json`; the command gets it as `as_json`."""
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
-    return option(function)
+def options(*decorators: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
+    """Make one decorator of several options, which appear in this order."""
+
+    def add(function: _Function) -> _Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return add
+
+
+# Adds `--json`; the command gets it as `as_json`.
+json_option = options(
+    click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
+)
 
 
 def emit(value: object) -> None:
@@ -138,7 +149,7 @@ def _report(error: Exception) -> None:
     kind = "error" if expected else f"unexpected {type(error).__name__}"
     err.print(f"{kind}: {error}", markup=False, style="red")
     if isinstance(error, errors.ResultTimeoutError):
-        say("`pointsman doctor` tells whether workers run, and what to do.")
+        say("`pointsman doctor` checks the workers.")
     if isinstance(error, errors.PointsmanError) and error.dead_letter:
         again = "; trying again can help" if error.is_retryable else ""
         say(f"Its message is a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")

@@ -2,9 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -16,7 +16,6 @@ from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.dead_letters import DeadLetter, DeadLetters, Filter
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 # The commands bury no letter, so they need no limit.
 MOST = 10_000
 COLUMNS = {
@@ -40,28 +39,32 @@ def age(text: str) -> float:
         raise click.BadParameter(msg) from None
 
 
-def filters(function: _Function) -> _Function:
-    """Add the options that select dead letters."""
-    for option in (
-        click.option(
-            "--newer-than",
-            "newer_than_s",
-            metavar="AGE",
-            type=age,
-            help="Only letters younger than this, as 6h.",
-        ),
-        click.option(
-            "--older-than",
-            "older_than_s",
-            metavar="AGE",
-            type=age,
-            help="Only letters older than this, as 2d.",
-        ),
-        click.option("--batch", help="Only letters of a batch."),
-        click.option("--reason", type=click.Choice(dead_letters.REASONS), help="Only letters of one kind."),
-    ):
-        function = option(function)
-    return function
+filters = command_line.options(
+    click.option("--reason", type=click.Choice(dead_letters.REASONS), help="Only letters of one kind."),
+    click.option("--batch", help="Only letters of a batch."),
+    click.option(
+        "--older-than",
+        "older_than_s",
+        metavar="AGE",
+        type=age,
+        help="Only letters older than this, as 2d.",
+    ),
+    click.option(
+        "--newer-than",
+        "newer_than_s",
+        metavar="AGE",
+        type=age,
+        help="Only letters younger than this, as 6h.",
+    ),
+)
+# The options of commands that act on letters.
+selection = command_line.options(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    filters,
+    click.option("--all", "everything", is_flag=True, help="All letters."),
+    click.option("--dry-run", is_flag=True, help="Only list the letters that would be meant."),
+    command_line.json_option,
+)
 
 
 @click.group()
@@ -125,11 +128,7 @@ Examples:
   pointsman dead replay --batch 5c1f…
 """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@filters
-@click.option("--all", "everything", is_flag=True, help="All letters that can be sent again.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be done.")
-@command_line.json_option
+@selection
 def replay(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """Send dead letters again: the named ones, or those that the options select."""
     with connected() as letters:
@@ -150,11 +149,7 @@ Examples:
   pointsman dead purge --all --dry-run
 """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@filters
-@click.option("--all", "everything", is_flag=True, help="All letters.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be done.")
-@command_line.json_option
+@selection
 def purge(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """Delete dead letters: the named ones, or those that the options select."""
     with connected() as letters:
@@ -176,7 +171,7 @@ def connected() -> Iterator[DeadLetters]:
 
 
 def choose(letters: DeadLetters, ids: tuple[str, ...], wanted: Filter, everything: bool) -> list[DeadLetter]:
-    """Find the letters that a command acts on; none may be meant by accident."""
+    """Find the letters that a command acts on; raise UsageError if it selects none."""
     if ids:
         return [one(letters, letter_id) for letter_id in ids]
     if wanted == Filter() and not everything:

@@ -1,9 +1,9 @@
 """`pointsman label`: give the right answers. Labels decide which version is better, and training learns from them."""
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -19,8 +19,6 @@ SHOWN_REFUSALS = 20
 LABELS_PER_MESSAGE = 1_000
 ONE = "job"
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
 
 class LabelGroup(click.Group):
     """A group whose own arguments are a job and its intent: `label JOB INTENT` is short for `label job JOB INTENT`."""
@@ -34,21 +32,17 @@ class LabelGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def out_options(function: _Function) -> _Function:
-    """Add the options of commands that write rows."""
-    for option in (
-        command_line.json_option,
-        click.option("--force", is_flag=True, help="Replace an existing file."),
-        click.option(
-            "-o",
-            "--out",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="The file for them: .jsonl, .csv or .parquet. [default: shown here]",
-        ),
-        click.argument("pair", required=False),
-    ):
-        function = option(function)
-    return function
+out_options = command_line.options(
+    click.argument("pair", required=False),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The file for them: .jsonl, .csv or .parquet. [default: shown here]",
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing file."),
+    command_line.json_option,
+)
 
 
 @click.group(cls=LabelGroup, subcommand_metavar="JOB INTENT | COMMAND [ARGS]...")
@@ -121,7 +115,7 @@ Examples:
 )
 @out_options
 def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
-    """Give the labels that came in, the earliest first."""
+    """Export the labels, the earliest first."""
     _check_out(out, force=force)
     with command_line.connected() as client:
         chosen = registry.find_pair(client, pair) if pair else (None, None)

@@ -1,4 +1,4 @@
-"""What several commands show: tables, an outcome, a training run and its progress."""
+"""Output that several commands share: tables, an outcome, a training run and its progress."""
 
 import concurrent.futures
 import getpass

@@ -1,9 +1,7 @@
 """`pointsman shadow`: compare the version that did not serve with the one that did, through the queue."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from rich.markup import escape
@@ -16,7 +14,7 @@ from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared.wire.shadow_report import ShadowReport
 
 PAIR_COLUMNS = {name: name for name in ("served", "candidate", "texts", "agreed", "missed")}
-VERDICT_OPTIONS = (
+report_options = command_line.options(
     click.option(
         "--alpha",
         type=click.FloatRange(0.0001, 0.5),
@@ -38,14 +36,6 @@ VERDICT_OPTIONS = (
     ),
     command_line.json_option,
 )
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def report_options(function: _Function) -> _Function:
-    """Add the options of every report."""
-    for option in reversed(VERDICT_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.group()

@@ -93,7 +93,7 @@ def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
             welcome(deployment, train_missing=train_missing, as_json=as_json)
             wait_for_signal()
         except KeyboardInterrupt:
-            command_line.say("stopping; Ctrl-C again kills what is left")
+            command_line.say("stopping; a second Ctrl-C kills the remaining programs")
         finally:
             interrupts.ending()
             deployment.stop()

@@ -106,7 +106,7 @@ class Deployment:
             self._supervisor = Supervisor(self._say)
             self._start_redis(self._supervisor)
             self._start_programs(self._supervisor)
-            local_state.announce(self.state_dir, local_state.Running(redis_url=self._embedded_url()))
+            local_state.announce(self.state_dir, self._embedded_url())
         except BaseException:
             self.stop()
             raise

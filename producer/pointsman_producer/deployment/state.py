@@ -9,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -25,17 +24,6 @@ FILE_NAME = "up.json"
 REDIS_URL_VARIABLE = PREFIX + "REDIS_URL"
 # Other commands hold the lock only for the moment in which they look for a deployment.
 LOCK_PATIENCE_S = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A running deployment.
-
-    Attributes:
-        redis_url: The embedded Redis; None with the user's own Redis, whose URL may hold a password.
-    """
-
-    redis_url: str | None
 
 
 @contextlib.contextmanager
@@ -65,17 +53,17 @@ def _lock(lock: IO[str]) -> bool:
             return True
 
 
-def announce(state_dir: Path, running: Running) -> None:
-    """Announce a deployment to the other commands of this folder; only this user may read the file."""
+def announce(state_dir: Path, redis_url: str | None) -> None:
+    """Announce the embedded Redis, if there is one, to the other commands of this folder; only this user may read it."""
     partial = state_dir / (FILE_NAME + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(running), file)
+        json.dump({"redis_url": redis_url}, file)
     partial.replace(state_dir / FILE_NAME)
 
 
-def running(state_dir: Path = STATE_DIR) -> Running | None:
-    """Find the deployment that runs in a state folder, if there is one."""
+def running_redis(state_dir: Path = STATE_DIR) -> str | None:
+    """Find the embedded Redis of the deployment that runs in a state folder, if there is one."""
     try:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -86,24 +74,21 @@ def running(state_dir: Path = STATE_DIR) -> Running | None:
     return None
 
 
-def _read(path: Path) -> Running | None:
+def _read(path: Path) -> str | None:
     try:
-        return Running(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        url = json.loads(path.read_text(encoding="utf-8"))["redis_url"]
+    except (OSError, ValueError, KeyError, TypeError):
         # The launcher is still starting, or belongs to another version of Pointsman.
         return None
+    return url if isinstance(url, str) else None
 
 
 def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_DIR) -> Settings:
     """Read the settings; if the environment names no Redis, take the one that runs in this folder."""
     environ = os.environ if environ is None else environ
     from_env = Settings.from_env(environ)
-    if environ.get(REDIS_URL_VARIABLE):
-        return from_env
-    here = running(state_dir)
-    if here is None or here.redis_url is None:
-        return from_env
-    return from_env.model_copy(update={"redis_url": SecretStr(here.redis_url)})
+    url = None if environ.get(REDIS_URL_VARIABLE) else running_redis(state_dir)
+    return from_env.model_copy(update={"redis_url": SecretStr(url)}) if url else from_env
 
 
 def shown_url(url: str) -> str:

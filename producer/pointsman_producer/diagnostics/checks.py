@@ -8,13 +8,13 @@ from importlib import metadata
 from itertools import groupby
 from typing import Any, Literal
 
+from pointsman_producer.client.registry import TIERS
 from pointsman_producer.diagnostics.probe import Process, Trouble
 from pointsman_shared import names
 
 Status = Literal["ok", "warning", "problem"]
 
 PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
-TIERS = (names.BASE_TIER, names.PRO_TIER)
 # A queue whose next message has waited this long is not served as it should be.
 OLD_QUEUE_S = 60.0
 # Shadow work may wait for spare time; after this long, there is none.
@@ -27,7 +27,7 @@ SILENT_PROCESS_S = 30.0
 
 
 class Remedy(Enum):
-    """What helps."""
+    """The remedy of a finding."""
 
     NONE = "none"
     START_REDIS = "start_redis"
@@ -64,7 +64,7 @@ class Finding:
         status: `ok`, `warning` (works now, but may stop) or `problem` (does not work).
         what: The part that was checked.
         detail: What was found.
-        remedy: What helps.
+        remedy: What to do, as far as a program can know.
         about: The tiers or the pair that the remedy is for.
     """
 
@@ -159,7 +159,7 @@ def workers(consumers: Mapping[str, set[str]]) -> Iterator[Finding]:
 def processes(found: Sequence[Process], now: float) -> Iterator[Finding]:
     """Check the state of the worker processes; equal ones share their lines."""
     if not found:
-        detail = "no worker process reports what it serves"
+        detail = "no worker process reports its models"
         yield Finding(status="problem", what="models", detail=detail, remedy=Remedy.START_WORKERS)
     for _, alike in groupby(sorted(found, key=_likeness), key=_likeness):
         yield from _alike(list(alike), now)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
@@ -59,7 +60,7 @@ def consumers(settings: Settings) -> dict[str, set[str]]:
     try:
         with broker_config.make_app(settings) as app:
             answers = app.control.inspect(timeout=ANSWER_TIMEOUT_S).active_queues() or {}
-    except (KombuError, OSError) as error:
+    except (KombuError, RedisError, OSError) as error:
         msg = f"the broker takes no question: {error}"
         raise errors.BrokerUnavailableError(msg) from error
     return {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pointsman_producer.batch import run as batch_run
 from pointsman_producer.batch.journal import Journal
+from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
-from pointsman_producer.batch.run import Plan, Report
+from pointsman_producer.batch.run import Report
 from pointsman_producer.client import stream, window
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
