@@ -289,17 +289,8 @@ class Client:
         A trainer does `verify`, because that needs the training data.
         """
         query = jobs.ModelsQuery.parse({"action": action, "tier": tier, "version": version, **more})
-        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle(new_id(), list, self._inbox.fetch)
-        self._inbox.expect(handle.id, handle.future)
-        self._send(
-            names.MODELS_TASK,
-            query.model_dump(exclude_defaults=True),
-            handle.id,
-            queue=names.TRAIN_QUEUE if query.action == "verify" else names.INTERACTIVE_QUEUE,
-            summary=action,
-            keep=True,
-        )
-        return handle
+        queue = names.TRAIN_QUEUE if query.action == "verify" else names.INTERACTIVE_QUEUE
+        return self._ask(names.MODELS_TASK, query.model_dump(exclude_defaults=True), queue, action)
 
     def progress(self, batch: str) -> dict[str, int]:
         """Read a batch's counters: `done` texts, and how many per tier and intent. One round trip, never a scan."""

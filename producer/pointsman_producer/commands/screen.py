@@ -36,13 +36,17 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Tabl
     for name, title in columns.items():
         laid_out.add_column(
             escape(title),
-            justify="right" if rows and isinstance(rows[0][name], int | float) else "left",
+            justify="right" if rows and _is_figure(rows[0][name]) else "left",
             no_wrap=name in {"id", "job_id"},
             overflow="fold",
         )
     for row in rows:
         laid_out.add_row(*(cell(row[name]) for name in columns))
     return laid_out
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) or str(value).endswith("%")
 
 
 def cell(value: object) -> str:
