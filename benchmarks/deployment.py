@@ -15,7 +15,7 @@ from pointsman_models.data import tiers
 from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
@@ -38,7 +38,7 @@ def running(
         kind(
             settings,
             workers=workers,
-            redis_port=ports.free_port(),
+            redis_port=embedded_redis.free_port(),
             beat=False,
             state_dir=Path(folder),
             say=lambda *_: None,

@@ -1,7 +1,7 @@
-"""The entry point of `pointsman`: checks that the command line's packages are there, then runs it.
+"""The entry point of `pointsman`: checks that the packages of the command line are installed, then runs it.
 
-Imports nothing but the standard library itself: a thin install (`pip install pointsman`, for services that submit
-jobs) lacks these packages, and should hear one clear line.
+It imports only the standard library: a thin install (`pip install pointsman`, for services that submit jobs) lacks
+these packages, and gets one clear line.
 """
 
 import importlib
@@ -18,7 +18,7 @@ def main() -> None:
     if missing:
         sys.stderr.write(f"pointsman: {', '.join(missing)} missing; pip install 'pointsman[cli]'\n")
         sys.exit(USAGE)
-    # Found by name at run time, so that the line above can come first.
+    # Imported at run time, so that the check can come first.
     sys.exit(importlib.import_module("pointsman_producer.commands.root").run())
 
 

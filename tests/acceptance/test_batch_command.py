@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,26 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(deployed: Running, *arguments: str | Path, texts_per_message: int = 500) -> subprocess.Popen[str]:
+# Small messages, one at a time: the batch takes long enough to be overtaken by a flip.
+SLOW_BATCH = """
+import sys
+from pathlib import Path
+from pointsman_producer.batch import plan, run
+from pointsman_producer.client.client import Client
+plan = plan.Plan(source=sys.argv[1], out=Path(sys.argv[2]), texts_per_message=10, window=1)
+run.run(plan, Client)
+"""
+
+
+def start(deployed: Running, *arguments: str | Path) -> subprocess.Popen[str]:
+    command = [Path(sys.executable).with_name("pointsman"), "batch", *arguments]
+    return start_process(deployed, command)
+
+
+def start_process(deployed: Running, command: Sequence[str | Path]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [Path(sys.executable).with_name("pointsman"), "batch", *arguments],
-        env={
-            **os.environ,
-            **deployed.settings.environ(),
-            "POINTSMAN_TEXTS_PER_MESSAGE": str(texts_per_message),
-        },
+        command,
+        env={**os.environ, **deployed.settings.environ()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -130,8 +142,7 @@ def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
     deployed: Running, large: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
-    # Small messages, one at a time: the batch takes long enough to be overtaken by a flip.
-    process = start(deployed, large, "-o", out, "--window", "1", texts_per_message=10)
+    process = start_process(deployed, [sys.executable, "-c", SLOW_BATCH, large, out])
     eventually(lambda: has_written(tmp_path / "out.jsonl.partial", 2_000), "some outcomes are written")
     deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "free", "starter", "pro", "enterprise"))
     try:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import names
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
@@ -33,7 +33,10 @@ class Up:
 
     def __init__(self, folder: Path, redis_port: int | None = None) -> None:
         self.folder = folder
-        self.redis_port, self.flower_port = redis_port or ports.free_port(), ports.free_port()
+        self.redis_port, self.flower_port = (
+            redis_port or embedded_redis.free_port(),
+            embedded_redis.free_port(),
+        )
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [POINTSMAN, "up", f"--redis-port={self.redis_port}", f"--flower-port={self.flower_port}"],
@@ -173,7 +176,7 @@ def test_a_killed_program_comes_back(up: Up) -> None:
 
 
 def test_a_second_one_in_the_same_folder_is_refused(up: Up) -> None:
-    code, _, err = up.run("up", f"--redis-port={ports.free_port()}", "--no-flower")
+    code, _, err = up.run("up", f"--redis-port={embedded_redis.free_port()}", "--no-flower")
     assert code == 4
     assert "Traceback" not in err
 
@@ -187,7 +190,7 @@ def test_a_port_that_is_taken_is_named_with_the_option_that_changes_it(tmp_path:
         port = taken.getsockname()[1]
         other = {"--redis-port": "--flower-port", "--flower-port": "--redis-port"}[option]
         done = subprocess.run(
-            [POINTSMAN, "up", f"{option}={port}", f"{other}={ports.free_port()}"],
+            [POINTSMAN, "up", f"{option}={port}", f"{other}={embedded_redis.free_port()}"],
             cwd=tmp_path,
             env=environ(),
             capture_output=True,

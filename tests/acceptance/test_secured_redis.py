@@ -17,7 +17,7 @@ import pytest
 
 from pointsman_producer.client.async_client import AsyncClient
 from pointsman_producer.client.client import Client
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
 from tests.acceptance.test_local_deployment import environ, furnish
 from tests.support import secure_redis
@@ -62,7 +62,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = furnish(tmp_path_factory.mktemp("secured"))
     with secure_redis.serve(folder) as redis_port:
-        flower_port, lines = ports.free_port(), list[str]()
+        flower_port, lines = embedded_redis.free_port(), list[str]()
         with subprocess.Popen(
             [BIN / "pointsman", "up", f"--flower-port={flower_port}"],
             cwd=folder,

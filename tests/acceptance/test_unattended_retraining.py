@@ -4,7 +4,6 @@ The data grows, goes bad, and is asked for what it does not give. A run follows 
 would ever have it, and beat was started twice.
 """
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,11 @@ from pointsman_models.registry.certificate import Certificate
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import launcher
-from pointsman_producer.diagnostics.probe import Probe
+from pointsman_producer.diagnostics import probe
 from pointsman_shared import names
 from pointsman_shared.data_files import utterances
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from tests.support import beats, running, shipped
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -34,8 +34,8 @@ DEADLINE_S = 180
 
 def serving(deployed: Running) -> set[int]:
     """Ask every process which version of base it serves."""
-    with contextlib.closing(Probe(deployed.settings)) as probe:
-        return {process.tiers[names.BASE_TIER] for process in probe.processes()}
+    with Store.connect(deployed.settings) as store:
+        return {process["tiers"][names.BASE_TIER] for process in probe.processes(store)}
 
 
 def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:

@@ -136,7 +136,7 @@ def _run(
 def _sample(deployed: Running, client: Client, at_s: float) -> Sample:
     parent = psutil.Process(deployed.deployment.pids()["serving"])
     unshared = sum(child.memory_full_info().uss for child in parent.children())
-    used = client._redis.info("memory")["used_memory"]
+    used = client._store.info("memory")["used_memory"]
     return Sample(at_s, used / MIB, parent.memory_info().rss / MIB, unshared / MIB)
 
 
@@ -174,7 +174,7 @@ def _check(client: Client, load: Load) -> int:
     due = sum(served[str(row["served"]).partition("@")[0]] for row in pairs)
     compared, missed = (sum(row[name] for row in pairs) for name in ("texts", "missed"))
     # Of what nobody had time even to count, the messages are known; all of them are alike here.
-    dropped = int(client._redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
+    dropped = int(client._store.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
     off = abs(due - compared - missed - dropped * due * SIZE // load.sent)
     print(
         f"submitted {load.sent:,}, done {load.done:,}, counted {counted['done']:,}; {compared:,} comparisons, "

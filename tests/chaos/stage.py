@@ -1,6 +1,7 @@
 """The stage: a real Redis behind a proxy, a real deployment of processes, and the faults that can be done to them."""
 
 import contextlib
+import math
 import os
 import random
 import re
@@ -71,8 +72,10 @@ class FaultyDeployment(launcher.Deployment):
 
     def stop_beat(self) -> None:
         """Have nothing more begin by itself."""
-        keepers = [keeper for keeper in self._keepers if keeper.program.name == "beat"]
-        supervisor.stop_together(keepers, supervisor.GRACE_S)
+        for keeper in self._keepers:
+            if keeper.program.name == "beat" and keeper.pid is not None:
+                keeper.delay_s = math.inf
+                os.kill(keeper.pid, signal.SIGTERM)
 
 
 def _python_path() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_producer.deployment import embedded_redis, ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.supervisor import Program, Supervisor
 from tests.support.deadlines import eventually
 
@@ -20,7 +20,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 def test_what_was_queued_is_there_after_redis_was_killed(supervisor: Supervisor, tmp_path: Path) -> None:
-    port, folder = ports.free_port(), tmp_path / "a folder"
+    port, folder = embedded_redis.free_port(), tmp_path / "a folder"
     folder.mkdir()
     command = embedded_redis.command(embedded_redis.find_binary(), port=port, folder=folder)
     keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
@@ -32,4 +32,4 @@ def test_what_was_queued_is_there_after_redis_was_killed(supervisor: Supervisor,
         eventually(lambda: keeper.restarts == 1, "a second start")
         embedded_redis.wait_until_it_answers(port, alive=lambda: True)
         assert redis.lrange("bulk", 0, -1) == [b"a job"]
-        assert not ports.is_free(port)
+        assert not embedded_redis.is_free(port)

@@ -1,67 +1,72 @@
 """The doctor's probe against a real Redis."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 
 import pytest
-from redis import Redis
 
-from pointsman_producer.deployment import ports
-from pointsman_producer.diagnostics import probe as health
-from pointsman_shared import errors, names
+from pointsman_producer.diagnostics import checks, examination, probe
+from pointsman_producer.diagnostics.checks import Finding
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from tests.unit.producer.diagnostics.test_probe import message
 
 
 @pytest.fixture
-def probe(redis_url: str) -> Iterator[health.Probe]:
-    with contextlib.closing(health.Probe(Settings.model_validate({"redis_url": redis_url}))) as probe:
-        yield probe
+def settings(redis_url: str) -> Settings:
+    return Settings.model_validate({"redis_url": redis_url})
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as redis:
-        yield redis
+def redis(settings: Settings) -> Iterator[Store]:
+    with Store.connect(settings) as store:
+        yield store
 
 
-def test_the_server_says_its_version_and_policy(probe: health.Probe) -> None:
-    report = probe.redis()
-    assert report.version[0].isdigit()
-    assert report.eviction == "noeviction"
+def test_the_server_says_its_version_and_policy(redis: Store) -> None:
+    first, *others = checks.redis(redis.info(), "here")
+    assert first.detail.removeprefix("version ")[0].isdigit()
+    assert not [finding for finding in others if "maxmemory-policy" in finding.detail]
 
 
-def test_a_server_that_is_away_is_said() -> None:
-    settings = Settings.model_validate({"redis_url": f"redis://127.0.0.1:{ports.free_port()}/0"})
-    with contextlib.closing(health.Probe(settings)) as probe, pytest.raises(errors.BrokerUnavailableError):
-        probe.redis()
+def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings, redis: Store) -> None:
+    redis.lpush(names.BULK_QUEUE, message([[{"submitted_at": time.time() - 1_000}], {}, {}]))
+    redis.zadd(keys.SHADOW_WAITING, {"m1": 1.0})
+    redis.hset(keys.shadow_kept("m1"), "served_at", time.time() - 1_000)
+    found = list(examination.examine(settings, "here"))
+    assert problems(found) == {"worker", "models"}
+    assert {finding.what for finding in found if finding.status == "warning"} >= {"queue bulk", "shadow"}
 
 
-def test_a_queue_is_as_old_as_the_message_that_is_taken_next(probe: health.Probe, redis: Redis) -> None:
+def problems(found: list[Finding]) -> set[str]:
+    return {finding.what for finding in found if finding.status == "problem"}
+
+
+def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> None:
     for sent_at in (100.0, 200.0):
         redis.lpush(names.BULK_QUEUE, message([[{"submitted_at": sent_at}], {}, {}]))
-    reports = {report.name: report for report in probe.queues(now=250.0)}
-    assert (reports["bulk"].length, reports["bulk"].age_s) == (2, 150.0)
-    assert (reports["train"].length, reports["train"].age_s) == (0, None)
+    reports = probe.queues(redis, now=250.0)
+    assert reports["bulk"] == (2, 150.0)
+    assert reports["train"] == (0, None)
 
 
-def test_messages_under_way_are_counted_for_serving_and_training(probe: health.Probe, redis: Redis) -> None:
+def test_messages_under_way_are_counted_for_serving_and_training(redis: Store) -> None:
     redis.hset("unacked", "one", "x")
     redis.hset("unacked:train", "two", "x")
-    assert probe.unacknowledged() == 2
+    assert probe.in_flight(redis) == 2
 
 
-def test_processes_are_read_wherever_they_are(probe: health.Probe, redis: Redis) -> None:
+def test_processes_are_read_wherever_they_are(redis: Store) -> None:
     said = {"tiers": "{}", "flags": "{}", "problems": "[]", "versions": "{}"}
     for host, pid in (("b", 2), ("a", 1)):
         key = keys.process(host, pid)
         redis.hset(key, mapping={"host": host, "pid": pid, "updated_at": time.time()})
         for field, value in said.items():
             redis.hset(key, field, value)
-    assert [(report.host, report.pid) for report in probe.processes()] == [("a", 1), ("b", 2)]
+    assert [(report["host"], report["pid"]) for report in probe.processes(redis)] == [("a", 1), ("b", 2)]
 
 
-def test_without_workers_nobody_consumes(probe: health.Probe) -> None:
-    assert probe.consumers() == {}
+def test_without_workers_nobody_consumes(settings: Settings) -> None:
+    assert probe.consumers(settings) == {}

@@ -199,7 +199,7 @@ def test_outcomes_are_stored_even_where_redis_is_full(settings: Settings, redis:
     ledger = open_ledger(settings)
     with Client(settings=settings) as client:
         client.submit_message(checked_request(["hi"], [None]), message_id="m")
-        client._pressure = Pressure(client._redis, settings, patience_s=0.1)
+        client._pressure = Pressure(client._store, settings, patience_s=0.1)
         redis.config_set("maxmemory", "1")
         try:
             with pytest.raises(errors.QueueFullError, match="full"):

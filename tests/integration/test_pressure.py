@@ -38,7 +38,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as client:
-        client._pressure = Pressure(client._redis, settings, patience_s=0.3)
+        client._pressure = Pressure(client._store, settings, patience_s=0.3)
         yield client
 
 

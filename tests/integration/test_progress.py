@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pointsman_producer.client.client import Client
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from tests.support import live_tiers, running
@@ -40,7 +40,7 @@ def page(url: str) -> str:
 @contextlib.contextmanager
 def flower(settings: Settings, log: Path) -> Iterator[str]:
     """Run Flower and give its URL."""
-    port = ports.free_port()
+    port = embedded_redis.free_port()
     command = ["-A", "pointsman_workers.app", "flower", "--address=127.0.0.1", f"--port={port}"]
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from pointsman_producer.client import stream
 from pointsman_producer.client.async_client import AsyncClient
 from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.client.stream import TurnOutcome
@@ -181,7 +182,7 @@ def test_the_client_refuses_what_breaks_a_limit_before_sending_it(client: Client
 def test_an_outcome_that_does_not_come_is_a_clear_error(deployed: Running, client: Client) -> None:
     message = client.submit_message(checked_request(["hi"], [None]), queue="nobody-listens")
     assert message.status == "pending"
-    with pytest.raises(errors.ResultTimeoutError, match="pointsman doctor"):
+    with pytest.raises(errors.ResultTimeoutError, match="are workers running"):
         message.result(0.1)
 
 
@@ -238,7 +239,7 @@ def test_neither_texts_nor_users_reach_the_logs(
 
 
 def test_a_transcript_file_streams_through_with_one_outcome_a_customer_turn_in_order(
-    deployed: Running,
+    deployed: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = DATA / "transcripts.jsonl"
     conversations = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -249,7 +250,8 @@ def test_a_transcript_file_streams_through_with_one_outcome_a_customer_turn_in_o
         if turn["speaker"] == "customer"
     ]
     # Small messages, so that the window fills.
-    settings = deployed.settings.model_copy(update={"texts_per_message": 7})
+    monkeypatch.setattr(stream, "MAX_CHUNK_CHARS", 300)
+    settings = deployed.settings
 
     async def collect() -> list[TurnOutcome]:
         async with AsyncClient(settings=settings) as client:

@@ -9,9 +9,10 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request, new_id
-from pointsman_producer.diagnostics.probe import Probe
+from pointsman_producer.diagnostics import probe
 from pointsman_shared import errors, names
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
@@ -125,13 +126,14 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
     # On a slow machine the message is done in several parts, and the candidate is left alone after the first.
     assert missed.failed.keys() == {"not_loaded"}
     assert missed.shed.keys() <= {"paused_not_loaded"}
-    probe = Probe(deployed.settings)
-    eventually(
-        lambda: any(f"base@{broken}" in problem for one in probe.processes() for problem in one.problems),
-        "a process says so to the doctor",
-        20,
-    )
-    probe.close()
+    with Store.connect(deployed.settings) as store:
+        eventually(
+            lambda: any(
+                f"base@{broken}" in problem for one in probe.processes(store) for problem in one["problems"]
+            ),
+            "a process says so to the doctor",
+            20,
+        )
     registry.nominate(names.BASE_TIER, 1, "tests", "to have it over")
     time.sleep(1.2)
 

@@ -1,6 +1,5 @@
 """How real worker processes take over a new champion, and what they do about one that cannot be loaded."""
 
-import contextlib
 import json
 import pickle
 import time
@@ -11,9 +10,9 @@ import pytest
 
 from pointsman_models.registry import card as cards
 from pointsman_producer.client.client import Client
-from pointsman_producer.diagnostics import checks
-from pointsman_producer.diagnostics.probe import Probe
+from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_shared import errors, names
+from pointsman_shared.store.connection import Store
 from tests.support import live_tiers, running, tiny
 from tests.support.deadlines import eventually
 from tests.support.running import Running
@@ -49,13 +48,12 @@ def client(deployed: Running) -> Iterator[Client]:
 
 def serving(deployed: Running) -> list[int]:
     """Say which version of base each process serves."""
-    with contextlib.closing(Probe(deployed.settings)) as probe:
-        return [process.tiers[names.BASE_TIER] for process in probe.processes()]
+    with Store.connect(deployed.settings) as store:
+        return [process["tiers"][names.BASE_TIER] for process in probe.processes(store)]
 
 
 def findings(deployed: Running) -> list[checks.Finding]:
-    with contextlib.closing(Probe(deployed.settings)) as probe:
-        return list(checks.examine(probe, "redis"))
+    return list(examination.examine(deployed.settings, "redis"))
 
 
 def swap(deployed: Running) -> float:

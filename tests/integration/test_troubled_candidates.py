@@ -1,6 +1,5 @@
 """Candidates that fail in every way, in real workers: no user notices, and it is all counted and told."""
 
-import contextlib
 import json
 import os
 import signal
@@ -13,10 +12,10 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import launcher
-from pointsman_producer.diagnostics.probe import Probe
-from pointsman_producer.diagnostics.shadow_probe import ShadowState
+from pointsman_producer.diagnostics import probe
 from pointsman_shared import names
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
@@ -104,9 +103,11 @@ def test_a_failing_candidate_costs_users_nothing_and_is_soon_left_alone(
         assert missed.shed.keys() == {shed}
         # The other comparison of the same texts misses nothing.
         assert texts_of(client, "base@1", "pro@1") == (before[0] + served, before[1])
-        told = probe(deployed)
-        assert {f"paused_{one.reason}" for one in told.troubles if one.version == candidate} == {shed}
-        assert sum(told.missed[names.pair_name("base@1", candidate)].values()) == served
+        with Store.connect(deployed.settings) as store:
+            in_trouble = probe.shadow_troubles(store)
+            _, left_out = probe.shadow_counts(store, time.time())[names.pair_name("base@1", candidate)]
+        assert {f"paused_{one['reason']}" for one in in_trouble if one["version"] == candidate} == {shed}
+        assert sum(left_out.values()) == served
 
 
 @pytest.mark.slow
@@ -167,11 +168,6 @@ def test_a_redis_that_refuses_shadow_work_serves_all_the_same(deployed: Running,
             assert int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0) == before + 1
         finally:
             redis.delete(keys.SHADOW_WAITING)
-
-
-def probe(deployed: Running) -> ShadowState:
-    with contextlib.closing(Probe(deployed.settings)) as asked:
-        return asked.shadow()
 
 
 def client_redis(deployed: Running) -> Redis:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pointsman_models.registry.card import Card, library_versions
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
@@ -61,7 +61,7 @@ def deployment(
     with Deployment(
         settings,
         workers=workers,
-        redis_port=ports.free_port(),
+        redis_port=embedded_redis.free_port(),
         beat=beat,
         state_dir=folder / "state",
         say=lambda name, line: log.append(f"{name} {line}"),

@@ -1,1 +1,1 @@
-"""Classify a file of transcripts and resume it after an interruption. Knows no terminal command."""
+"""Classify a file of transcripts, and resume it after an interruption. Must not know commands or terminals."""

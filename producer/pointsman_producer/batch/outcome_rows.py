@@ -1,7 +1,7 @@
 """Outcomes and summaries as rows of a file.
 
-Outcomes become JSON lines straight from a reply's columns: this runs once per text. Rows of the tabular formats
-are made from those lines at the end.
+Outcomes become JSON lines directly from a reply's columns, because this runs once per text. Rows of the tabular
+formats are made from these lines at the end.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import orjson
 
 from pointsman_producer.batch.summaries import ConversationSummary
-from pointsman_producer.client.chunks import Chunk
+from pointsman_producer.client.window import Chunk
 from pointsman_producer.files.tables import Kind
 from pointsman_producer.files.writers import Row
 from pointsman_producer.transcripts.reader import Conversation, Turn
@@ -35,7 +35,7 @@ OUTCOME_COLUMNS: Mapping[str, Kind] = {
     "flag_etag": "text",
     "wait_ms": "number",
     "inference_ms": "number",
-    # Last, since in CSV its width depends on the models.
+    # Last, because in CSV its width depends on the models.
     "ranking": "ranking",
 }
 SUMMARY_COLUMNS: Mapping[str, Kind] = {
@@ -52,11 +52,7 @@ SUMMARY_COLUMNS: Mapping[str, Kind] = {
 def encode_outcomes(
     reply: jobs.ClassifyReply, owners: Sequence[Conversation], turns: Sequence[Turn], *, include_text: bool
 ) -> list[bytes]:
-    """Encode a reply as one JSON line per turn, in order.
-
-    Raises:
-        JobFailedError: The reply does not fit what was asked.
-    """
+    """Encode a reply as one JSON line per turn, in order; raise JobFailedError if it does not fit the turns."""
     try:
         return list(_lines(reply, owners, turns, include_text=include_text))
     except (ValueError, IndexError) as error:
@@ -65,7 +61,7 @@ def encode_outcomes(
 
 
 def are_of(chunk: Chunk, message_id: str, rows: Sequence[Row]) -> bool:
-    """Say whether rows are the outcomes of the first turns of a message."""
+    """Tell whether rows are the outcomes of the first turns of a message."""
     return all(
         (row.get("job_id"), row.get("conversation_id"), row.get("turn"), row.get("text", turn.text))
         == (names.job_id(message_id, place), owner.id, turn.place, turn.text)
@@ -86,7 +82,7 @@ def _lines(
         reply.route_of,
         strict=True,
     )
-    # What follows the ranking is the same for every job of a route, so it is encoded once.
+    # The part after the ranking is the same for every job of a route, so it is encoded once.
     endings = [_encode_ending(route, reply.wait_ms) for route in reply.routes]
     labels = [route.intents for route in reply.routes]
     message_id, job_id, dumps = reply.message_id, names.job_id, orjson.dumps
@@ -113,7 +109,7 @@ def _lines(
 
 
 def _encode_ending(route: jobs.Route, wait_ms: float | None) -> bytes:
-    """Encode what closes a row, from the comma behind the ranking on."""
+    """Encode the end of a row, from the comma after the ranking."""
     ending = {
         "tier": route.tier,
         "model_version": route.model_version,
@@ -125,14 +121,14 @@ def _encode_ending(route: jobs.Route, wait_ms: float | None) -> bytes:
 
 
 def outcome_columns(*, include_text: bool) -> Mapping[str, Kind]:
-    """Give the columns of a table of outcomes."""
+    """Return the columns of a table of outcomes."""
     return {name: kind for name, kind in OUTCOME_COLUMNS.items() if include_text or name != "text"}
 
 
 def flat_outcome(row: Row) -> Row:
-    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type a column.
+    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type in each column.
 
-    A time that was a number and a flag's value become text; `true` and `false` are written so.
+    A numeric time and a flag's value become text, as `true` and `false`.
     """
     flag = row.pop("flag")
     row["ts"] = _as_text(row["ts"])

@@ -1,4 +1,4 @@
-"""The lines of a transcript that cannot be used, put aside with their numbers and the reasons."""
+"""The lines of a transcript that cannot be used, written to a file with their numbers and the reasons."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from pointsman_producer.transcripts.reader import Rejection
 
 
 class RejectedLines:
-    """Writes down the lines that cannot be used. Every run reads the input from the start, and so begins anew."""
+    """Writes the lines that cannot be used. Every run reads the input from the start, so it also starts this file."""
 
     def __init__(self, path: Path, tell: Callable[[Rejection], None]) -> None:
         self._path = path
@@ -17,11 +17,11 @@ class RejectedLines:
         self.count = 0
 
     def begin(self) -> None:
-        """Forget what an earlier run wrote."""
+        """Remove the file of an earlier run."""
         self._path.unlink(missing_ok=True)
 
     def add(self, rejection: Rejection) -> None:
-        """Take a line."""
+        """Add a line."""
         if self._table is None:
             self._table = writers.JsonLinesTable(self._path)
         self._table.write({"line": rejection.line, "reason": rejection.reason, "content": rejection.content})

@@ -1,30 +1,27 @@
-"""A batch: a transcript file in, one outcome per turn out, in order, none missing, none double.
+"""A batch: a transcript file in, one outcome per turn out, in order, none missing, none twice.
 
-While it runs, a journal beside the output (`OUT.partial`, and `OUT.header.partial`) holds the outcomes in the
-order of the input; OUT appears when all are there. Which turns share a message depends on the input alone, and a
-message's id on the batch's id and its number, so a run that was cut off anywhere goes on where the journal ends
-and gives what it would have given.
+While it runs, a journal beside the output (`OUT.partial`, and `OUT.header.partial`) holds the outcomes in the order of
+the input; OUT appears when all are there. The input alone decides which turns share a message, and a message's id
+follows from the batch's id and its number. So a run that was interrupted anywhere resumes at the end of the journal,
+and its output is the same.
 """
 
 import contextlib
 import errno
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pointsman_producer.batch import outcome_rows, summaries
-from pointsman_producer.batch.journal import Header, Journal, digest, open_journal
+from pointsman_producer.batch import plan as plans
+from pointsman_producer.batch.journal import Header, Journal, open_journal
+from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Account, Progress, Watcher
 from pointsman_producer.batch.rejects import RejectedLines
-from pointsman_producer.client import chunks, in_flight
-from pointsman_producer.client.chunks import Chunk
-from pointsman_producer.client.in_flight import InFlight, Submitter
-from pointsman_producer.client.releases import Releases
+from pointsman_producer.client import stream
+from pointsman_producer.client.window import Chunk, Sent, Submitter, Window
 from pointsman_producer.files import tables, writers
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
@@ -35,50 +32,8 @@ NOT_WRITABLE = {errno.EACCES, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG, err
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is to be classified, and where to."""
-
-    source: str
-    """A transcript file; see `transcripts.Reader`."""
-    out: Path
-    speakers: tuple[str, ...] = (transcript_reader.CUSTOMER,)
-    include_text: bool = True
-    resume: bool = False
-    """Go on where an earlier run stopped; begin if there was none."""
-    force: bool = False
-    """Begin anew whatever is there."""
-    batch_id: str | None = None
-    """None for a random one."""
-    texts_per_message: int = 500
-    window: int = in_flight.DEFAULT_WINDOW
-    """How many messages are in flight at most."""
-    timeout_s: float = in_flight.DEFAULT_TIMEOUT_S
-    """How long to wait for the next message's outcomes before giving up."""
-
-    @property
-    def journal(self) -> Path:
-        """Where the outcomes are until all are there."""
-        return self.out.with_name(self.out.name + ".partial")
-
-    @property
-    def header(self) -> Path:
-        """What the journal belongs to."""
-        return self.out.with_name(self.out.name + ".header.partial")
-
-    @property
-    def conversations(self) -> Path:
-        """Where the conversation summaries go, in the format of the outcomes."""
-        return self.out.with_name(f"{self.out.stem}.conversations{self.out.suffix}")
-
-    @property
-    def rejected(self) -> Path:
-        """Where lines go that cannot be used; there is no such file if there is no such line."""
-        return self.out.with_name(self.out.name + ".rejected.jsonl")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did. `complete` says whether OUT is there."""
+    """The result of a run; OUT is there if it is `complete`."""
 
     batch: str
     complete: bool
@@ -91,33 +46,22 @@ class Report:
 def run(
     plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher | None = None
 ) -> Report | None:
-    """Classify a transcript file.
+    """Classify a transcript file; return None if an earlier run completed it.
 
-    Args:
-        plan: What, and where to.
-        connect: Gives a client; called once everything that needs none was checked.
-        watcher: Hears how it goes.
-
-    Returns:
-        What was done; None if an earlier run had finished already.
-
-    Raises:
-        InvalidDataError: The input, the output or the journal cannot be used.
-        BusyError: Another run writes the same output.
-        RetryableError: Redis or the workers were lost, or the disk is full. The journal can be resumed.
-        JobFailedError: A worker gave a message up. The journal stays.
+    The input and the output are checked before `connect` is called for a client. After a RetryableError or a
+    JobFailedError, the journal can be resumed.
     """
     writers.format_of(plan.out)
     if plan.resume and plan.out.exists() and not plan.journal.exists():
         plan.header.unlink(missing_ok=True)
         return None
-    _check_outputs(plan)
+    plans.check_outputs(plan)
     try:
         return _run(plan, connect, watcher or Watcher())
     except OSError as error:
         if error.errno not in DISK_FULL | NOT_WRITABLE:
             raise
-        # The journal is good up to its last whole row.
+        # The journal is valid up to its last whole row.
         msg = f"{error.filename or plan.out} cannot be written: {error.strerror}"
         kind = errors.RetryableError if error.errno in DISK_FULL else errors.InvalidDataError
         raise kind(msg) from error
@@ -132,7 +76,7 @@ def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], w
         journal, header = open_journal(
             plan.journal,
             plan.header,
-            _request_header(plan, reader.size),
+            plans.header(plan, reader.size),
             resume=plan.resume,
             batch_id=plan.batch_id,
         )
@@ -150,78 +94,40 @@ def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], w
         ).execute()
 
 
-def _check_outputs(plan: Plan) -> None:
-    if not plan.out.parent.is_dir():
-        msg = f"{plan.out.parent} is not a folder: {plan.out.name} cannot be written there"
-        raise errors.InvalidDataError(msg)
-    outputs = (plan.out, plan.journal, plan.conversations, plan.rejected)
-    source = Path(plan.source)
-    if source.exists() and any(path.exists() and path.samefile(source) for path in outputs):
-        msg = f"{plan.source} would be overwritten: choose another output"
-        raise errors.InvalidDataError(msg)
-    if plan.resume or plan.force:
-        return
-    if plan.journal.exists():
-        msg = f"{plan.journal} is there: --resume completes that batch, --force begins anew"
-        raise errors.InvalidDataError(msg)
-    for path in (plan.out, plan.conversations):
-        if path.exists():
-            msg = f"{path} exists: --force replaces it"
-            raise errors.InvalidDataError(msg)
-
-
-def _request_header(plan: Plan, size: int | None) -> Header:
-    try:
-        return Header(
-            batch=str(uuid.uuid4()) if plan.batch_id is None else plan.batch_id,
-            input=plan.source,
-            size=size,
-            sha256=None if size is None else digest(Path(plan.source), size),
-            speakers=list(plan.speakers),
-            include_text=plan.include_text,
-            texts_per_message=plan.texts_per_message,
-        )
-    except ValidationError as error:
-        raise errors.InvalidDataError(jobs.describe(error)) from None
-
-
 class _StoppedError(Exception):
-    """The watcher wants to stop. Never leaves this module."""
+    """The watcher stops the run. It never leaves this module."""
 
 
+@dataclass(kw_only=True)
 class _Run:
     """One run over a file, from the first turn to the last."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        header: Header,
-        journal: Journal,
-        reader: transcript_reader.Reader,
-        rejects: RejectedLines,
-        submitter: Submitter,
-        watcher: Watcher,
-    ) -> None:
-        self._plan = plan
-        self._header = header
-        self._journal = journal
-        self._reader = reader
-        self._rejects = rejects
-        self._watcher = watcher
-        self._in_flight = InFlight(
-            submitter, source=plan.source, timeout_s=plan.timeout_s, heed=self._heed_stop
+    plan: Plan
+    header: Header
+    journal: Journal
+    reader: transcript_reader.Reader
+    rejects: RejectedLines
+    submitter: Submitter
+    watcher: Watcher
+
+    def __post_init__(self) -> None:
+        self._window = Window(
+            self.submitter,
+            source=self.plan.source,
+            size=self.plan.window,
+            timeout_s=self.plan.timeout_s,
+            heed=self._heed_stop,
+            secure=self.journal.sync,
         )
-        self._releases = Releases(submitter, secure=journal.sync)
         self._started = time.monotonic()
 
     def execute(self) -> Report:
-        """Run, and publish the files if the end was reached."""
-        new = writers.staged(self._plan.conversations)
-        table = tables.open_table(new, writers.format_of(self._plan.out), outcome_rows.SUMMARY_COLUMNS)
+        """Run, and publish the files at the end of the input."""
+        new = writers.staged(self.plan.conversations)
+        table = tables.open_table(new, writers.format_of(self.plan.out), outcome_rows.SUMMARY_COLUMNS)
         summariser = summaries.Summariser(lambda summary: table.write(outcome_rows.summary_row(summary)))
         self._account = Account(
-            summariser, self._watcher, size=self._reader.size, rejected=lambda: self._rejects.count
+            summariser, self.watcher, size=self.reader.size, rejected=lambda: self.rejects.count
         )
         try:
             with contextlib.closing(table):
@@ -234,86 +140,76 @@ class _Run:
         return self._report(conversations=summariser.count, complete=complete)
 
     def _classify(self) -> bool:
+        chunks = stream.chunks(self.reader, self.header.texts_per_message)
         try:
-            for chunk in chunks.chunks(self._reader, self._header.texts_per_message):
-                self._heed_stop()
-                self._process(chunk)
-            while self._in_flight:
-                self._write(*self._in_flight.take())
+            for sent, reply in stream.replies(chunks, self._window, self._process):
+                self._write(sent, reply)
         except _StoppedError:
             self._write_what_is_ready()
             return False
         finally:
-            self._releases.flush()
+            self._window.flush()
         self._check_end()
         return True
 
     def _heed_stop(self) -> None:
-        if self._watcher.wants_stop():
+        if self.watcher.wants_stop():
             raise _StoppedError
 
     def _process(self, chunk: Chunk) -> None:
-        written = self._replay(chunk)
-        if written == len(chunk.turns):
-            return
-        while len(self._in_flight) >= self._plan.window:
-            self._write(*self._in_flight.take())
-        request = chunk.request(self._header.batch)
-        self._journal.keep()
-        message_id = chunks.message_id(self._header.batch, chunk.number)
-        self._in_flight.send(chunk, request, message_id=message_id, written=written)
-
-    def _replay(self, chunk: Chunk) -> int:
-        """Take what an earlier run wrote of a message; give how many rows that were."""
-        rows = self._journal.replay(len(chunk.turns))
-        if not rows:
-            return 0
-        message_id = chunks.message_id(self._header.batch, chunk.number)
-        if not outcome_rows.are_of(chunk, message_id, rows):
-            self._refuse_other_input()
-        self._account.add_resumed(chunk, rows)
-        return len(rows)
+        """Replay the outcomes that an earlier run wrote of a message, and send it unless these are all."""
+        self._heed_stop()
+        message_id = stream.message_id(self.header.batch, chunk.number)
+        rows = self.journal.replay(len(chunk.turns))
+        if rows:
+            if not outcome_rows.are_of(chunk, message_id, rows):
+                self._refuse_other_input()
+            self._account.add_resumed(chunk, rows)
+        if len(rows) < len(chunk.turns):
+            request = chunk.request(self.header.batch)
+            self.journal.keep()
+            self._window.send(chunk, request, message_id=message_id, written=len(rows))
 
     def _refuse_other_input(self) -> None:
-        msg = f"{self._journal.path} cannot be resumed: its outcomes are not those of {self._plan.source}"
+        msg = f"{self.journal.path} cannot be resumed: its outcomes are not those of {self.plan.source}"
         raise errors.InvalidDataError(msg)
 
-    def _write(self, sent: in_flight.Sent, reply: jobs.ClassifyReply) -> None:
-        """Write down the outcomes of a message."""
+    def _write(self, sent: Sent, reply: jobs.ClassifyReply) -> None:
+        """Write the outcomes of a message to the journal."""
         chunk, written = sent.chunk, sent.written
         lines = outcome_rows.encode_outcomes(
-            reply, chunk.owners, chunk.turns, include_text=self._header.include_text
+            reply, chunk.owners, chunk.turns, include_text=self.header.include_text
         )
-        self._journal.append(lines[written:])
+        self.journal.append(lines[written:])
         self._account.add_reply(chunk, reply, start=written)
-        self._releases.add(sent.handle.id)
+        self._window.release(sent.handle.id)
 
     def _write_what_is_ready(self) -> None:
-        # What went wrong with a message is said by the run that goes on from here.
+        # The run that resumes this one reports a message that failed.
         with contextlib.suppress(errors.PointsmanError):
-            while self._in_flight:
-                self._write(*self._in_flight.take_ready())
+            while self._window:
+                self._write(*self._window.take_ready())
 
     def _check_end(self) -> None:
-        if self._journal.replay(1):
+        if self.journal.replay(1):
             self._refuse_other_input()
-        if self._account.tally.total == 0 and (self._reader.speakers_seen or self._rejects.count):
+        if self._account.tally.total == 0 and (self.reader.speakers_seen or self.rejects.count):
             raise errors.InvalidDataError(self._why_nothing())
 
     def _why_nothing(self) -> str:
-        if self._rejects.count and not self._reader.speakers_seen:
-            return f"no line of {self._plan.source} can be used: {self._plan.rejected} says why"
-        asked, seen = ", ".join(self._header.speakers), ", ".join(sorted(self._reader.speakers_seen))
-        return f"{self._plan.source} has no turn by {asked}: choose --speaker among {seen}, or `all`"
+        if self.rejects.count and not self.reader.speakers_seen:
+            return f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
+        asked, seen = ", ".join(self.header.speakers), ", ".join(sorted(self.reader.speakers_seen))
+        return f"{self.plan.source} has no turn by {asked}: choose --speaker among {seen}, or `all`"
 
     def _publish(self, conversations: Path) -> None:
-        writers.publish(conversations, self._plan.conversations)
-        columns = outcome_rows.outcome_columns(include_text=self._header.include_text)
-        self._journal.publish_as(self._plan.out, columns, ranks=self._account.ranks)
+        writers.publish(conversations, self.plan.conversations)
+        columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
+        self.journal.publish_as(self.plan.out, columns, ranks=self._account.ranks)
 
     def _report(self, *, conversations: int, complete: bool) -> Report:
         return Report(
-            batch=self._header.batch,
+            batch=self.header.batch,
             complete=complete,
             progress=self._account.progress(),
             conversations=conversations,

@@ -1,7 +1,7 @@
-"""What a batch amounts to: one summary per conversation, and counts over all of it.
+"""The sums of a batch: one summary per conversation, and counts over all of it.
 
-Both are fed column by column while outcomes arrive in order, so nothing is read twice and one conversation is
-held at a time.
+Both take the outcomes column by column as they arrive in order, so nothing is read twice and only one conversation
+is in memory.
 """
 
 from collections import Counter
@@ -14,35 +14,34 @@ from pointsman_shared import names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationSummary:
-    """What one conversation was about, by its classified turns."""
+    """The subject of one conversation.
+
+    Attributes:
+        turns: How many turns were classified.
+        intents: The intent of each of them, in order.
+        primary_intent: The most frequent intent in scope, the earliest of equals; `out_of_scope` if there is none.
+        out_of_scope_share: The share of these turns that are out of scope, in [0, 1].
+        tiers: The tiers that answered, in the order of their first answer.
+    """
 
     conversation_id: str
     user_id: str | None
     turns: int
-    """How many turns were classified."""
     intents: tuple[str, ...]
-    """The intent of each of them, in order."""
     primary_intent: str
-    """The most frequent intent in scope, the earliest of those as frequent; `out_of_scope` if there is none."""
     out_of_scope_share: float
-    """The share of the classified turns that are out of scope, in [0, 1]."""
     tiers: tuple[str, ...]
-    """The tiers that answered, in the order in which they first did."""
 
 
 def primary_intent(intents: Iterable[str]) -> str:
-    """Choose the intent a conversation is filed under; see `ConversationSummary`."""
+    """Choose the primary intent; see `ConversationSummary`."""
     in_scope = Counter(intent for intent in intents if intent != names.OUT_OF_SCOPE)
-    # max keeps the first of equals, and a Counter the order of arrival.
+    # max returns the first of equals, and a Counter keeps the order of arrival.
     return max(in_scope, key=in_scope.__getitem__, default=names.OUT_OF_SCOPE)
 
 
 class Summariser:
-    """Turns the stream of outcomes into conversation summaries.
-
-    Args:
-        write: Called with each summary as soon as its conversation is over.
-    """
+    """Turns the outcomes into conversation summaries; `write` gets each one at the end of its conversation."""
 
     def __init__(self, write: Callable[[ConversationSummary], None]) -> None:
         self._write = write
@@ -53,18 +52,18 @@ class Summariser:
         self.count = 0
 
     def add(self, owners: Iterable[Conversation], intents: Iterable[str], tiers: Iterable[str]) -> None:
-        """Take the next outcomes, in order: whose each is, its intent and its tier."""
+        """Add the next outcomes, in order: the conversation, the intent and the tier of each."""
         same = self._known.setdefault
         for owner, intent, tier in zip(owners, intents, tiers, strict=True):
             if owner is not self._owner:
                 self.close()
                 self._owner = owner
-            # One string per label, however many replies repeat it.
+            # One string per label, for all replies.
             self._intents.append(same(intent, intent))
             self._tiers.append(same(tier, tier))
 
     def close(self) -> None:
-        """Finish the conversation under way."""
+        """Finish the last conversation."""
         if self._owner is None:
             return
         self._write(_summarise(self._owner, self._intents, self._tiers))
@@ -91,12 +90,12 @@ class Tally:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, intents: Iterable[str], tiers: Iterable[str]) -> None:
-        """Take the next outcomes."""
+        """Add the next outcomes."""
         self._counts.update(zip(intents, tiers, strict=True))
 
     @property
     def total(self) -> int:
-        """How many outcomes there are."""
+        """The number of outcomes."""
         return self._counts.total()
 
     @property
@@ -106,12 +105,12 @@ class Tally:
 
     @property
     def out_of_scope_share(self) -> float:
-        """The share of all outcomes that are out of scope; 0 where there are none."""
+        """The share of the outcomes that are out of scope; 0 without outcomes."""
         missed = sum(count for (intent, _), count in self._counts.items() if intent == names.OUT_OF_SCOPE)
         return missed / self.total if self.total else 0.0
 
     def by_intent(self) -> dict[str, dict[str, int]]:
-        """Give for each intent, the most frequent first, how many outcomes each tier has of it."""
+        """Count the outcomes of each intent, the most frequent first, by tier."""
         table: dict[str, dict[str, int]] = {}
         for (intent, tier), count in sorted(self._counts.items()):
             table.setdefault(intent, {})[tier] = count

@@ -1,1 +1,1 @@
-"""Submit jobs and read their outcomes. Knows no file format and no terminal."""
+"""The client: submit jobs and read outcomes. Must not know models, files that people write, or the command line."""

@@ -1,6 +1,6 @@
-"""The client for asyncio services: nothing here blocks the event loop.
+"""The client for asyncio services: it never blocks the event loop.
 
-Single jobs always share messages: those that arrive while one message is being sent go together in the next.
+Single jobs always share messages: the jobs that arrive while one message is sent go together in the next one.
 """
 
 import asyncio
@@ -11,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pointsman_producer.client import in_flight
-from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE
+from pointsman_producer.client import window as windows
 from pointsman_producer.client.client import DEFAULT_TIMEOUT_S, Client, checked_request
 from pointsman_producer.client.handles import Handle
 from pointsman_producer.client.stream import Stream, TurnOutcome
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 
 class AsyncHandle:
-    """One job under way; see `handles.Handle`."""
+    """One job in flight; see `handles.Handle`."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -39,17 +38,17 @@ class AsyncHandle:
         return self._handle.status
 
     def done(self) -> bool:
-        """Say whether the outcome is there."""
+        """Tell whether the outcome is there."""
         return self._handle.done()
 
     async def result(self, timeout_s: float | None = None, *, include_text: bool = True) -> jobs.Outcome:
         """Wait for the outcome; see `handles.MessageHandle.result`."""
         waiting = asyncio.wrap_future(self._handle.message.future)
         try:
-            # Shielded: other jobs share the message, and one caller's patience is not theirs.
+            # Shielded, because other jobs share the message: the timeout of one job must not cancel it.
             await asyncio.wait_for(asyncio.shield(waiting), timeout_s)
         except TimeoutError:
-            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running? Ask `pointsman doctor`"
+            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
             raise errors.ResultTimeoutError(msg) from None
         return self._handle.result(0, include_text=include_text)
 
@@ -77,7 +76,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Send what still lingers, stop listening, give the connections back."""
+        """Send the jobs that linger, stop listening, close the connections."""
         await asyncio.to_thread(self._coalescer.close)
         await asyncio.to_thread(self._client.close)
 
@@ -94,10 +93,10 @@ class AsyncClient:
         return await handle.result(timeout_s, include_text=include_text)
 
     async def submit(self, text: str, *, user: UserLike = None) -> AsyncHandle:
-        """Submit one text for somebody who waits for it; see `client.Client.submit`."""
-        someone = as_user(user)
-        checked_request([text], [someone])
-        return AsyncHandle(self._coalescer.add(text, someone))
+        """Submit one text with priority; see `client.Client.submit`."""
+        for_user = as_user(user)
+        checked_request([text], [for_user])
+        return AsyncHandle(self._coalescer.add(text, for_user))
 
     async def submit_many(
         self, texts: Sequence[str], *, users: UserLike | Sequence[UserLike] = None, batch: str | None = None
@@ -111,19 +110,18 @@ class AsyncClient:
         path: str | Path,
         *,
         speakers: Sequence[str] = (transcript_reader.CUSTOMER,),
-        window: int = in_flight.DEFAULT_WINDOW,
-        timeout_s: float = in_flight.DEFAULT_TIMEOUT_S,
+        window: int = windows.DEFAULT_SIZE,
+        timeout_s: float = windows.DEFAULT_TIMEOUT_S,
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
     ) -> AsyncIterator[TurnOutcome]:
         """Classify a transcript file of any size; see `client.Client.classify_transcripts`.
 
-        The file is read in a thread of its own, in which `reject` is called too.
+        A thread of its own reads the file and calls `reject`.
         """
         stream = Stream(
             path=path,
             speakers=speakers,
-            texts_per_message=TEXTS_PER_MESSAGE,
             window=window,
             timeout_s=timeout_s,
             reject=reject,
@@ -141,14 +139,9 @@ class AsyncClient:
 async def in_thread(
     lists: Generator[list[T], None, None], leave: Callable[[], None]
 ) -> AsyncGenerator[T, None]:
-    """Iterate over the items of lists that are made in a thread of their own.
-
-    Args:
-        lists: Makes them.
-        leave: Called when no more are wanted, perhaps while one is being made.
-    """
+    """Iterate over the items of lists that a thread makes; call `leave` when the caller stops, even during a list."""
     loop = asyncio.get_running_loop()
-    # Not asyncio.to_thread: what is under way when the caller leaves has to end before the generator can be closed.
+    # Not asyncio.to_thread: when the caller stops, the running step has to end before the generator can be closed.
     thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="pointsman-transcripts")
     try:
         while (items := await loop.run_in_executor(thread, next, lists, None)) is not None:

@@ -3,48 +3,44 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 
-from pointsman_producer.client import in_flight
-from pointsman_producer.client.cancellation import Canceller
-from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE
+from pointsman_producer.client import cancellation, training_runs
+from pointsman_producer.client import window as windows
 from pointsman_producer.client.coalescer import Coalescer, Draft
 from pointsman_producer.client.handles import Handle, MessageHandle, TaskHandle
 from pointsman_producer.client.publisher import Outbox
 from pointsman_producer.client.results import Inbox
 from pointsman_producer.client.shadow import ShadowClient
-from pointsman_producer.client.stream import Stream, TurnOutcome
-from pointsman_producer.client.training_runs import Runs
+from pointsman_producer.client.stream import TEXTS_PER_MESSAGE, Stream, TurnOutcome
 from pointsman_producer.client.users import UserLike, as_user, distinct_users
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings, problem_of_url
 from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
-from pointsman_shared.store.connection import Store, explained
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 
 DEFAULT_TIMEOUT_S = 30.0
-# Long enough for a batch that was cut off right after it journaled an outcome to find it again.
+# Long enough for a resumed batch to find the outcomes that the interrupted run had just written to its journal.
 RELEASED_TTL_S = 600
 
 
 class Client:
-    """Submits classification and training jobs and reads what became of them.
+    """Submits classification and training jobs and reads their outcomes.
 
-    Safe to share between threads. Make it after a fork, not before: its connections and its thread stay behind.
+    Safe to share between threads. Make it after a fork, not before: its connections and its thread do not survive one.
 
     Args:
-        redis_url: Where Redis is; left out, `settings` or the environment say.
-        settings: All settings; left out, they are read from the environment.
-        linger_ms: How long a single job may wait for others to share its message. 0 sends each at once.
-        max_batch: How many single jobs share a message at most.
+        redis_url: The URL of Redis; by default that of the settings.
+        settings: All settings; by default they are read from the environment.
+        linger_ms: How long a single job may wait for others to share its message. 0 sends each job at once.
+        max_batch: The most single jobs of a message.
 
     Raises:
         SettingsError: A setting, or the URL, cannot be used.
@@ -66,14 +62,11 @@ class Client:
             settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
         self.settings = settings
         self.id = uuid.uuid4().hex
-        self._redis = Store.connect(settings)
+        self._store = Store.connect(settings)
         self._outbox = Outbox(settings, self.id)
-        self._inbox = Inbox(self._redis, self.id)
-        self._canceller = Canceller(self._redis, settings.result_ttl_s)
-        # With another broker, its own limits hold.
-        self._pressure = Pressure(self._redis, settings)
-        self._runs = Runs(self._redis)
-        self.shadow = ShadowClient(self._ask, self._redis)
+        self._inbox = Inbox(self._store, self.id)
+        self._pressure = Pressure(self._store, settings)
+        self.shadow = ShadowClient(self._ask, self._store)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
             self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
@@ -87,12 +80,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Send what still lingers, stop listening, give the connections back."""
+        """Send the jobs that linger, stop listening, close the connections."""
         if self._coalescer is not None:
             self._coalescer.close()
         self._inbox.close()
         self._outbox.close()
-        self._redis.close()
+        self._store.close()
 
     def classify(
         self,
@@ -106,24 +99,24 @@ class Client:
 
         Args:
             text: At most `jobs.MAX_TEXT_CHARS` characters.
-            user: Whom it is for: a `User`, a bare id, or nobody.
+            user: The user of the text: a `User`, a bare id, or None.
             timeout_s: How long to wait.
             include_text: Whether the outcome repeats the text.
 
         Raises:
             InvalidMessageError: The text or the user breaks a limit.
-            BrokerUnavailableError: The job could not be handed over.
-            ResultTimeoutError: No outcome came in time.
+            BrokerUnavailableError: The broker did not take the job.
+            ResultTimeoutError: No outcome arrived in time.
         """
         return self.submit(text, user=user).result(timeout_s, include_text=include_text)
 
     def submit(self, text: str, *, user: UserLike = None) -> Handle:
-        """Submit one text for somebody who waits for it; see `classify`."""
-        someone = as_user(user)
-        request = checked_request([text], [someone])
+        """Submit one text with priority, for a caller who waits; see `classify`."""
+        for_user = as_user(user)
+        request = checked_request([text], [for_user])
         if self._coalescer is None:
             return Handle(self.submit_message(request, queue=names.INTERACTIVE_QUEUE), 0, text)
-        return self._coalescer.add(text, someone)
+        return self._coalescer.add(text, for_user)
 
     def submit_many(
         self,
@@ -133,16 +126,16 @@ class Client:
         batch: str | None = None,
         queue: str = names.BULK_QUEUE,
     ) -> list[Handle]:
-        """Submit many texts, in as few messages as the settings allow, and return at once.
+        """Submit many texts in few messages, and return at once.
 
         Args:
             texts: Any number of texts.
-            users: One user for all, or one entry a text.
+            users: One user for all texts, or one entry for each text.
             batch: A batch whose progress is counted; see `progress`.
-            queue: `bulk`, or `interactive` for work somebody waits for.
+            queue: `bulk`, or `interactive` for work with priority.
 
         Returns:
-            One handle a text, in order.
+            One handle for each text, in order.
 
         Raises:
             InvalidMessageError: A text or a user breaks a limit; nothing was submitted.
@@ -172,38 +165,37 @@ class Client:
         path: str | Path,
         *,
         speakers: Sequence[str] = (transcript_reader.CUSTOMER,),
-        window: int = in_flight.DEFAULT_WINDOW,
-        timeout_s: float = in_flight.DEFAULT_TIMEOUT_S,
+        window: int = windows.DEFAULT_SIZE,
+        timeout_s: float = windows.DEFAULT_TIMEOUT_S,
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
     ) -> Iterator[TurnOutcome]:
-        """Classify a transcript file of any size through the bulk queue, and give the outcomes as they are asked for.
+        """Classify a transcript file of any size through the bulk queue, and yield the outcomes one by one.
 
-        The file is read ahead by `window` messages. Outcomes that were given leave Redis soon.
+        The file is read ahead by `window` messages. Outcomes that were yielded leave Redis soon.
 
         Args:
             path: JSON lines, CSV or plain text, perhaps gzipped; see `transcripts.Reader`.
-            speakers: Whose turns are wanted, in any case; `all` for everybody's.
-            window: How many messages are in flight at most; what is held in memory grows with it.
+            speakers: The speakers whose turns are classified, in any case; `all` for everybody.
+            window: The most messages in flight; memory use grows with it.
             timeout_s: How long to wait for the next message's outcomes.
             reject: Called with each line that cannot be used, which is then left out. Without it, the first such
-                line is an error, raised when it is read: ahead of outcomes that are still to come.
+                line raises an error as soon as it is read, before the outcomes of earlier lines.
             include_text: Whether the outcomes repeat the texts.
 
         Returns:
-            One outcome for each wanted turn, in the order of the file.
+            One outcome for each of these turns, in the order of the file.
 
         Raises:
-            SettingsError: `window` or `speakers` is none.
-            InvalidDataError: While iterating, as all that follows: the file, or a line of it, cannot be used.
-            BrokerUnavailableError: A message could not be handed over.
-            ResultTimeoutError: No outcome came in time.
-            JobFailedError: A worker gave a message up; its lines are named.
+            SettingsError: `window` is less than 1, or `speakers` is empty.
+            InvalidDataError: While iterating, like the following: the file, or a line of it, cannot be used.
+            BrokerUnavailableError: The broker did not take a message.
+            ResultTimeoutError: No outcome arrived in time.
+            JobFailedError: A worker gave a message up; the error names its lines.
         """
         stream = Stream(
             path=path,
             speakers=speakers,
-            texts_per_message=TEXTS_PER_MESSAGE,
             window=window,
             timeout_s=timeout_s,
             reject=reject,
@@ -218,13 +210,16 @@ class Client:
 
         Args:
             request: The texts and their users.
-            message_id: An id of the caller's choice: a message that was done already is not done again, and its
-                stored reply is what the handle gives.
+            message_id: An id of the caller's choice: a finished message of this id returns its stored reply and is
+                not done again.
             queue: The queue.
 
+        Returns:
+            A handle of the message.
+
         Raises:
-            QueueFullError: There was no room for it within `queue_patience_s`.
-            BrokerUnavailableError: The message could not be handed over.
+            QueueFullError: The queue was full, and stayed so for the time that a producer waits.
+            BrokerUnavailableError: The broker did not take the message.
         """
         message = MessageHandle(message_id or new_id())
         self._send_request(message, request, queue)
@@ -238,44 +233,47 @@ class Client:
         promote: bool = True,
         on_busy: Literal["refuse", "join"] = "refuse",
     ) -> TaskHandle[jobs.TrainReply]:
-        """Ask for a training run of a tier; see `TrainRequest`.
+        """Request a training run of a tier; see `TrainRequest`.
 
         Args:
             tier: The tier.
-            requested_by: Who asks, for the history.
+            requested_by: The name of the person or service, for the history.
             promote: Whether a version that passes the gate becomes the champion.
-            on_busy: What to do if a run of the tier waits or goes on already: be refused, or wait for that run.
+            on_busy: If a run of the tier waits or runs already: `refuse` fails, `join` waits for that run.
+
+        Returns:
+            A handle of the run.
 
         Raises:
-            BusyError: One does.
-            BrokerUnavailableError: The request could not be handed over.
+            BusyError: Another run of the tier waits or runs.
+            BrokerUnavailableError: The broker did not take the request.
         """
         request = jobs.TrainRequest.parse({"tier": tier, "requested_by": requested_by, "promote": promote})
         mine = new_id()
-        run = self._runs.book(tier, mine)
+        run = training_runs.claim(self._store, tier, mine)
         if run != mine and on_busy == "refuse":
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
             raise errors.BusyError(msg)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
-        self._expect(handle.id, handle.future)
+        self._inbox.expect(handle.id, handle.future)
         if run == mine:
             self._send_training(request, run)
         return handle
 
     def cancel_training(self, tier: str) -> str | None:
-        """Ask the tier's training run, waiting or going on, to stop at its next step.
+        """Ask the tier's training run, whether it waits or runs, to stop at its next step.
 
         Returns:
-            The run's id; None if there is none.
+            The run's id; None if there is no run.
         """
-        return self._runs.cancel(tier, self.id)
+        return training_runs.cancel(self._store, tier, self.id)
 
     def _send_training(self, request: jobs.TrainRequest, run: str) -> None:
         summary, queue = f"tier {request.tier}", names.TRAIN_QUEUE
         try:
             self._send(names.TRAIN_TASK, request.model_dump(), run, queue=queue, summary=summary, keep=True)
         except errors.PointsmanError:
-            self._runs.unbook(request.tier, run)
+            training_runs.release(self._store, request.tier, run)
             raise
 
     def models(
@@ -288,57 +286,46 @@ class Client:
     ) -> TaskHandle[list[dict[str, Any]]]:
         """Ask the registry, or change it, through a worker; see `ModelsQuery` for the actions and their fields.
 
-        `verify` works with the training data and is done by a trainer.
+        A trainer does `verify`, because that needs the training data.
         """
         query = jobs.ModelsQuery.parse({"action": action, "tier": tier, "version": version, **more})
-        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle(new_id(), list, self._inbox.fetch)
-        self._expect(handle.id, handle.future)
-        self._send(
-            names.MODELS_TASK,
-            query.model_dump(exclude_defaults=True),
-            handle.id,
-            queue=names.TRAIN_QUEUE if query.action == "verify" else names.INTERACTIVE_QUEUE,
-            summary=action,
-            keep=True,
-        )
-        return handle
+        queue = names.TRAIN_QUEUE if query.action == "verify" else names.INTERACTIVE_QUEUE
+        return self._ask(names.MODELS_TASK, query.model_dump(exclude_defaults=True), queue, action)
 
     def progress(self, batch: str) -> dict[str, int]:
         """Read a batch's counters: `done` texts, and how many per tier and intent. One round trip, never a scan."""
-        stored: Mapping[bytes, bytes] = self._redis.hgetall(keys.batch(batch))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.batch(batch))  # type: ignore[assignment]
         return {field.decode(): int(count) for field, count in stored.items()}
 
     def release(self, message_ids: Iterable[str]) -> None:
-        """Let outcomes that were written down elsewhere go soon, so that Redis does not keep a large batch twice."""
-        pipeline = self._redis.pipeline(transaction=False)
+        """Let outcomes expire soon that the caller has stored, so that Redis does not keep a large batch as well."""
+        pipeline = self._store.pipeline(transaction=False)
         for message_id in message_ids:
             pipeline.expire(keys.result(message_id), RELEASED_TTL_S, lt=True)
-        try:
-            pipeline.execute()
-        except RedisError as error:
-            raise explained(error) from error
+        pipeline.execute()
 
     def cancel(self, job_or_message_id: str) -> bool:
-        """Call off a message that has no outcome yet, and with it all its jobs.
+        """Cancel a message that has no outcome yet, with all its jobs; their results raise a `CancelledError`.
 
         Args:
             job_or_message_id: `Handle.id` or `MessageHandle.id`.
 
         Returns:
-            False if it has an outcome already. Whoever waits otherwise gets a `CancelledError`.
+            False if the message has an outcome already.
 
         Raises:
             BrokerUnavailableError: Redis does not answer.
         """
-        return self._canceller.cancel(job_or_message_id.partition(":")[0])
+        message_id = job_or_message_id.partition(":")[0]
+        return cancellation.cancel(self._store, message_id, self.settings.result_ttl_s)
 
     def cancel_batch(self, batch: str) -> None:
-        """Call off what is not begun of a batch; workers drop its messages when they come to them.
+        """Cancel the part of a batch that has not started; workers drop its messages when they come to them.
 
         Raises:
             BrokerUnavailableError: Redis does not answer.
         """
-        self._canceller.cancel_batch(batch)
+        cancellation.cancel_batch(self._store, batch, self.settings.result_ttl_s)
 
     def coalescer(self, *, linger_ms: float, max_batch: int) -> Coalescer:
         """Make a coalescer of single jobs over this client."""
@@ -346,7 +333,7 @@ class Client:
 
     def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
         handle: TaskHandle[Any] = TaskHandle(new_id(), _as_is, self._inbox.fetch)
-        self._expect(handle.id, handle.future)
+        self._inbox.expect(handle.id, handle.future)
         self._send(task, payload, handle.id, queue=queue, summary=summary, keep=True)
         return handle
 
@@ -355,8 +342,8 @@ class Client:
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
         self._pressure.wait_for_room(queue)
-        self._expect(message.id, message.future)
-        # Not model_dump: the texts were validated, and copying them costs more than sending them.
+        self._inbox.expect(message.id, message.future)
+        # Not model_dump: the texts are valid, and copying them costs more than sending them.
         payload: dict[str, Any] = {
             "texts": request.texts,
             "users": [user.model_dump(exclude_defaults=True) for user in request.users],
@@ -368,12 +355,6 @@ class Client:
         of_batch = f", batch {request.batch}" if request.batch else ""
         summary = f"{len(request.texts)} text{'s' if len(request.texts) > 1 else ''}{of_batch}"
         self._send(names.CLASSIFY_TASK, payload, message.id, queue=queue, summary=summary, keep=False)
-
-    def _expect(self, message_id: str, future: Future[bytes]) -> None:
-        try:
-            self._inbox.expect(message_id, future)
-        except RedisError as error:
-            raise explained(error) from error
 
     def _send(
         self, task: str, payload: Mapping[str, Any], message_id: str, *, queue: str, summary: str, keep: bool
@@ -392,18 +373,14 @@ def _as_is(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 
 def new_id() -> str:
-    """Choose a message id."""
+    """Make a message id."""
     return str(uuid.uuid4())
 
 
 def checked_request(
     texts: Sequence[str], users: Sequence[jobs.User | None], batch: str | None = None
 ) -> jobs.ClassifyRequest:
-    """Put texts and their users into a request, refusing what breaks a limit before anything is sent.
-
-    Raises:
-        InvalidMessageError: A text, a user or the whole breaks a limit.
-    """
+    """Put texts and their users into a request; raise InvalidMessageError if it breaks a limit."""
     distinct, user_of = distinct_users(users)
     return jobs.ClassifyRequest.parse(
         {"texts": list(texts), "users": distinct, "user_of": user_of, "batch": batch}

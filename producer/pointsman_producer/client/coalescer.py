@@ -1,7 +1,7 @@
-"""Turning many single jobs into few messages, as Kafka's producers do: wait `linger_ms`, at most `max_batch`.
+"""Put many single jobs into few messages, as Kafka's producers do: wait `linger_ms`, at most `max_batch`.
 
-A message costs about 2 ms whatever is inside and a text some 20 microseconds, so a service with many jobs at once
-wins a factor of fifty by sharing messages. Each job keeps its own id, user and result.
+A message costs about 2 ms and a text some 20 microseconds, so shared messages make a service with many jobs at once
+fifty times as fast. Each job keeps its own id, user and result.
 """
 
 import logging
@@ -25,11 +25,11 @@ class Draft:
         self._chars = 0
 
     def has_room_for(self, text: str, max_batch: int) -> bool:
-        """Say whether the text fits into the limits of one message."""
+        """Tell whether a text fits into the limits of one message."""
         return len(self.texts) < max_batch and self._chars + len(text) <= jobs.MAX_MESSAGE_CHARS
 
     def add(self, text: str, user: jobs.User | None) -> Handle:
-        """Take a job in."""
+        """Add a job."""
         self.texts.append(text)
         self.users.append(user)
         self._chars += len(text)
@@ -40,11 +40,11 @@ class Coalescer:
     """Collects jobs and sends them together, from a thread of its own.
 
     Args:
-        send: Publishes a draft; an error it raises becomes the result of every job in the draft.
-        new_id: Gives a message id.
-        linger_s: How long the first job of a message waits for others. With 0, jobs that arrive while a message
-            is being sent share the next one.
-        max_batch: How many jobs a message holds at most.
+        send: Publishes a draft; its error becomes the result of every job in the draft.
+        new_id: Makes a message id.
+        linger_s: How long the first job of a message waits for others. With 0, the jobs that arrive while a message
+            is sent share the next one.
+        max_batch: The most jobs of a message.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Coalescer:
         self._thread: threading.Thread | None = None
 
     def add(self, text: str, user: jobs.User | None) -> Handle:
-        """Take a job in; it is sent soon."""
+        """Add a job; it is sent soon."""
         with self._changed:
             if self._closed:
                 msg = "the client is closed"
@@ -69,12 +69,13 @@ class Coalescer:
             if not self._drafts or not self._drafts[-1].has_room_for(text, self._max_batch):
                 self._drafts.append(Draft(self._new_id()))
             handle = self._drafts[-1].add(text, user)
-            if len(self._drafts) > 1 or len(self._drafts[-1].texts) in {1, self._max_batch}:
+            # A new draft also tells the thread that the draft before it is full.
+            if len(self._drafts[-1].texts) in {1, self._max_batch}:
                 self._changed.notify()
             return handle
 
     def close(self) -> None:
-        """Send what is waiting and stop."""
+        """Send the jobs that wait, and stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()

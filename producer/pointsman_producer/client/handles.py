@@ -1,4 +1,4 @@
-"""What a producer holds while its jobs are under way."""
+"""Handles of jobs in flight: their state and their results."""
 
 import concurrent.futures
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Pending:
-    """A message whose result will be stored under its id."""
+    """A message in flight, whose result is stored under its id."""
 
     def __init__(self, message_id: str) -> None:
         self.id = message_id
@@ -31,7 +31,7 @@ class _Pending:
         return "failed" if self._failure else "done"
 
     def done(self) -> bool:
-        """Say whether the outcome is there."""
+        """Tell whether the outcome is there."""
         return self.future.done()
 
     @cached_property
@@ -52,7 +52,7 @@ class _Pending:
         try:
             return self.future.result(timeout_s)
         except concurrent.futures.TimeoutError:
-            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running? Ask `pointsman doctor`"
+            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
             raise errors.ResultTimeoutError(msg) from None
         except concurrent.futures.CancelledError:
             msg = f"the client was closed before {self.id} was done"
@@ -60,7 +60,7 @@ class _Pending:
 
 
 class MessageHandle(_Pending):
-    """A message of `pointsman.classify` under way."""
+    """A message of `pointsman.classify` in flight."""
 
     def result(self, timeout_s: float | None = None) -> jobs.ClassifyReply:
         """Wait for the reply.
@@ -68,9 +68,12 @@ class MessageHandle(_Pending):
         Args:
             timeout_s: How long to wait; None waits for ever.
 
+        Returns:
+            The reply, with one entry for each text.
+
         Raises:
-            ResultTimeoutError: It did not come in time; the message is still under way.
-            PointsmanError: The worker could not do it: see the error's class for whether to try again.
+            ResultTimeoutError: The reply did not arrive in time; the message is still in flight.
+            PointsmanError: The worker could not do it; `is_retryable` tells whether to try again.
         """
         self._raw(timeout_s)
         if self._failure is not None:
@@ -83,7 +86,7 @@ class MessageHandle(_Pending):
 
 
 class Handle:
-    """One job under way: its message and its place in it.
+    """One job in flight: its message and its place in it.
 
     Attributes:
         id: The job's id.
@@ -102,7 +105,7 @@ class Handle:
         return self.message.status
 
     def done(self) -> bool:
-        """Say whether the outcome is there."""
+        """Tell whether the outcome is there."""
         return self.message.done()
 
     def result(self, timeout_s: float | None = None, *, include_text: bool = True) -> jobs.Outcome:
@@ -112,7 +115,7 @@ class Handle:
 
 
 class TaskHandle(_Pending, Generic[T]):
-    """A training run or a question to the registry under way."""
+    """A training run or a question to the registry in flight."""
 
     def __init__(
         self, message_id: str, decode: Callable[[Any], T], fetch: Callable[[str], bytes | None]
@@ -122,7 +125,7 @@ class TaskHandle(_Pending, Generic[T]):
         self._fetch = fetch
 
     def progress(self) -> jobs.TrainProgress | None:
-        """Say how far a training run has come; None before it starts and after it ended."""
+        """Return how far a training run has come; None before its start and after its end."""
         raw = self._fetch(self.id)
         if raw is None or (stored := pydantic_core.from_json(raw)).get("status") != "PROGRESS":
             return None
@@ -134,11 +137,7 @@ class TaskHandle(_Pending, Generic[T]):
 
 
 def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
-    """Give a stored result's value.
-
-    Raises:
-        PointsmanError: The task failed; an error of ours is raised as the class it was.
-    """
+    """Return the value of a stored result; raise the error of a failed task, in its own class if it is one of ours."""
     stored = pydantic_core.from_json(raw)
     if stored["status"] == "SUCCESS":
         return stored["result"]
@@ -153,6 +152,6 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _explained(error: errors.PointsmanError, failure: Mapping[str, Any]) -> errors.PointsmanError:
-    """Say where the message is now."""
+    """Add the dead letter that holds the message."""
     error.dead_letter = failure.get("dead_letter")
     return error

@@ -1,4 +1,4 @@
-"""Sending messages: the only place where a producer puts something on a queue."""
+"""Publish messages: the only place where a producer puts something on a queue."""
 
 import time
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from redis.exceptions import RedisError
 from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store.connection import FULL
+from pointsman_shared.store import connection
 
-# Five more tries: an outage of about three seconds is ridden out. A longer one is reported, also where nothing answers
-# at all and each try takes its time. Kombu's own retry is not used: after a reconnection it publishes on the old channel.
+# Five more tries bridge an outage of about three seconds. A longer one is reported, also if each try waits for an
+# answer. Kombu's own retry is not used, because after a reconnection it publishes on the old channel.
 PAUSES_S = (0.2, 0.4, 0.6, 0.8, 1.0)
 PATIENCE_S = 10.0
 _UNSENT = (KombuError, OperationalError, RedisError, OSError)
@@ -36,21 +36,12 @@ class Outbox:
         summary: str,
         keep_result: bool,
     ) -> None:
-        """Put one message on a queue.
+        """Put one message on a queue; the same id may be sent twice.
 
-        Args:
-            task: The task's name.
-            payload: Its only argument, plain JSON.
-            message_id: The message's id; sending the same id twice is harmless.
-            queue: The queue's name.
-            summary: What Flower and the logs show in place of the arguments, which may be private.
-            keep_result: Whether Celery stores the task's return value. Classification stores its own.
-
-        Raises:
-            QueueFullError: Redis has no room.
-            BrokerUnavailableError: The broker did not take it within a few seconds.
+        Flower and the logs show the summary instead of the payload, which may be private. Classification stores its
+        own result, so Celery keeps none.
         """
-        begun = time.monotonic()
+        started = time.monotonic()
         for pause_s in (*PAUSES_S, None):
             try:
                 self._app.send_task(
@@ -66,8 +57,8 @@ class Outbox:
                 )
             except _UNSENT as error:
                 if "maxmemory" in str(error):
-                    raise errors.QueueFullError(FULL) from error
-                if pause_s is None or time.monotonic() - begun > PATIENCE_S:
+                    raise errors.QueueFullError(connection.FULL) from error
+                if pause_s is None or time.monotonic() - started > PATIENCE_S:
                     msg = f"the broker did not take the message: {type(error).__name__}"
                     raise errors.BrokerUnavailableError(msg) from error
                 time.sleep(pause_s)
@@ -75,5 +66,5 @@ class Outbox:
                 return
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._app.close()

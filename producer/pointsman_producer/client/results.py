@@ -1,7 +1,7 @@
-"""Hearing that messages are done, and fetching their results.
+"""Learn that messages are done, and fetch their results.
 
-One thread listens on the client's own reply channel, so waiting costs no polling; a slow poll covers what a lost
-connection did not hear.
+One thread listens on the client's own reply channel, so a wait needs no polling; a slow poll finds the results that a
+lost connection missed.
 """
 
 import functools
@@ -11,29 +11,28 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from redis import Redis
 from redis.client import PubSub
-from redis.exceptions import RedisError
 
-from pointsman_shared.store import keys
+from pointsman_shared.store import connection, keys
+from pointsman_shared.store.connection import Store
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 POLL_MESSAGES = 200
 _UNFINISHED = (b'"PROGRESS"', b'"STARTED"', b'"RETRY"', b'"PENDING"')
-# A stored result begins with its status, whoever wrote it.
+# Every stored result begins with its status.
 STATUS_BYTES = 40
 
 
 class Inbox:
-    """Turns message ids into futures of the bytes that were stored for them.
+    """Turns message ids into futures of their stored results.
 
-    Safe to share between threads, not across a fork. The thread starts with the first message that is expected.
+    Safe to share between threads, not across a fork. The thread starts with the first expected message.
     """
 
-    def __init__(self, redis: Redis, client_id: str) -> None:
-        self._redis = redis
+    def __init__(self, store: Store, client_id: str) -> None:
+        self._store = store
         self._channel = keys.reply_channel(client_id)
         self._waiting: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
@@ -41,17 +40,13 @@ class Inbox:
         self._thread: threading.Thread | None = None
 
     def expect(self, message_id: str, future: Future[bytes]) -> None:
-        """Resolve the future when the message is done. To be called before the message is sent.
-
-        Raises:
-            RedisError: The reply channel cannot be subscribed to.
-        """
+        """Resolve the future when the message is done; call this before the message is sent."""
         with self._lock:
             if self._thread is None:
                 self._start()
             earlier = self._waiting.setdefault(message_id, future)
         if earlier is not future:
-            # Two of us wait for one message: whoever joined a training run that we had asked for ourselves.
+            # Two callers of this client wait for one message: the second one joined a training run of the first.
             earlier.add_done_callback(functools.partial(_pass_on, future))
 
     def forget(self, message_id: str) -> None:
@@ -60,12 +55,12 @@ class Inbox:
             self._waiting.pop(message_id, None)
 
     def fetch(self, message_id: str) -> bytes | None:
-        """Read what is stored for a message now, finished or not."""
-        stored = self._redis.get(keys.result(message_id))
+        """Read the stored result of a message, which may be unfinished."""
+        stored = self._store.get(keys.result(message_id))
         return stored.encode() if isinstance(stored, str) else stored
 
     def close(self) -> None:
-        """Stop listening; what is still waited for is cancelled."""
+        """Stop listening; futures that are not resolved are cancelled."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * POLL_S)
@@ -74,10 +69,11 @@ class Inbox:
         self._waiting.clear()
 
     def _start(self) -> None:
-        pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-        pubsub.subscribe(self._channel)
-        # Confirmed before anything is sent, so that no reply can come too early to be heard.
-        pubsub.get_message(timeout=5)
+        with connection.translated():
+            pubsub = self._store.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pubsub.subscribe(self._channel)
+            # The subscription is confirmed before anything is sent, so that no reply comes too early.
+            pubsub.get_message(timeout=5)
         self._thread = threading.Thread(
             target=self._listen, args=(pubsub,), name="pointsman-inbox", daemon=True
         )
@@ -87,12 +83,13 @@ class Inbox:
         polled = time.monotonic()
         while not self._closed.is_set():
             try:
-                self._resolve(self._hear(pubsub))
+                with connection.translated():
+                    self._resolve(self._hear(pubsub))
                 if time.monotonic() - polled >= POLL_S:
                     polled = time.monotonic()
                     self._resolve(list(self._waiting)[:POLL_MESSAGES])
-            except RedisError as error:
-                logger.warning("results are not being heard, trying again: %s", type(error).__name__)
+            except connection.UNAVAILABLE as error:
+                logger.warning("no results are received, trying again: %s", type(error.__cause__).__name__)
                 self._closed.wait(POLL_S)
         pubsub.close()
 
@@ -109,7 +106,7 @@ class Inbox:
         wanted = [message_id for message_id in message_ids if message_id in self._waiting]
         if not wanted:
             return
-        stored = self._redis.mget([keys.result(message_id) for message_id in wanted])
+        stored = self._store.mget([keys.result(message_id) for message_id in wanted])
         for message_id, raw in zip(wanted, stored, strict=True):
             if isinstance(raw, bytes) and is_finished(raw):
                 self._hand_over(message_id, raw)
@@ -129,6 +126,6 @@ def _pass_on(future: Future[bytes], earlier: Future[bytes]) -> None:
 
 
 def is_finished(raw: bytes) -> bool:
-    """Say whether a stored result is final, without parsing it."""
+    """Tell whether a stored result is final, without parsing it."""
     head = raw[:STATUS_BYTES]
     return not any(state in head for state in _UNFINISHED)

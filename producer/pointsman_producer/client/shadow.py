@@ -1,22 +1,21 @@
-"""Asking how a candidate compares with what serves, and saying what the right answers are."""
+"""Ask how a candidate compares with the version that serves, and label texts with the right intents."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from pointsman_producer.client.handles import TaskHandle
+from pointsman_producer.client.stream import TEXTS_PER_MESSAGE
 from pointsman_shared import errors, names
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import shadow as wire
 from pointsman_shared.wire import shadow_report
 
 TIMEOUT_S = 30.0
 COMPARE_TIMEOUT_S = 300.0
-TEXTS_PER_MESSAGE = 500
-# So many messages of a file are under way at once.
+# The most messages of a file in flight.
 WINDOW = 16
 POLL_S = 0.2
 
@@ -25,16 +24,11 @@ Ask = Callable[[str, dict[str, Any], str, str], TaskHandle[Any]]
 
 
 class ShadowClient:
-    """The shadow's side of a client; see `Client.shadow`.
+    """The shadow's side of a client; see `Client.shadow`. `ask` sends a task's payload to a queue, with a summary."""
 
-    Args:
-        ask: Sends a task with its payload to a queue, with a summary for logs.
-        redis: Where the served texts wait.
-    """
-
-    def __init__(self, ask: Ask, redis: Redis) -> None:
+    def __init__(self, ask: Ask, store: Store) -> None:
         self._ask = ask
-        self._redis = redis
+        self._store = store
 
     def pairs(self, *, timeout_s: float = TIMEOUT_S) -> list[Row]:
         """List the compared pairs, the latest first: `served`, `candidate`, `texts`, `agreed`, `missed`, `last_at`."""
@@ -53,14 +47,17 @@ class ShadowClient:
         """Report on a pair of versions.
 
         Args:
-            served: What served, as `pro@7`.
-            candidate: What would have.
+            served: The version that served, as `pro@7`.
+            candidate: The version that did not.
             alpha: The verdict's error rate.
             margin: How much accuracy `no worse` may lose.
             timeout_s: How long to wait.
 
+        Returns:
+            The report.
+
         Raises:
-            InvalidDataError: Nothing was compared of this pair.
+            InvalidDataError: This pair was not compared.
             ResultTimeoutError: No worker answered in time.
         """
         query = {
@@ -73,17 +70,17 @@ class ShadowClient:
         return shadow_report.ShadowReport.parse(self._query(query, timeout_s))
 
     def label(self, job_id: str, intent: str, by: str = "anonymous", *, timeout_s: float = TIMEOUT_S) -> None:
-        """Say what the right intent of a job is; a second label corrects the first.
+        """Label a job with its right intent; a second label corrects the first.
 
         Raises:
-            InvalidMessageError: The text is no job id.
+            InvalidMessageError: The job id is none.
         """
         done = self.label_many([{"job_id": job_id, "label": intent, "by": by}], timeout_s=timeout_s)
         for refused in done["rejected"]:
             raise errors.InvalidMessageError(refused["reason"])
 
     def label_many(self, labels: Sequence[Row], *, timeout_s: float = TIMEOUT_S) -> Row:
-        """Take many labels: `job_id`, `label` and perhaps `by` each.
+        """Submit many labels, each with `job_id`, `label` and perhaps `by`.
 
         Returns:
             `accepted`, a number, and `rejected`, with `job_id` and `reason` each.
@@ -98,7 +95,7 @@ class ShadowClient:
     def labels(
         self, served: str | None = None, candidate: str | None = None, *, timeout_s: float = TIMEOUT_S
     ) -> list[Row]:
-        """Give the labels in the order in which they arrived; of one pair, with both answers."""
+        """Return the labels in the order of their arrival; those of one pair come with both answers."""
         query = {"action": "labels", "served": served, "candidate": candidate}
         found: list[Row] = self._query(query, timeout_s)
         return found
@@ -106,9 +103,9 @@ class ShadowClient:
     def label_queue(
         self, served: str, candidate: str, *, limit: int = 100, timeout_s: float = TIMEOUT_S
     ) -> list[Row]:
-        """Draw texts to label: disagreements first, each kind with equal probability and in a random order.
+        """Draw texts to label: disagreements first, each kind with equal probability and in random order.
 
-        Labels of texts that were drawn here are evidence; those of others are not.
+        Only the labels of texts that were drawn here are evidence.
         """
         query = {"action": "label_queue", "served": served, "candidate": candidate, "limit": limit}
         found: list[Row] = self._query(query, timeout_s)
@@ -125,35 +122,34 @@ class ShadowClient:
         margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
     ) -> shadow_report.ShadowReport:
-        """Have workers give texts to two versions, and report. Nothing of it is kept."""
+        """Classify texts with two versions, and report. Nothing is stored."""
         _check_length(labels, texts)
         deadline = time.monotonic() + timeout_s
-        starts = range(0, len(texts), TEXTS_PER_MESSAGE)
-        waiting: list[tuple[int, TaskHandle[Any]]] = []
         parts: list[Row] = []
+        starts = range(0, len(texts), TEXTS_PER_MESSAGE)
+        for start, answers in zip(starts, self._answers(served, candidate, texts, deadline), strict=True):
+            part = slice(start, start + TEXTS_PER_MESSAGE)
+            part_labels = list(labels[part]) if labels is not None else None
+            shown = _where_they_differ(answers, texts[part])
+            parts.append({**answers, "labels": part_labels, "texts": shown})
+        left_s = max(1.0, deadline - time.monotonic())
+        return self._of_parts(parts, served, candidate, alpha=alpha, margin=margin, timeout_s=left_s)
 
-        def take() -> None:
-            start, handle = waiting.pop(0)
-            chunk = slice(start, start + TEXTS_PER_MESSAGE)
-            answers: Row = handle.result(max(0.0, deadline - time.monotonic()))
-            part_labels = list(labels[chunk]) if labels is not None else None
-            parts.append(
-                {**answers, "labels": part_labels, "texts": _where_they_differ(answers, texts[chunk])}
-            )
-
-        for start in starts:
-            chunk = list(texts[start : start + TEXTS_PER_MESSAGE])
-            payload = {"served": served, "candidate": candidate, "texts": chunk}
-            wire.CompareRequest.parse(payload)
-            summary = f"{len(chunk)} texts, {names.pair_name(served, candidate)}"
-            handle = self._ask(names.SHADOW_COMPARE_TASK, payload, names.BULK_QUEUE, summary)
-            waiting.append((start, handle))
+    def _answers(
+        self, served: str, candidate: str, texts: Sequence[str], deadline: float
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answers of both versions, message by message, with a limited number of messages in flight."""
+        waiting: deque[TaskHandle[Row]] = deque()
+        for start in range(0, len(texts), TEXTS_PER_MESSAGE):
             if len(waiting) >= WINDOW:
-                take()
+                yield waiting.popleft().result(max(0.0, deadline - time.monotonic()))
+            part = list(texts[start : start + TEXTS_PER_MESSAGE])
+            payload = {"served": served, "candidate": candidate, "texts": part}
+            wire.CompareRequest.parse(payload)
+            summary = f"{len(part)} texts, {names.pair_name(served, candidate)}"
+            waiting.append(self._ask(names.SHADOW_COMPARE_TASK, payload, names.BULK_QUEUE, summary))
         while waiting:
-            take()
-        left = max(1.0, deadline - time.monotonic())
-        return self._of_parts(parts, served, candidate, alpha=alpha, margin=margin, timeout_s=left)
+            yield waiting.popleft().result(max(0.0, deadline - time.monotonic()))
 
     def compare_predictions(
         self,
@@ -170,7 +166,7 @@ class ShadowClient:
         margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
     ) -> shadow_report.ShadowReport:
-        """Report on answers that two models gave elsewhere. The names are whatever the models are called."""
+        """Report on the answers of two other models, under any names."""
         for column in (candidate_intents, served_confidence, candidate_confidence, labels, texts):
             _check_length(column, served_intents)
         part = {
@@ -182,19 +178,11 @@ class ShadowClient:
         return self._of_parts([part], served, candidate, alpha=alpha, margin=margin, timeout_s=timeout_s)
 
     def drained(self) -> bool:
-        """Say whether all texts that were served and are to be shadowed are counted.
-
-        Raises:
-            BrokerUnavailableError: Redis cannot be reached.
-        """
-        try:
-            return not self._redis.zcard(keys.SHADOW_WAITING)
-        except RedisError as error:
-            msg = f"Redis cannot be reached: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
+        """Tell whether all served texts that are to be shadowed are counted."""
+        return not self._store.zcard(keys.SHADOW_WAITING)
 
     def wait_drained(self, timeout_s: float = 60.0) -> bool:
-        """Wait until all served texts that are to be shadowed are counted, and say whether they were in time."""
+        """Wait until all served texts that are to be shadowed are counted; return False at the timeout."""
         deadline = time.monotonic() + timeout_s
         while not (drained := self.drained()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -231,7 +219,7 @@ def _listed(column: Sequence[Any] | None) -> list[Any] | None:
 
 
 def _where_they_differ(answers: Row, texts: Sequence[str]) -> list[str | None]:
-    """Leave out the texts that no report shows."""
+    """Keep the texts that a report shows: those with different answers."""
     both = zip(answers["served"]["intent"], answers["candidate"]["intent"], texts, strict=True)
     return [None if one == other else text for one, other, text in both]
 

@@ -1,28 +1,31 @@
-"""A stream: a transcript file in, one outcome per turn out, in order, as they are asked for.
+"""A stream: a transcript file in, one outcome per turn out, in order, as the caller asks for them.
 
-However large the file, a bounded number of messages is under way, and no more than they are held. Nothing is
-written down: a run that has to survive its process is a batch.
+Only a limited number of messages is in flight and in memory, whatever the size of the file. The messages depend on
+the turns alone, so a file gives the same messages each time it is read. A stream stores nothing: a run that has to
+survive its process is a batch.
 """
 
 import contextlib
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pointsman_producer.client import in_flight
-from pointsman_producer.client.chunks import TEXTS_PER_MESSAGE, Chunk, chunks
-from pointsman_producer.client.in_flight import InFlight, Submitter
-from pointsman_producer.client.releases import Releases
+from pointsman_producer.client.window import DEFAULT_SIZE, DEFAULT_TIMEOUT_S, Chunk, Sent, Submitter, Window
 from pointsman_producer.transcripts import reader as transcript_reader
-from pointsman_producer.transcripts.reader import Rejection, Turn
+from pointsman_producer.transcripts.reader import Conversation, Reader, Rejection, Turn
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
+
+TEXTS_PER_MESSAGE = 500
+# Long texts make shorter messages, because those in flight are held in memory.
+MAX_CHUNK_CHARS = 1_000_000
+MESSAGE_NAMESPACE = uuid.UUID("6f0f3c0e-5f1c-5d0a-9a35-3f6f1f2f7d11")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOutcome:
-    """What became of one turn of a conversation."""
+    """The outcome of one turn of a conversation."""
 
     conversation_id: str
     user: jobs.User | None
@@ -32,22 +35,14 @@ class TurnOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """What is to be classified, and how.
-
-    Raises:
-        SettingsError: The window or the speakers are none.
-    """
+    """What to classify, and how; see `client.Client.classify_transcripts`."""
 
     path: str | Path
-    """A transcript file; see `transcripts.Reader`."""
     speakers: str | Sequence[str] = (transcript_reader.CUSTOMER,)
     texts_per_message: int = TEXTS_PER_MESSAGE
-    window: int = in_flight.DEFAULT_WINDOW
-    """How many messages are in flight at most."""
-    timeout_s: float = in_flight.DEFAULT_TIMEOUT_S
-    """How long to wait for the next message's outcomes before giving up."""
+    window: int = DEFAULT_SIZE
+    timeout_s: float = DEFAULT_TIMEOUT_S
     reject: Callable[[Rejection], None] | None = None
-    """Called with each line that cannot be used; None ends the stream there."""
     include_text: bool = True
 
     def __post_init__(self) -> None:
@@ -59,7 +54,7 @@ class Stream:
             raise errors.SettingsError(msg)
 
     def outcomes(self, submitter: Submitter) -> Generator[TurnOutcome, None, None]:
-        """Give the outcomes of the turns one by one, in order; see `by_message`."""
+        """Yield the outcomes of the turns one by one, in order."""
         with contextlib.closing(self.by_message(submitter)) as messages:
             for outcomes in messages:
                 yield from outcomes
@@ -67,27 +62,20 @@ class Stream:
     def by_message(
         self, submitter: Submitter, *, heed: Callable[[], None] = lambda: None
     ) -> Generator[list[TurnOutcome], None, None]:
-        """Give the outcomes of the turns in order, those of each message together.
+        """Yield the outcomes of each message together; `heed` is called during waits and ends them by raising."""
+        window = Window(
+            submitter, source=str(self.path), size=self.window, timeout_s=self.timeout_s, heed=heed
+        )
 
-        Args:
-            submitter: Takes the messages.
-            heed: Called while waiting; ends the stream by raising.
+        def send(chunk: Chunk) -> None:
+            window.send(chunk, chunk.request(), message_id=str(uuid.uuid4()))
 
-        Raises:
-            PointsmanError: See `client.Client.classify_transcripts`.
-        """
-        releases = Releases(submitter)
-        under_way = InFlight(submitter, source=str(self.path), timeout_s=self.timeout_s, heed=heed)
-        with transcript_reader.Reader(
-            self.path, speakers=self._speakers(), reject=self.reject or self._refuse
-        ) as reader:
-            for chunk in chunks(reader, self.texts_per_message):
-                if len(under_way) >= self.window:
-                    yield self._take(under_way, releases)
-                under_way.send(chunk, chunk.request(), message_id=str(uuid.uuid4()))
-            while under_way:
-                yield self._take(under_way, releases)
-        releases.flush()
+        with Reader(self.path, speakers=self._speakers(), reject=self.reject or self._refuse) as reader:
+            for sent, reply in replies(chunks(reader, self.texts_per_message), window, send):
+                outcomes = _outcomes(sent.chunk, reply, include_text=self.include_text)
+                window.release(sent.handle.id)
+                yield outcomes
+        window.flush()
 
     def _speakers(self) -> Sequence[str]:
         return (self.speakers,) if isinstance(self.speakers, str) else self.speakers
@@ -96,11 +84,39 @@ class Stream:
         msg = f"line {rejection.line} of {self.path} cannot be used: {rejection.reason}"
         raise errors.InvalidDataError(msg)
 
-    def _take(self, under_way: InFlight, releases: Releases) -> list[TurnOutcome]:
-        sent, reply = under_way.take()
-        outcomes = _outcomes(sent.chunk, reply, include_text=self.include_text)
-        releases.add(sent.handle.id)
-        return outcomes
+
+def replies(
+    to_send: Iterable[Chunk], window: Window, send: Callable[[Chunk], None]
+) -> Generator[tuple[Sent, jobs.ClassifyReply], None, None]:
+    """Send chunks through a window, and yield the replies in order."""
+    for chunk in to_send:
+        while window.is_full:
+            yield window.take()
+        send(chunk)
+    while window:
+        yield window.take()
+
+
+def chunks(reader: Reader, size: int) -> Iterator[Chunk]:
+    """Cut the turns into messages of at most `size` texts and `MAX_CHUNK_CHARS` characters."""
+    number = chars = 0
+    owners: list[Conversation] = []
+    turns: list[Turn] = []
+    for conversation in reader:
+        for turn in conversation.turns:
+            if len(turns) == size or (turns and chars + len(turn.text) > MAX_CHUNK_CHARS):
+                yield Chunk(number=number, owners=owners, turns=turns, position=reader.position)
+                number, chars, owners, turns = number + 1, 0, [], []
+            owners.append(conversation)
+            turns.append(turn)
+            chars += len(turn.text)
+    if turns:
+        yield Chunk(number=number, owners=owners, turns=turns, position=reader.position)
+
+
+def message_id(batch: str, number: int) -> str:
+    """Name a batch's message, the same in every run."""
+    return str(uuid.uuid5(MESSAGE_NAMESPACE, f"{batch}:{number}"))
 
 
 def _outcomes(chunk: Chunk, reply: jobs.ClassifyReply, *, include_text: bool) -> list[TurnOutcome]:

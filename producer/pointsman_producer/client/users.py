@@ -1,24 +1,20 @@
-"""Whom jobs are for: users as callers give them, and as a message carries them."""
+"""Users of jobs: as callers give them, and as a message carries them."""
 
 from collections.abc import Sequence
 
 from pointsman_shared.wire import jobs
 
 UserLike = jobs.User | str | None
-"""A user, a bare id, or nobody."""
+"""A user, a bare id, or no user."""
 
 
 def as_user(user: UserLike) -> jobs.User | None:
-    """Take a bare id for a user.
-
-    Raises:
-        InvalidMessageError: The id is empty or too long.
-    """
+    """Turn a bare id into a user; raise InvalidMessageError if it is empty or too long."""
     return jobs.User.parse({"id": user}) if isinstance(user, str) else user
 
 
 def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], list[int]]:
-    """Give the distinct users and, for each entry, its place among them (-1 for nobody)."""
+    """Return the distinct users and, for each entry, its place among them (`jobs.ANONYMOUS` without a user)."""
     by_identity: dict[int, int] = {}
     by_content: dict[str, int] = {}
     distinct: list[jobs.User] = []

@@ -1,1 +1,1 @@
-"""The command line: each module here is one command, thin over the library beside it."""
+"""The command line: one module for each command, and what they share. No command imports another."""

@@ -1,4 +1,4 @@
-"""`pointsman cancel`: call off what is not done yet."""
+"""`pointsman cancel`: cancel messages that have no outcome yet."""
 
 import click
 
@@ -7,7 +7,7 @@ from pointsman_producer.commands import command_line
 
 @click.command(
     epilog="""\b
-What has an outcome keeps it; what is begun at this moment may still finish, without effect for a message that is named.
+A message with an outcome keeps it. A named message that a worker runs now may finish, without any effect.
 
 \b
 Examples:
@@ -16,12 +16,12 @@ Examples:
 """
 )
 @click.argument("message_ids", metavar="[MESSAGE_ID]...", nargs=-1)
-@click.option("--batch", help="What is not begun of a batch.")
+@click.option("--batch", help="The batch to cancel.")
 @command_line.json_option
 def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) -> None:
-    """Call off messages, or what is not begun of a batch."""
+    """Cancel messages, or the part of a batch that has not started."""
     if bool(message_ids) == bool(batch):
-        msg = "say either message ids or --batch"
+        msg = "give either message ids or --batch"
         raise click.UsageError(msg)
     with command_line.connected() as client:
         if batch:
@@ -30,6 +30,6 @@ def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) ->
     if as_json:
         command_line.emit({"batch": batch, "cancelled": cancelled})
     elif batch:
-        command_line.say(f"Batch {batch} was cancelled: workers drop what is left of it as they come to it.")
+        command_line.say(f"Batch {batch} was cancelled: workers drop its remaining messages.")
     else:
         command_line.say(f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome")

@@ -1,4 +1,4 @@
-"""`pointsman chat`: type texts and see what becomes of them; train from the same menu."""
+"""`pointsman chat`: type texts and see their outcomes; train from the same menu."""
 
 import contextlib
 import sys
@@ -9,30 +9,22 @@ import click
 from rich.markup import escape
 
 from pointsman_producer.client.client import Client
-from pointsman_producer.commands import classify as classifying
-from pointsman_producer.commands import command_line
-from pointsman_producer.commands import train as training
-from pointsman_shared import errors, names
+from pointsman_producer.client.registry import TIERS
+from pointsman_producer.commands import command_line, screen
+from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
 with contextlib.suppress(ImportError):
-    import readline  # noqa: F401  gives input() line editing and a history
+    import readline  # noqa: F401  adds line editing and a history to input()
 
 MENU = "1 - Interact | 2 - Train | 3 - Exit"
 HELP = "/plan NAME, /user ID, /back to the menu; anything else is classified"
-TIERS = (names.BASE_TIER, names.PRO_TIER)
 _NUMBERS = {str(number) for number in range(1, len(TIERS) + 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What one chat holds on to.
-
-    Attributes:
-        client: The way to the workers.
-        user: Who speaks.
-        as_json: Whether outcomes are printed as JSON.
-    """
+    """The state of one chat: the user who speaks, and whether outcomes are printed as JSON."""
 
     client: Client
     user: jobs.User
@@ -41,7 +33,7 @@ class Session:
 
 @click.command(
     epilog="""\b
-In Interact: /plan NAME and /user ID change who speaks, /back returns to the menu. Ctrl-D leaves.
+In Interact: /plan NAME and /user ID change the user, /back returns to the menu. Ctrl-D leaves.
 
 \b
 Examples:
@@ -49,7 +41,7 @@ Examples:
   printf '1\\nwhat time do you open?\\n' | pointsman chat --json
 """
 )
-@click.option("--user", "user_id", metavar="ID", default="chat", show_default=True, help="Who speaks.")
+@click.option("--user", "user_id", metavar="ID", default="chat", show_default=True, help="The user.")
 @click.option("--plan", metavar="NAME", help="The user's plan, as free or pro.")
 @command_line.json_option
 def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:
@@ -63,11 +55,7 @@ def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:
 
 
 def menu(session: Session) -> None:
-    """Ask what to do until the person leaves.
-
-    Raises:
-        EOFError: The input ended.
-    """
+    """Show the menu until the person leaves, or the input ends with EOFError."""
     while True:
         command_line.say(f"[bold]{MENU}[/]")
         choice = ask("> ")
@@ -82,7 +70,7 @@ def menu(session: Session) -> None:
 
 
 def interact(session: Session) -> Session:
-    """Classify what is typed until `/back`; gives the session with who spoke last."""
+    """Classify typed texts until `/back`; return the session with the last user."""
     command_line.say(f"[dim]{HELP}[/]")
     while True:
         typed = ask(f"{_who(session.user)}> ")
@@ -95,7 +83,7 @@ def interact(session: Session) -> Session:
 
 
 def command(session: Session, typed: str) -> Session:
-    """Follow a line that begins with a slash."""
+    """Follow a line that starts with a slash."""
     name, _, value = typed.partition(" ")
     value = value.strip()
     if name == "/plan" and value:
@@ -107,13 +95,10 @@ def command(session: Session, typed: str) -> Session:
 
 
 def answer(session: Session, text: str) -> None:
-    """Classify one text and print what came of it."""
+    """Classify one text and print its outcome."""
     with _errors_said():
         outcome = session.client.classify(text, user=session.user)
-        if session.as_json:
-            command_line.emit(outcome)
-        else:
-            classifying.show(outcome)
+        screen.give(outcome, screen.show_outcome, as_json=session.as_json)
 
 
 def train(session: Session) -> None:
@@ -124,16 +109,13 @@ def train(session: Session) -> None:
         return
     tier = TIERS[int(wanted) - 1] if wanted in _NUMBERS else wanted
     with _errors_said():
-        reply = training.train_and_wait(session.client, tier)
-        if session.as_json:
-            command_line.emit(reply)
-        else:
-            training.show(reply)
+        reply = screen.train_and_wait(session.client, tier)
+        screen.give(reply, screen.show_training, as_json=session.as_json)
 
 
 @contextlib.contextmanager
 def _errors_said() -> Iterator[None]:
-    # A chat goes on after a text that did not work out.
+    # A chat continues after an error.
     try:
         yield
     except errors.PointsmanError as error:
@@ -141,11 +123,7 @@ def _errors_said() -> Iterator[None]:
 
 
 def ask(prompt: str) -> str:
-    """Read a line; the prompt stays out of stdout when that is not a terminal.
-
-    Raises:
-        EOFError: The input ended.
-    """
+    """Read a line, or raise EOFError; the prompt goes to stdout only if that is a terminal."""
     if sys.stdout.isatty():
         return input(prompt).strip()
     command_line.err.print(prompt, end="", markup=False)

@@ -1,24 +1,14 @@
-"""`pointsman classify`: one job, and what became of it."""
+"""`pointsman classify`: one job and its outcome."""
 
 import sys
 from collections.abc import Sequence
 
 import click
-from rich.markup import escape
 
-from pointsman_producer.commands import command_line
-from pointsman_shared import names
+from pointsman_producer.commands import command_line, screen
 from pointsman_shared.wire import jobs
 
 STDIN = "-"
-OTHERS_SHOWN = 2
-REASONS = {
-    "targeting_rule": "a targeting rule matched",
-    "percentage": "a percentage of users",
-    "default": "no rule matched",
-    "no_config": "no flag configuration yet",
-    "error": "the flag could not be evaluated",
-}
 
 
 @click.command(
@@ -31,7 +21,7 @@ Examples:
 )
 @click.argument("text")
 @click.option(
-    "--user", "user_id", metavar="ID", help="Whom the job is for. [default: nobody, or cli if described]"
+    "--user", "user_id", metavar="ID", help="The user of the text. [default: none, or cli if described]"
 )
 @click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
 @click.option("--country", metavar="NAME", help="The user's country.")
@@ -52,18 +42,15 @@ def classify(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """Classify one TEXT and say why it went to its tier.
+    """Classify one TEXT, and explain its tier.
 
-    TEXT is - to read it from stdin.
+    With - as TEXT, the text is read from stdin.
     """
     text = sys.stdin.read().strip() if text == STDIN else text
     user = describe_user(user_id, email=email, country=country, attributes=attributes)
     with command_line.connected() as client:
         outcome = client.classify(text, user=user, timeout_s=timeout_s)
-    if as_json:
-        command_line.emit(outcome)
-    else:
-        show(outcome)
+    screen.give(outcome, screen.show_outcome, as_json=as_json)
 
 
 def describe_user(
@@ -73,11 +60,7 @@ def describe_user(
     country: str | None = None,
     attributes: Sequence[str] = (),
 ) -> jobs.User | None:
-    """Make a user of what the command line says; None if it says nothing.
-
-    Raises:
-        InvalidMessageError: A value breaks a limit of the wire.
-    """
+    """Make a user from the options; return None without any."""
     if not (user_id or email or country or attributes):
         return None
     custom = dict(_attribute(pair) for pair in attributes)
@@ -90,36 +73,3 @@ def _attribute(pair: str) -> tuple[str, str]:
         msg = f"--attr {pair}: expected NAME=VALUE, as plan=pro"
         raise click.UsageError(msg)
     return name, value
-
-
-def show(outcome: jobs.Outcome) -> None:
-    """Print an outcome for a person."""
-    command_line.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
-    command_line.out.print(f"  tier  {escape(outcome.tier)}, version {outcome.model_version}")
-    command_line.out.print(f"  why   {escape(why(outcome.flag))}")
-    command_line.out.print(f"  time  {timing(outcome)}", style="dim")
-
-
-def why(flag: jobs.FlagDecision) -> str:
-    """Say what a flag decided and why."""
-    value = str(flag.value).lower() if isinstance(flag.value, bool) else flag.value
-    variation = f" (variation {flag.variation_id})" if flag.variation_id else ""
-    return f"{flag.key} = {value}: {REASONS.get(flag.reason, flag.reason)}{variation}"
-
-
-def timing(outcome: jobs.Outcome) -> str:
-    """Say where the time went."""
-    waited = f"{outcome.wait_ms:.0f} ms in the queue, " if outcome.wait_ms is not None else ""
-    return f"{waited}{outcome.inference_ms:.1f} ms in the model"
-
-
-def _certainty(outcome: jobs.Outcome) -> str:
-    if outcome.intent == names.OUT_OF_SCOPE:
-        # The confidence is that of the nearest intent, which was too low for it.
-        return f"[dim]nearest {_shares(outcome.ranking)}[/]"
-    others = [ranked for ranked in outcome.ranking if ranked.intent != outcome.intent]
-    return f"{outcome.confidence:.0%}" + (f"  [dim]then {_shares(others)}[/]" if others else "")
-
-
-def _shares(ranking: Sequence[jobs.RankedIntent]) -> str:
-    return ", ".join(f"{escape(ranked.intent)} {ranked.confidence:.0%}" for ranked in ranking[:OTHERS_SHOWN])

@@ -1,26 +1,24 @@
-"""The edge all commands share: errors become one line and an exit code, data goes to stdout, chatter to stderr."""
+"""The command line of all commands: an error is one line and an exit code; results go to stdout, messages to stderr."""
 
 import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 import orjson
 from pydantic import BaseModel
-from redis import Redis
-from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from rich.console import Console
 from rich.markup import escape
 
+from pointsman_producer.client import single_try
 from pointsman_producer.client.client import Client
-from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store.connection import FULL
 
 OK: Final = 0
 UNEXPECTED: Final = 1
@@ -31,23 +29,29 @@ INTERRUPTED: Final = 130
 
 DEBUG_VARIABLE: Final = "POINTSMAN_DEBUG"
 NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
-ASK_ONCE: Final[Mapping[str, Any]] = {
-    "socket_connect_timeout": 3,
-    "socket_timeout": 3,
-    "retry": embedded_redis.ONCE,
-}
 
-# Both look up sys.stdout and sys.stderr at each use, so that tests and pipes see what is written.
+# Both look up sys.stdout and sys.stderr at each use, so that tests and redirections work.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def json_option(function: _Function) -> _Function:
-    """Add `--json`; the command gets it as `as_json`."""
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
-    return option(function)
+def options(*decorators: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
+    """Make one decorator of several options, which appear in this order."""
+
+    def add(function: _Function) -> _Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return add
+
+
+# Adds `--json`; the command gets it as `as_json`.
+json_option = options(
+    click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
+)
 
 
 def emit(value: object) -> None:
@@ -63,58 +67,46 @@ def _plain(value: object) -> object:
 
 
 def say(message: str = "") -> None:
-    """Tell the person at the terminal something, on stderr; the message may use rich's markup."""
+    """Print a message for a person on stderr; it may use rich's markup."""
     err.print(message)
 
 
 @contextlib.contextmanager
 def connected(settings: Settings | None = None) -> Iterator[Client]:
-    """Give a client of the running deployment.
-
-    Raises:
-        BrokerUnavailableError: No Redis answers; the message says how to get one.
-    """
+    """Open a client of the running deployment; if no Redis answers, the error says how to get one."""
     settings = settings or local_state.settings()
     require_redis(settings)
     try:
         with Client(settings=settings) as client:
             yield client
-    except RedisError as error:
+    except errors.BrokerUnavailableError as error:
         raise unreachable(settings, error) from error
 
 
 def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
-    """Check that Redis answers, so that a missing deployment is said at once and clearly.
-
-    Args:
-        settings: Where it is.
-        advice: What to do if it does not.
-
-    Raises:
-        BrokerUnavailableError: It does not.
-    """
-    url = settings.redis_url.get_secret_value()
+    """Check that Redis answers, so that a missing deployment is reported at once, with advice."""
     try:
-        with Redis.from_url(url, **ASK_ONCE) as redis:
-            redis.ping()
-    except RedisError as error:
+        with single_try.connect(settings) as store:
+            store.ping()
+    except errors.BrokerUnavailableError as error:
         raise unreachable(settings, error, advice) from error
 
 
 def unreachable(
-    settings: Settings, error: RedisError, advice: str = NO_REDIS_ADVICE
-) -> errors.RetryableError:
-    """Say that Redis does not answer, or not to us, and what to do about it."""
-    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(error).rstrip(".")
-    if isinstance(error, OutOfMemoryError):
-        return errors.QueueFullError(FULL)
-    if isinstance(error, AuthenticationError | ResponseError):
+    settings: Settings, error: errors.BrokerUnavailableError, advice: str = NO_REDIS_ADVICE
+) -> errors.BrokerUnavailableError:
+    """Describe why Redis does not answer, or refuses us, with the remedy; keep an error that has another cause."""
+    cause = error.__cause__
+    if not isinstance(cause, RedisError):
+        return error
+    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(cause).rstrip(".")
+    if isinstance(cause, AuthenticationError | ResponseError):
         return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
     return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give the exit code; whatever goes wrong becomes one line on stderr."""
+    """Run a command and return the exit code; an error is one line on stderr."""
     try:
         result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
         sys.stdout.flush()
@@ -125,7 +117,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(click.Abort())
     except SystemExit as end:
-        # So click and rich take it when whoever read our stdout went away (`| head`), which is no error.
+        # click and rich end so when the reader of our stdout has gone (`| head`), which is no error.
         return _stop_writing() if end.code == 1 else OK
     return result if isinstance(result, int) else OK
 
@@ -142,7 +134,7 @@ def _fail(error: Exception) -> int:
 
 
 def exit_code(error: Exception) -> int:
-    """Map an error to the exit code that a script can act on."""
+    """Map an error to an exit code for scripts."""
     if isinstance(error, errors.RetryableError):
         return TRY_LATER
     if isinstance(error, errors.PermanentError):
@@ -156,15 +148,17 @@ def _report(error: Exception) -> None:
     expected = isinstance(error, errors.PointsmanError)
     kind = "error" if expected else f"unexpected {type(error).__name__}"
     err.print(f"{kind}: {error}", markup=False, style="red")
+    if isinstance(error, errors.ResultTimeoutError):
+        say("`pointsman doctor` checks the workers.")
     if isinstance(error, errors.PointsmanError) and error.dead_letter:
         again = "; trying again can help" if error.is_retryable else ""
-        say(f"It is kept as a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
+        say(f"Its message is a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")
     if not expected and not os.environ.get(DEBUG_VARIABLE):
         say(f"This is a bug in Pointsman. Set {DEBUG_VARIABLE}=1 to see where it happened.")
 
 
 def _stop_writing() -> int:
-    # The interpreter would complain when it flushes at exit; it flushes into nothing instead.
+    # The flush of the interpreter at exit would fail; now it writes to nowhere.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return OK

@@ -1,4 +1,4 @@
-"""`pointsman data`: what a team brings along, made ready for Pointsman."""
+"""`pointsman data`: convert a team's own data for Pointsman."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.files import writers
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
@@ -19,19 +19,19 @@ SHOWN_FINDINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
-    """The lines on which the same text stands, and the intents it has there."""
+    """The lines of the same text, and its intents there."""
 
     lines: list[int]
     intents: list[str]
 
     @property
     def is_contradiction(self) -> bool:
-        """Say whether the lines disagree."""
+        """Whether the lines disagree."""
         return len(self.intents) > 1
 
 
 def repetitions(read: Sequence[utterances.Utterance]) -> Iterator[Repetition]:
-    """Find the texts that stand more than once, whatever their case and spacing."""
+    """Find duplicate texts; case and spacing do not matter."""
     by_text: dict[str, list[utterances.Utterance]] = {}
     for utterance in read:
         by_text.setdefault(" ".join(utterance.text.casefold().split()), []).append(utterance)
@@ -45,7 +45,7 @@ def repetitions(read: Sequence[utterances.Utterance]) -> Iterator[Repetition]:
 
 @click.group()
 def data() -> None:
-    """Look at training data and transcripts."""
+    """Convert training data."""
 
 
 @data.command(
@@ -61,25 +61,22 @@ Examples:
     "-o",
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the utterances go. [default: FILE with the ending .jsonl]",
+    help="The file of the utterances. [default: FILE with the ending .jsonl]",
 )
-@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("--force", is_flag=True, help="Replace an existing OUT.")
 @command_line.json_option
 def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Convert labelled utterances to JSON lines of {"text", "intent"}, with the conversation_id where there is one.
+    """Convert labelled utterances to JSON lines of {"text", "intent"}, and perhaps conversation_id.
 
-    FILE is a JSON list, JSON lines, CSV (text,intent) or Rasa NLU YAML. Texts that stand twice are kept, and
-    named with their lines; so are those with contradictory intents.
+    FILE is a JSON list, JSON lines, CSV (text,intent) or Rasa NLU YAML. Duplicate texts stay, and are listed with
+    their lines, as are duplicates with contradictory intents.
     """
     out = out or file.with_suffix(".jsonl")
     _check(file, out, force=force)
     read = utterances.read(file)
     _write(read, out)
     found = list(repetitions(read))
-    if as_json:
-        command_line.emit(_facts(out, read, found))
-    else:
-        _show(out, read, found)
+    screen.give(_facts(out, read, found), lambda _: _show(out, read, found), as_json=as_json)
 
 
 def _check(file: Path, out: Path, *, force: bool) -> None:

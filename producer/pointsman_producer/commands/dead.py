@@ -1,53 +1,73 @@
-"""`pointsman dead`: what will not be tried again by itself; look at it, send it again, forget it."""
+"""`pointsman dead`: messages that are not tried again: look at them, send them again, delete them."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
 from pointsman_shared.store import dead_letters
-from pointsman_shared.store.connection import UNAVAILABLE, Store
+from pointsman_shared.store.connection import Store
 from pointsman_shared.store.dead_letters import DeadLetter, DeadLetters, Filter
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+# The commands bury no letter, so they need no limit.
+COLUMNS = {
+    "id": "id",
+    "reason": "reason",
+    "died": "died",
+    "queue": "queue",
+    "texts": "texts",
+    "attempts": "attempts",
+    "detail": "what",
+}
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def age(text: str) -> float:
-    """Read a length of time, as 90s, 15m, 6h or 2d, in seconds."""
+    """Read a duration, as 90s, 15m, 6h or 2d, in seconds."""
     try:
         return float(text[:-1]) * UNITS[text[-1:]]
     except (ValueError, KeyError):
-        msg = f"{text!r} is no age: expected a number and s, m, h or d, as 6h"
+        msg = f"{text!r} is not an age: expected a number and s, m, h or d, as 6h"
         raise click.BadParameter(msg) from None
 
 
-def filters(function: _Function) -> _Function:
-    """Add the options that say which dead letters are meant."""
-    for option in (
-        click.option(
-            "--newer-than", "newer_than_s", metavar="AGE", type=age, help="Only those younger than, as 6h."
-        ),
-        click.option(
-            "--older-than", "older_than_s", metavar="AGE", type=age, help="Only those older than, as 2d."
-        ),
-        click.option("--batch", help="Only those of a batch."),
-        click.option("--reason", type=click.Choice(dead_letters.REASONS), help="Only those of one kind."),
-    ):
-        function = option(function)
-    return function
+filters = command_line.options(
+    click.option("--reason", type=click.Choice(dead_letters.REASONS), help="Only letters of one kind."),
+    click.option("--batch", help="Only letters of a batch."),
+    click.option(
+        "--older-than",
+        "older_than_s",
+        metavar="AGE",
+        type=age,
+        help="Only letters older than this, as 2d.",
+    ),
+    click.option(
+        "--newer-than",
+        "newer_than_s",
+        metavar="AGE",
+        type=age,
+        help="Only letters younger than this, as 6h.",
+    ),
+)
+# The options of commands that act on letters.
+selection = command_line.options(
+    click.argument("ids", metavar="[ID]...", nargs=-1),
+    filters,
+    click.option("--all", "everything", is_flag=True, help="All letters."),
+    click.option("--dry-run", is_flag=True, help="Only list the letters that would be meant."),
+    command_line.json_option,
+)
 
 
 @click.group()
 def dead() -> None:
-    """Look at dead letters, send them again, forget them."""
+    """Look at dead letters, send them again, delete them."""
 
 
 @dead.command(
@@ -60,21 +80,17 @@ Examples:
 """,
 )
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most letters.")
 @command_line.json_option
 def list_letters(*, limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
-    """List dead letters, the latest first; never what their messages say."""
+    """List dead letters, the latest first, without their messages."""
     with connected() as letters:
         found = [letter for letter, _ in zip(letters.find(Filter(**wanted)), range(limit), strict=False)]
         count = letters.count()
-    if as_json:
-        command_line.emit([shown(letter) for letter in found])
-    elif found:
-        command_line.out.print(table(found))
-        if len(found) < count:
-            command_line.say(f"{len(found)} of {count} dead letters.")
-    else:
-        command_line.say("There is no such dead letter.")
+    rows = [shown(letter) if as_json else row(letter) for letter in found]
+    screen.give_table(rows, COLUMNS, "There is no such dead letter.", as_json=as_json)
+    if found and len(found) < count and not as_json:
+        command_line.say(f"{len(found)} of {count} dead letters.")
 
 
 @dead.command(
@@ -85,7 +101,7 @@ Examples:
 """
 )
 @click.argument("letter_id", metavar="ID")
-@click.option("--payload", is_flag=True, help="Show what the message says, too: it may be private.")
+@click.option("--payload", is_flag=True, help="Also show the message, which may be private.")
 @command_line.json_option
 def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
     """Show the dead letter ID."""
@@ -96,12 +112,12 @@ def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
         command_line.emit(facts)
         return
     for name, value in facts.items():
-        command_line.out.print(f"  {name:<13}{escape(str(value))}")
+        command_line.out.print(f"  {name:<13}{screen.cell(str(value))}")
 
 
 @dead.command(
     epilog="""\b
-Each goes back to its queue under its own id, and has exactly one outcome after all.
+Each message returns to its queue under its own id, and still gets exactly one outcome.
 
 \b
 Examples:
@@ -110,13 +126,9 @@ Examples:
   pointsman dead replay --batch 5c1f…
 """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@filters
-@click.option("--all", "everything", is_flag=True, help="All that can be sent again.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@command_line.json_option
+@selection
 def replay(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
-    """Send dead letters again: those named, or those that fit."""
+    """Send dead letters again: the named ones, or those that the options select."""
     with connected() as letters:
         meant = [
             letter
@@ -135,13 +147,9 @@ Examples:
   pointsman dead purge --all --dry-run
 """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@filters
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@command_line.json_option
+@selection
 def purge(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
-    """Forget dead letters: those named, or those that fit."""
+    """Delete dead letters: the named ones, or those that the options select."""
     with connected() as letters:
         meant = choose(letters, ids, Filter(**wanted), everything)
         done = [letter for letter in meant if dry_run or letters.purge(letter)]
@@ -150,78 +158,53 @@ def purge(*, ids: tuple[str, ...], everything: bool, dry_run: bool, as_json: boo
 
 @contextlib.contextmanager
 def connected() -> Iterator[DeadLetters]:
-    """Give the dead letters of the running deployment.
-
-    Raises:
-        BrokerUnavailableError: No Redis answers.
-    """
+    """Open the dead letters of the running deployment."""
     settings = local_state.settings()
     command_line.require_redis(settings)
     try:
         with Store.connect(settings) as store:
             yield DeadLetters(store, ttl_s=settings.dead_letter_ttl_s)
-    except UNAVAILABLE as error:
-        raise command_line.unreachable(settings, error.__cause__ or error) from error
+    except errors.BrokerUnavailableError as error:
+        raise command_line.unreachable(settings, error) from error
 
 
 def choose(letters: DeadLetters, ids: tuple[str, ...], wanted: Filter, everything: bool) -> list[DeadLetter]:
-    """Find what a command is to act upon, which has to be said.
-
-    Raises:
-        UsageError: Nothing was said.
-        InvalidMessageError: There is no dead letter of an id.
-    """
+    """Find the letters that a command acts on; raise UsageError if it selects none."""
     if ids:
         return [one(letters, letter_id) for letter_id in ids]
     if wanted == Filter() and not everything:
-        msg = "say which: ids, --reason, --batch, --older-than, --newer-than, or --all"
+        msg = "select some: ids, --reason, --batch, --older-than, --newer-than, or --all"
         raise click.UsageError(msg)
     return list(letters.find(wanted))
 
 
 def one(letters: DeadLetters, letter_id: str) -> DeadLetter:
-    """Find one.
-
-    Raises:
-        InvalidMessageError: There is none of that id.
-    """
+    """Find a letter by its id."""
     letter = letters.get(letter_id)
     if letter is None:
-        msg = f"there is no dead letter {letter_id}: it was replayed, purged, done after all, or has expired"
+        msg = f"there is no dead letter {letter_id}: it was replayed or purged, or has expired"
         raise errors.InvalidMessageError(msg)
     return letter
 
 
 def is_replayable(letter: DeadLetter) -> bool:
-    """Say whether a letter that was found without its payload can be sent again."""
+    """Tell whether a letter can be sent again."""
     return letter.reason != dead_letters.MALFORMED
 
 
 def shown(letter: DeadLetter) -> dict[str, Any]:
-    """Give the facts of a letter without its payload."""
+    """Return the facts of a letter without its payload."""
     return letter.model_dump(exclude={"payload", "counted"})
 
 
-def table(found: list[DeadLetter]) -> Table:
-    """Lay letters out for a person."""
-    rows = Table("id", "reason", "died", "queue", "texts", "starts", "what", box=None, pad_edge=False)
-    for letter in found:
-        died = time.strftime("%m-%d %H:%M:%S", time.localtime(letter.died_at))
-        facts = (
-            letter.id,
-            letter.reason,
-            died,
-            letter.queue,
-            letter.texts or "",
-            letter.attempts or "",
-            letter.detail,
-        )
-        rows.add_row(*(escape(str(fact)) for fact in facts))
-    return rows
+def row(letter: DeadLetter) -> dict[str, Any]:
+    """Return the facts of a letter for a table."""
+    died = time.strftime("%m-%d %H:%M:%S", time.localtime(letter.died_at))
+    return {**shown(letter), "died": died, "texts": letter.texts or "", "attempts": letter.attempts or ""}
 
 
 def report(what: str, done: list[DeadLetter], *, dry_run: bool, as_json: bool) -> None:
-    """Say what was done."""
+    """Report what was done."""
     if as_json:
         command_line.emit({"done" if not dry_run else "would": what, "ids": [letter.id for letter in done]})
         return

@@ -1,69 +1,61 @@
-"""`pointsman demo`: a guided tour with real workers behind a real Redis, each step with the command to type."""
+"""`pointsman demo`: a guided tour, which runs the commands themselves against real workers and a real Redis."""
 
 import contextlib
+import json
+import os
 import shlex
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from pointsman_producer.batch import run as batch_run
+from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
-from pointsman_producer.commands import classify as classifying
-from pointsman_producer.commands import command_line, tour
-from pointsman_producer.commands import train as training
-from pointsman_producer.deployment import launcher, ports
+from pointsman_producer.commands import command_line
+from pointsman_producer.deployment import embedded_redis, launcher
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
 from pointsman_producer.deployment.signals import Interrupts
-from pointsman_producer.diagnostics import probe as health
-from pointsman_producer.report import page as report_page
-from pointsman_producer.report import terminal as report_terminal
+from pointsman_producer.diagnostics import probe
+from pointsman_producer.diagnostics.probe import Process
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
-from pointsman_shared.wire.shadow_report import ShadowReport
 
 WORKERS = 2
 STATE_DIR = local_state.STATE_DIR / "demo"
 LOG = STATE_DIR / "demo.log"
 OUTCOMES = STATE_DIR / "outcomes.jsonl"
 PAGE = STATE_DIR / "shadow.html"
-SAMPLES = (
-    "Can I pay you with my Google Pay wallet?",
-    "what time do you shut on Thursdays?",
-    "thanks a lot, bye!",
-)
-FREE = jobs.User(id="demo-free", custom={"plan": "free"})
-PRO = jobs.User(id="demo-pro", custom={"plan": "pro"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What the tour saw, for programs.
-
-    Attributes:
-        outcomes: How many turns were classified.
-        conversations: For each plan, how many conversations each tier served.
-        flip_seen_after_s: How long after the flag was turned the other tier answered.
-        shadow: On how many of how many texts the two tiers agreed, and the page that says more.
-    """
-
-    outcomes: int
-    conversations: Mapping[str, Counter[str]]
-    flip_seen_after_s: float
-    shadow: Mapping[str, object]
+SAMPLE = "Can I pay you with my Google Pay wallet?"
+FREE = ["classify", SAMPLE, "--user", "demo-free", "--attr", "plan=free"]
+PRO = ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"]
+FREE_USER = jobs.User(id="demo-free", custom={"plan": "free"})
+POLL_S = 0.1
+SEEN_TIMEOUT_S = 15.0
+SERVED_TIMEOUT_S = 30.0
+SHADOW_TIMEOUT_S = 60.0
+WHAT_NEXT = f"""
+[bold]That was it.[/] Try next:
+  pointsman up                   [dim]the whole deployment, with Flower, until Ctrl-C[/]
+  pointsman label queue          [dim]texts to label, so that a report can say which tier is better[/]
+  pointsman chat                 [dim]type texts yourself, in another terminal[/]
+  pointsman doctor               [dim]the state of the deployment[/]
+  head -3 {OUTCOMES}    [dim]the output of a batch[/]
+  pointsman --help"""
 
 
 @click.command(
     epilog="""\b
-It has a Redis, a port and a state folder (.pointsman/demo) of its own and stops everything at the end.
+The tour has a Redis, a port and a state folder (.pointsman/demo) of its own, and stops everything at the end.
 
 \b
 Examples:
@@ -73,28 +65,20 @@ Examples:
 )
 @command_line.json_option
 def demo(*, as_json: bool) -> None:
-    """Take a guided tour: train, classify conversations, turn a flag, compare the tiers. About two minutes."""
+    """Take a guided tour: train, classify conversations, compare the tiers, change a flag. About two minutes."""
     theirs = Settings.from_env()
-    settings = demo_settings(theirs)
+    settings = theirs.model_copy(
+        update={"configcat_sdk_key": None, "flags_file": STATE_DIR / "flags.json", "train_schedule": {}}
+    )
     launcher.require_data(settings)
     with local_state.claim(STATE_DIR), _log() as console:
         shutil.rmtree(STATE_DIR / "up", ignore_errors=True)
-        tour.copy_flags(theirs.flags_file, settings.flags_file)
-        summary = run(settings, console)
+        copy_flags(theirs.flags_file, settings.flags_file)
+        with contextlib.redirect_stdout(sys.stderr):
+            facts = run(settings, console)
     if as_json:
-        command_line.emit(summary)
-    tell_what_next()
-
-
-def demo_settings(settings: Settings) -> Settings:
-    """Give the settings of the tour: whatever the user has, but on a Redis and a flag file of its own."""
-    own: dict[str, object] = {
-        "broker_url": None,
-        "configcat_sdk_key": None,
-        "flags_file": STATE_DIR / "flags.json",
-        "train_schedule": {},
-    }
-    return settings.model_copy(update=own)
+        command_line.emit(facts)
+    command_line.say(WHAT_NEXT)
 
 
 @contextlib.contextmanager
@@ -103,177 +87,150 @@ def _log() -> Iterator[Console]:
         try:
             yield Console(file=file, highlight=False)
         except errors.PointsmanError:
-            command_line.say(f"What the workers said is in {LOG}.")
+            command_line.say(f"The log of the workers is {LOG}.")
             raise
 
 
-def run(settings: Settings, console: Console) -> Summary:
-    """Start everything, walk through the steps, stop everything."""
+def run(settings: Settings, console: Console) -> dict[str, object]:
+    """Start a deployment, walk through the steps, stop it."""
+    port = embedded_redis.free_port()
     deployment = Deployment(
         settings,
         workers=WORKERS,
-        redis_port=ports.free_port(),
+        redis_port=port,
         beat=False,
         state_dir=STATE_DIR / "up",
         say=TidyLog(console),
     )
     with Interrupts(deployment.kill) as interrupts:
         try:
-            step(
-                "Start Redis, two serving processes and a trainer on this machine",
-                f"pointsman up --workers {WORKERS}",
-            )
+            announce("Start Redis, two serving processes and a trainer", ["up", "--workers", str(WORKERS)])
             deployment.start()
             deployment.wait_ready()
-            command_line.say(f"  They run. Their log is in {LOG}.")
-            with Client(settings=deployment.settings) as client:
-                return walk(client, deployment)
+            command_line.say(f"  They run. Their log is {LOG}.")
+            with Client(settings=deployment.settings) as client, _environment(deployment.settings.environ()):
+                return walk(client)
         finally:
             interrupts.ending()
             command_line.say("\n[dim]stopping everything ...[/]")
             deployment.stop()
 
 
-def walk(client: Client, deployment: Deployment) -> Summary:
-    """Go through the steps."""
-    train_what_is_missing(client, deployment)
-    outcomes, conversations = classify_transcripts(client)
-    compared = tour.shadow_report(client)
-    compare_tiers(client)
-    flip_seen_after_s = turn_the_flag(client)
-    show_shadow(compared)
-    return Summary(
-        outcomes=outcomes,
-        conversations=conversations,
-        flip_seen_after_s=flip_seen_after_s,
-        shadow={
-            "pair": compared.pair,
-            "texts": compared.agreement.texts if compared.agreement else 0,
-            "agreed": compared.agreement.agreed if compared.agreement else 0,
-            "page": PAGE,
-        },
-    )
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def step(what: str, command: str) -> None:
-    """Announce a step and the command that does the same."""
-    command_line.say(f"\n[bold]{escape(what)}[/]")
-    command_line.say(f"  [cyan]$ {escape(command)}[/]")
-
-
-def train_what_is_missing(client: Client, deployment: Deployment) -> None:
-    """Train the tiers that have no champion and wait until all workers serve both."""
-    missing = training.missing_tiers(client)
-    for tier in tour.TIERS:
-        step(f"Train the {tier} tier, through the queue like all work", f"pointsman train {tier}")
-        if tier in missing:
-            train(client, tier)
-        else:
-            command_line.say(
-                f"  It is in {escape(client.settings.registry_url)} already, so this run uses that."
-            )
-    with contextlib.closing(health.Probe(deployment.settings)) as probe:
-        tour.wait_until_served(probe.processes, WORKERS)
-
-
-def train(client: Client, tier: str) -> None:
-    """Train a tier.
-
-    Raises:
-        InvalidDataError: The version may not serve, and there is none before it.
-    """
-    reply = training.train_and_wait(client, tier)
-    metrics = training.shown_metrics(reply.metrics)
-    command_line.say(f"  Version {reply.version} in {reply.duration_s:.0f} s: {escape(metrics)}.")
-    if not reply.promoted:
-        msg = f"version {reply.version} of {tier} may not serve: {'; '.join(reply.reasons)}"
+def walk(client: Client) -> dict[str, object]:
+    """Run the steps, and return what a program may want to know."""
+    missing = registry.missing_tiers(client)
+    for tier in missing:
+        step(f"Train the {tier} tier, through the queue like all work", ["train", tier])
+    if later := registry.missing_tiers(client):
+        msg = f"the new version of {' and '.join(later)} may not serve; the lines above say why"
         raise errors.InvalidDataError(msg)
+    if not missing:
+        command_line.say(f"\nThe tiers in {escape(client.settings.registry_url)} are trained already.")
+    with Store.connect(client.settings) as store:
+        wait_until_served(lambda: probe.processes(store), WORKERS)
+    source = str(client.settings.data_dir / "transcripts.jsonl")
+    step(
+        "Classify conversations; the flag proModel chooses each customer's tier at dequeue",
+        ["batch", source, "-o", str(OUTCOMES), "--force"],
+    )
+    pair = shadowed_pair(client)
+    name = names.pair_name(pair["served"], pair["candidate"])
+    step(
+        "See how the other tier would have answered those conversations",
+        ["shadow", "report", name, "--html", str(PAGE)],
+    )
+    step("Ask as a free customer", FREE)
+    step("Ask the same as a pro customer", PRO)
+    flip_seen_after_s = turn_the_flag(client)
+    return {
+        "outcomes": len(OUTCOMES.read_bytes().splitlines()),
+        "flip_seen_after_s": flip_seen_after_s,
+        "shadow": {"pair": name, "texts": pair["texts"], "agreed": pair["agreed"], "page": str(PAGE)},
+    }
 
 
-def classify_transcripts(client: Client) -> tuple[int, dict[str, Counter[str]]]:
-    """Classify the sample conversations as `pointsman batch` does; the flag decides for each customer."""
-    source = client.settings.data_dir / "transcripts.jsonl"
-    command = shlex.join(["pointsman", "batch", str(source), "-o", str(OUTCOMES)])
-    step("Classify conversations; the flag proModel chooses each customer's tier at dequeue", command)
-    plan = batch_run.Plan(source=str(source), out=OUTCOMES, force=True)
-    report = batch_run.run(plan, lambda: contextlib.nullcontext(client))
-    outcomes = tour.read_outcomes(OUTCOMES)
-    conversations = tour.tiers_by_plan(outcomes, tour.plans_of(source))
-    if report is not None:
-        command_line.say(
-            f"  {len(outcomes)} turns of {report.conversations} conversations in {report.duration_s:.1f} s."
-        )
-    command_line.err.print(_plans_table(conversations))
-    return len(outcomes), conversations
+def announce(title: str, arguments: Sequence[str]) -> None:
+    """Print the title of a step, and its command."""
+    command_line.say(f"\n[bold]{escape(title)}[/]")
+    command_line.say(f"  [cyan]$ {escape(shlex.join(['pointsman', *arguments]))}[/]")
 
 
-def _plans_table(conversations: Mapping[str, Counter[str]]) -> Table:
-    table = Table("customer's plan", *tour.TIERS, title="conversations by tier", title_justify="left")
-    for plan, served in conversations.items():
-        table.add_row(escape(plan), *(str(served[tier]) for tier in tour.TIERS))
-    return table
+def step(title: str, arguments: Sequence[str]) -> None:
+    """Announce a command and run it."""
+    announce(title, arguments)
+    root = click.get_current_context().find_root().command
+    root.main(args=list(arguments), prog_name="pointsman", standalone_mode=False)
 
 
-def compare_tiers(client: Client) -> None:
-    """Ask the same as a free and as a pro customer."""
-    step("Ask the same as a free and as a pro customer", _classify_command(SAMPLES[0], PRO))
-    table = Table("text", *(f"{user.custom['plan']} customer" for user in (FREE, PRO)))
-    for text in SAMPLES:
-        answers = [client.classify(text, user=user) for user in (FREE, PRO)]
-        table.add_row(escape(text), *(_cell(answer) for answer in answers))
-    command_line.err.print(table)
-
-
-def _cell(outcome: jobs.Outcome) -> str:
-    sure = "" if outcome.intent == names.OUT_OF_SCOPE else f" {outcome.confidence:.0%}"
-    return f"{escape(outcome.intent)}{sure}\n[dim]{outcome.tier} v{outcome.model_version}[/]"
-
-
-def _classify_command(text: str, user: jobs.User) -> str:
-    return f'pointsman classify "{text}" --user {user.id} --attr plan={user.custom["plan"]}'
+def shadowed_pair(client: Client) -> dict[str, Any]:
+    """Wait until all texts are compared, and return the pair with the most texts."""
+    if not client.shadow.wait_drained(SHADOW_TIMEOUT_S):
+        msg = f"after {SHADOW_TIMEOUT_S:.0f} s shadow messages still wait"
+        raise errors.ResultTimeoutError(msg)
+    pairs = client.shadow.pairs()
+    if not pairs:
+        msg = f"nothing was compared: set the flag {names.SHADOW_FLAG} to a share above 0"
+        raise errors.InvalidDataError(msg)
+    return max(pairs, key=lambda pair: int(pair["texts"]))
 
 
 def turn_the_flag(client: Client) -> float:
-    """Turn the flag for everybody in the tour's copy and wait until a free customer gets the pro tier."""
+    """Turn the flag on for every user of the tour's copy, and wait until a free customer gets the pro tier."""
     flags_file = client.settings.flags_file
-    step(
-        f"Turn proModel on for everybody in {flags_file}, and restart nothing",
-        _classify_command(SAMPLES[0], FREE),
-    )
-    before = client.classify(SAMPLES[0], user=FREE)
-    tour.open_to_everyone(flags_file)
-    took_s = tour.seconds_until(client, SAMPLES[0], user=FREE, tier=names.PRO_TIER)
-    after = client.classify(SAMPLES[0], user=FREE)
-    for when, outcome in (("before", before), ("after", after)):
-        command_line.say(
-            f"  {when:<7}{outcome.tier:<5} {escape(outcome.intent)}: {escape(classifying.why(outcome.flag))}"
-        )
-    command_line.say(f"  The next message after {took_s:.1f} s went the other way.")
+    command_line.say(f"\n[bold]Turn proModel on for everybody in {flags_file}, and restart nothing[/]")
+    open_to_everyone(flags_file)
+    started = time.monotonic()
+    while client.classify(SAMPLE, user=FREE_USER).tier != names.PRO_TIER:
+        if time.monotonic() - started > SEEN_TIMEOUT_S:
+            msg = f"after {SEEN_TIMEOUT_S:.0f} s the {names.PRO_TIER} tier still does not answer"
+            raise errors.ResultTimeoutError(msg)
+        time.sleep(POLL_S)
+    took_s = time.monotonic() - started
+    command_line.say(f"  After {took_s:.1f} s, workers follow it.")
+    step("Ask as the free customer again", FREE)
     return took_s
 
 
-def show_shadow(found: ShadowReport) -> None:
-    """Show how the tier that did not serve would have answered the conversations."""
-    command = shlex.join(["pointsman", "shadow", "report", found.pair, "--html", str(PAGE)])
-    step(
-        "See how the other tier would have answered those conversations",
-        command,
-    )
-    report_terminal.show(command_line.err, found)
-    report_page.write(found, PAGE)
-    command_line.say(f"\n  With charts, as a page for your browser: [bold]{PAGE}[/]")
+def wait_until_served(
+    processes: Callable[[], Sequence[Process]], workers: int, timeout_s: float = SERVED_TIMEOUT_S
+) -> None:
+    """Wait until every serving process serves both tiers; raise TierUnavailableError at the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while sum(set(registry.TIERS) <= set(process["tiers"]) for process in processes()) < workers:
+        if time.monotonic() > deadline:
+            msg = f"not all workers loaded the trained tiers within {timeout_s:.0f} s"
+            raise errors.TierUnavailableError(msg)
+        time.sleep(POLL_S)
 
 
-def tell_what_next() -> None:
-    """Say what to try next."""
-    command_line.say("\n[bold]That was it.[/] Try next:")
-    command_line.say(
-        "  pointsman up                   [dim]the whole deployment, with Flower, until Ctrl-C[/]"
-    )
-    command_line.say(
-        "  pointsman label queue          [dim]what to label, so that a report can say which tier is better[/]"
-    )
-    command_line.say("  pointsman chat                 [dim]type texts yourself, in another terminal[/]")
-    command_line.say("  pointsman doctor               [dim]how the deployment is[/]")
-    command_line.say(f"  head -3 {OUTCOMES}    [dim]what a batch writes[/]")
-    command_line.say("  pointsman --help")
+def copy_flags(source: Path, target: Path) -> None:
+    """Copy a flag file, so that the tour does not change the user's own flags."""
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        msg = f"there is no flag file {source}: set POINTSMAN_FLAGS_FILE to one"
+        raise errors.SettingsError(msg) from None
+
+
+def open_to_everyone(flags_file: Path, flag: str = names.TIER_FLAG) -> None:
+    """Turn a boolean flag on for every user whom no rule names, as in the dashboard."""
+    config = json.loads(flags_file.read_text(encoding="utf-8"))
+    try:
+        config["f"][flag]["v"] = {"b": True}
+    except KeyError:
+        msg = f"{flags_file} has no flag {flag}"
+        raise errors.InvalidDataError(msg) from None
+    partial = flags_file.with_suffix(".partial")
+    partial.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    partial.replace(flags_file)

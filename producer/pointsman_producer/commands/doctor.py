@@ -1,22 +1,43 @@
-"""`pointsman doctor`: how the deployment is and what to do about it."""
-
-import contextlib
+"""`pointsman doctor`: how the deployment is, and what to do about it."""
 
 import click
-from redis.exceptions import RedisError
 from rich.markup import escape
 
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
-from pointsman_producer.diagnostics import checks
-from pointsman_producer.diagnostics import probe as health
+from pointsman_producer.diagnostics import examination
+from pointsman_producer.diagnostics.checks import Finding, Remedy
+from pointsman_shared import errors
 
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+# `{}` stands for a tier or a pair.
+ADVICE = {
+    Remedy.NONE: "",
+    Remedy.START_REDIS: command_line.NO_REDIS_ADVICE,
+    Remedy.FORBID_EVICTION: "redis-cli config set maxmemory-policy noeviction",
+    Remedy.TURN_AOF_ON: "redis-cli config set appendonly yes",
+    Remedy.FREE_MEMORY: "wait until work has been done, purge dead letters, or give it more memory",
+    Remedy.ADD_WORKERS: "start more workers, or see below whether any consume it",
+    Remedy.START_WORKERS: "start workers: `pointsman up`, or celery -A pointsman_workers.app worker",
+    Remedy.START_TRAINER: "start a trainer: `pointsman up`, or celery -A pointsman_workers.trainer worker -c 1",
+    Remedy.TRAIN: "pointsman train {}",
+    Remedy.TRAIN_AGAIN: "the previous version continues to serve; train again, or see the registry",
+    Remedy.LOOK_AT_LOG: "look at its log; it may hang",
+    Remedy.WAIT_FOR_FLAGS: "the last good configuration serves; until there is one, the base tier",
+    Remedy.WAIT_FOR_SWAP: "wait some seconds and ask again; then look at the log of the processes that stay behind",
+    Remedy.DO_SHADOW_WORK: (
+        "start a worker of its own: celery -A pointsman_workers.app worker -Q shadow; or lower shadowSampleRate"
+    ),
+    Remedy.READ_REPORT: 'pointsman shadow report "{}" says how far that can bend its figures',
+    Remedy.CHANGE_CANDIDATE: "users are not affected; nominate another version, or train again",
+    Remedy.FASTER_CANDIDATE: "users are not affected; nominate a version that is faster",
+    Remedy.LOOK_AT_MEMORY: "it ended its process, which is replaced; look at the workers' log and their memory",
+}
 
 
 @click.command(
     epilog="""\b
-Exit code 0 when nothing is broken (warnings may be shown), 4 otherwise.
+Exit code 0 if nothing is broken (there may be warnings), 4 otherwise.
 
 \b
 Examples:
@@ -29,28 +50,42 @@ def doctor(*, as_json: bool) -> None:
     """Check Redis, queues, workers, models and flags, and say what to do."""
     findings = look()
     if as_json:
-        command_line.emit(findings)
+        command_line.emit([facts(finding) for finding in findings])
     else:
         show(findings)
     if any(finding.status == "problem" for finding in findings):
         raise click.exceptions.Exit(command_line.TRY_LATER)
 
 
-def look() -> list[checks.Finding]:
+def look() -> list[Finding]:
     """Examine the running deployment."""
     settings = local_state.settings()
     url = local_state.shown_url(settings.redis_url.get_secret_value())
-    with contextlib.closing(health.Probe(settings)) as probe:
-        try:
-            return list(checks.examine(probe, url))
-        except RedisError as error:
-            raise command_line.unreachable(settings, error) from error
+    try:
+        return list(examination.examine(settings, url))
+    except errors.BrokerUnavailableError as error:
+        raise command_line.unreachable(settings, error) from error
 
 
-def show(findings: list[checks.Finding]) -> None:
+def advice(finding: Finding) -> str:
+    """Say what to do about a finding."""
+    return "; ".join(ADVICE[finding.remedy].format(about) for about in finding.about or ("",))
+
+
+def facts(finding: Finding) -> dict[str, str]:
+    """Return a finding for programs."""
+    return {
+        "status": finding.status,
+        "what": finding.what,
+        "detail": finding.detail,
+        "advice": advice(finding),
+    }
+
+
+def show(findings: list[Finding]) -> None:
     """Print the findings for a person."""
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         command_line.out.print(f"{MARKS[finding.status]}  {finding.what:<{width}}  {escape(finding.detail)}")
-        if finding.advice:
-            command_line.out.print(f"{'':9}{'':{width}}  -> {escape(finding.advice)}", style="bold")
+        if finding.remedy is not Remedy.NONE:
+            command_line.out.print(f"{'':9}{'':{width}}  -> {escape(advice(finding))}", style="bold")

@@ -1,10 +1,10 @@
-"""`pointsman health`: whether one worker serves its queues, for the health checks of Compose and others."""
+"""`pointsman health`: check one worker, for the health checks of Compose and others."""
 
 import socket
 
 import click
-from redis import Redis
 
+from pointsman_producer.client import single_try
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared.store import heartbeat as signs
@@ -12,7 +12,7 @@ from pointsman_shared.store import heartbeat as signs
 
 @click.command(
     epilog="""\b
-Exit code 0 when the worker heard from its queues lately, 4 otherwise.
+Exit code 0 if the worker heard from its queues lately, 4 otherwise.
 
 \b
 Examples:
@@ -23,12 +23,12 @@ Examples:
 @click.argument("node")
 @command_line.json_option
 def health(*, node: str, as_json: bool) -> None:
-    """Say whether the worker NODE serves its queues; without @HOST, the one on this machine."""
+    """Check that the worker NODE serves its queues; without @HOST, the worker on this machine."""
     settings = local_state.settings()
     node = node if "@" in node else f"{node}@{socket.gethostname()}"
     command_line.require_redis(settings)
-    with Redis.from_url(settings.redis_url.get_secret_value(), **command_line.ASK_ONCE) as redis:
-        serves = signs.is_serving(redis, node)
+    with single_try.connect(settings) as store:
+        serves = signs.is_serving(store, node)
     if as_json:
         command_line.emit({"node": node, "serving": serves})
     else:

@@ -1,28 +1,23 @@
-"""`pointsman label`: say what was right. Labels decide which model is better, and training learns from them."""
+"""`pointsman label`: give the right answers. Labels decide which version is better, and training learns from them."""
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
+from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
-from pointsman_producer.commands import command_line
-from pointsman_producer.commands import models as registry
-from pointsman_producer.commands import shadow as shadowing
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.files import labels as label_files
 from pointsman_producer.files import tables, writers
-from pointsman_shared import names
 
 SHOWN_REFUSALS = 20
-# So that a message is short work.
+# A message stays short work.
 LABELS_PER_MESSAGE = 1_000
 ONE = "job"
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class LabelGroup(click.Group):
@@ -31,34 +26,30 @@ class LabelGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or take what is no command for a job."""
+        """Find the command; an argument that names no command is a job."""
         if args and args[0] not in self.commands:
             args = [ONE, *args]
         return super().resolve_command(ctx, args)
 
 
-def out_options(function: _Function) -> _Function:
-    """Add the options of commands that write rows."""
-    for option in (
-        command_line.json_option,
-        click.option("--force", is_flag=True, help="Replace the file if it is there."),
-        click.option(
-            "-o",
-            "--out",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Where they go: .jsonl, .csv or .parquet. [default: shown here]",
-        ),
-        click.argument("pair", required=False),
-    ):
-        function = option(function)
-    return function
+out_options = command_line.options(
+    click.argument("pair", required=False),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The file for them: .jsonl, .csv or .parquet. [default: shown here]",
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing file."),
+    command_line.json_option,
+)
 
 
 @click.group(cls=LabelGroup, subcommand_metavar="JOB INTENT | COMMAND [ARGS]...")
 def label() -> None:
-    """Say what the right answer to a job was: `pointsman label JOB INTENT`.
+    """Give the right answer to a job: `pointsman label JOB INTENT`.
 
-    Labels decide whether a candidate is better than what serves, and training learns from them.
+    Labels decide whether a candidate is better than the champion, and training learns from them.
     """
 
 
@@ -72,23 +63,24 @@ Examples:
 )
 @click.argument("job")
 @click.argument("intent")
-@click.option("--by", default="anonymous", show_default=True, help="Who says so.")
+@click.option("--by", default="anonymous", show_default=True, help="Your name.")
 @command_line.json_option
 def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
-    """Say that INTENT is the right answer to JOB; a second label corrects the first."""
+    """Label JOB with the right INTENT; a second label corrects the first."""
     with command_line.connected() as client:
         client.shadow.label(job, intent, by)
         _warn_of_unknown(client, {intent})
-    if as_json:
-        command_line.emit({"job_id": job, "label": intent, "by": by})
-    else:
-        command_line.say(f"{escape(job)} is {escape(intent)}")
+    screen.give(
+        {"job_id": job, "label": intent, "by": by},
+        lambda _: command_line.say(f"{escape(job)} is {escape(intent)}"),
+        as_json=as_json,
+    )
 
 
 @label.command(
     epilog="""\b
 PAIR is as `pointsman shadow pairs` shows it. [default: the latest]
-Disagreements come first, in a random order: they decide. Some agreements follow, for an estimate of the accuracy.
+Disagreements come first, in random order, because they decide. Agreements follow, to estimate the accuracy.
 
 \b
 Examples:
@@ -99,13 +91,13 @@ Examples:
 )
 @out_options
 @click.option(
-    "--limit", type=click.IntRange(1, 20_000), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 20_000), default=50, show_default=True, help="The most texts."
 )
 def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
-    """Draw the texts to label first; fill the column `label`, and bring them back with `label import`."""
+    """Draw the texts to label first; fill in the column `label`, then submit the file with `label import`."""
     _check_out(out, force=force)
     with command_line.connected() as client:
-        served, candidate = shadowing.choose(client, pair)
+        served, candidate = registry.find_pair(client, pair)
         rows = client.shadow.label_queue(served, candidate, limit=limit)
     shown = {"job_id": "job", "text": "text", "served": served, "candidate": candidate}
     _give(rows, out, label_files.QUEUE_COLUMNS, shown, as_json=as_json)
@@ -113,7 +105,7 @@ def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_jso
 
 @label.command(
     epilog="""\b
-With a PAIR, only labels of texts it was compared on, with both answers.
+With a PAIR, only the labels of its texts, with both answers.
 
 \b
 Examples:
@@ -123,10 +115,10 @@ Examples:
 )
 @out_options
 def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
-    """Give the labels that came in, the earliest first."""
+    """Export the labels, the earliest first."""
     _check_out(out, force=force)
     with command_line.connected() as client:
-        chosen = shadowing.choose(client, pair) if pair else (None, None)
+        chosen = registry.find_pair(client, pair) if pair else (None, None)
         rows = client.shadow.labels(*chosen)
     columns = label_files.PAIR_COLUMNS if pair else label_files.LABEL_COLUMNS
     shown = {"job_id": "job", "label": "label", "by": "by", "text": "text"}
@@ -136,7 +128,7 @@ def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) ->
 @label.command(
     "import",
     epilog="""\b
-Rows without a label are left out, so that a file can be filled bit by bit.
+Rows without a label are left out, so you can fill in a file step by step.
 
 \b
 Examples:
@@ -145,10 +137,10 @@ Examples:
 """,
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--by", help="Who says so, where a row does not. [default: anonymous]")
+@click.option("--by", help="Your name, for rows without one. [default: anonymous]")
 @command_line.json_option
 def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
-    """Take labels from FILE: JSON lines, JSON or CSV with job_id, label and perhaps by."""
+    """Submit the labels in FILE: JSON lines, JSON or CSV with job_id, label and perhaps by."""
     labels, empty = label_files.read(file, by=by)
     accepted, rejected = 0, []
     with command_line.connected() as client:
@@ -166,12 +158,8 @@ def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
 
 
 def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
-    """Name the labels that no model in use can give: new intents, or slips of the pen."""
-    known = {names.OUT_OF_SCOPE}
-    for version in client.models("list").result(registry.ANSWER_TIMEOUT_S):
-        if version["champion"] or version["candidate"]:
-            query = client.models("show", tier=version["tier"], version=version["version"])
-            known.update(query.result(registry.ANSWER_TIMEOUT_S)[0]["intents"])
+    """Name the labels that no champion or candidate knows: new intents, or typing errors."""
+    known = registry.known_intents(client)
     for label_name in sorted(set(labels) - known):
         close = difflib.get_close_matches(label_name, known, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
@@ -195,19 +183,5 @@ def _give(
     if out is not None:
         label_files.write(out, rows, columns)
         command_line.say(f"{len(rows)} rows are in {escape(str(out))}")
-    if as_json:
-        command_line.emit(rows)
-    elif out is None and rows:
-        command_line.out.print(_table(rows, shown))
-    elif out is None:
-        command_line.say("There are none.")
-
-
-def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name, title in shown.items():
-        # An id that is cut is of no use.
-        table.add_column(escape(title), no_wrap=name == "job_id", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(tables.printable(str(row[name] or ""))) for name in shown))
-    return table
+    if as_json or out is None:
+        screen.give_table(rows, shown, "There are none.", as_json=as_json)

@@ -1,25 +1,25 @@
-"""`pointsman models`: the registry, asked and changed through the queue, since only workers need reach it."""
+"""`pointsman models`: the registry, read and changed through the queue, because only workers need access to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
-from pointsman_producer.commands import command_line
-from pointsman_producer.commands import train as training
+from pointsman_producer.client import registry
+from pointsman_producer.commands import command_line, screen
 
-ANSWER_TIMEOUT_S = 30.0
-# A trainer may have to end a training first.
+# The trainer may have to end a training first.
 VERIFY_TIMEOUT_S = 3_600.0
 LISTED_METRICS = ("macro_f1", "accuracy")
+LISTED = ("tier", "version", "alias", "created", "by", "pipeline", *LISTED_METRICS)
 TIME_CHARS = len("2026-03-02T09:14")
 
 
 @click.group()
 def models() -> None:
-    """See what is in the model registry, and say which version serves."""
+    """See the versions in the model registry, and choose which one serves."""
 
 
 @models.command(
@@ -34,14 +34,10 @@ Examples:
 @command_line.json_option
 def list_versions(*, tier: str | None, as_json: bool) -> None:
     """List the versions of TIER, or of every tier."""
-    with command_line.connected() as client:
-        versions = client.models("list", tier=tier).result(ANSWER_TIMEOUT_S)
-    if as_json:
-        command_line.emit(versions)
-    elif versions:
-        command_line.out.print(versions_table(versions))
-    else:
-        command_line.say("There is no version yet: train one with `pointsman train base`.")
+    versions = _ask("list", tier=tier)
+    rows = versions if as_json else [_listed(version) for version in versions]
+    nothing = "There is no version yet: train one with `pointsman train base`."
+    screen.give_table(rows, {name: name for name in LISTED}, nothing, as_json=as_json)
 
 
 @models.command(
@@ -57,12 +53,8 @@ Examples:
 @command_line.json_option
 def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
     """Show one VERSION of TIER, or its champion."""
-    with command_line.connected() as client:
-        (card,) = client.models("show", tier=tier, version=version).result(ANSWER_TIMEOUT_S)
-    if as_json:
-        command_line.emit(card)
-    else:
-        show(card)
+    (card,) = _ask("show", tier=tier, version=version)
+    screen.give(card, show, as_json=as_json)
 
 
 @models.command(
@@ -71,19 +63,19 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
 @click.argument("tier")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", default="", help="The reason, for the history.")
-@click.option("--force", is_flag=True, help="Also if the gate or the shadow speaks against it; needs --why.")
+@click.option("--force", is_flag=True, help="Promote even if the gate or the shadow objects; needs --why.")
 @command_line.json_option
 def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: bool) -> None:
-    """Make VERSION of TIER the champion; every worker takes it over within seconds.
+    """Make VERSION of TIER the champion; every worker loads it within seconds.
 
-    It has to have passed the gate, against the champion that serves now, and to have the shadow's verdict where
-    the tier requires that. What --force overrides is kept in the history.
+    The version must have passed the gate against the present champion, and needs the shadow's verdict if the tier
+    requires one. The history keeps what --force overrides.
     """
     if force and not why:
-        msg = "--force needs --why: the history keeps it"
+        msg = "--force needs --why, for the history"
         raise click.UsageError(msg)
     (change,) = _ask("promote", tier=tier, version=version, why=why, force=force)
-    _show_change(change, as_json=as_json)
+    screen.give(change, _show_change, as_json=as_json)
 
 
 @models.command(
@@ -94,12 +86,13 @@ def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: 
 @click.option("--why", default="", help="The reason, for the history.")
 @command_line.json_option
 def nominate_version(*, tier: str, version: int, why: str, as_json: bool) -> None:
-    """Make VERSION of TIER the candidate, which the shadow compares with the champion."""
+    """Make VERSION of TIER the candidate: the shadow compares it with the champion."""
     (change,) = _ask("nominate", tier=tier, version=version, why=why)
-    if as_json:
-        command_line.emit(change)
-    else:
-        command_line.say(f"{escape(tier)} {version} is the candidate now")
+    screen.give(
+        change,
+        lambda _: command_line.say(f"{escape(tier)} {version} is the candidate now"),
+        as_json=as_json,
+    )
 
 
 @models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
@@ -107,21 +100,20 @@ def nominate_version(*, tier: str, version: int, why: str, as_json: bool) -> Non
 @click.option("--why", default="", help="The reason, for the history.")
 @command_line.json_option
 def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
-    """Make the champion before this one champion of TIER again."""
+    """Make the previous champion of TIER the champion again."""
     (change,) = _ask("rollback", tier=tier, why=why)
-    _show_change(change, as_json=as_json)
+    screen.give(change, _show_change, as_json=as_json)
 
 
 @models.command("history", epilog="\b\nExamples:\n  pointsman models history pro")
 @click.argument("tier")
 @command_line.json_option
 def show_history(*, tier: str, as_json: bool) -> None:
-    """Show who made which version of TIER serve, when and why."""
+    """Show which versions of TIER became champion: when, by whom and why."""
     changes = _ask("history", tier=tier)
-    if not as_json:
-        changes = [_told(change) for change in changes]
-    columns = ("at", "what", "version", "previous", "who", "why")
-    _show_table(changes, columns, "Nothing was promoted yet.", as_json=as_json)
+    rows = changes if as_json else [_told(change) for change in changes]
+    columns = {name: name for name in ("at", "what", "version", "previous", "who", "why")}
+    screen.give_table(rows, columns, "No version was promoted yet.", as_json=as_json)
 
 
 @models.command("diff", epilog="\b\nExamples:\n  pointsman models diff pro 3 4")
@@ -130,10 +122,10 @@ def show_history(*, tier: str, as_json: bool) -> None:
 @click.argument("other", type=click.IntRange(min=1), required=False)
 @command_line.json_option
 def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) -> None:
-    """Show where VERSION of TIER and the OTHER one, or the champion, differ."""
+    """Show the differences between VERSION of TIER and the OTHER one, or the champion."""
     facts = _ask("diff", tier=tier, version=version, other=other)
-    columns = tuple(facts[0]) if facts else ()
-    _show_table(facts, columns, "They do not differ.", as_json=as_json)
+    columns = {name: name for name in facts[0]} if facts else {}
+    screen.give_table(facts, columns, "They do not differ.", as_json=as_json)
 
 
 @models.command("prune", epilog="\b\nExamples:\n  pointsman models prune pro --keep 10")
@@ -143,12 +135,10 @@ def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) 
 )
 @command_line.json_option
 def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
-    """Remove old versions of TIER; never the champion, the candidate or the one to roll back to."""
+    """Remove old versions of TIER, but not the champion, the candidate or the previous champion."""
     (answer,) = _ask("prune", tier=tier, keep=keep)
-    if as_json:
-        command_line.emit(answer)
-    else:
-        command_line.say(f"removed: {', '.join(map(str, answer['removed'])) or 'nothing'}")
+    removed = ", ".join(map(str, answer["removed"])) or "nothing"
+    screen.give(answer, lambda _: command_line.say(f"removed: {removed}"), as_json=as_json)
 
 
 @models.command(
@@ -158,26 +148,27 @@ def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @command_line.json_option
 def verify_version(*, tier: str, version: int | None, as_json: bool) -> None:
-    """Work the certificate of VERSION of TIER, or of its champion, out again from the data."""
+    """Recompute the certificate of VERSION of TIER, or of its champion, from the data and compare."""
     (answer,) = _ask("verify", timeout_s=VERIFY_TIMEOUT_S, tier=tier, version=version)
-    if as_json:
-        command_line.emit(answer)
-    elif answer["holds"]:
-        command_line.say(f"the certificate of {escape(tier)} {answer['version']} holds")
-    else:
-        for line in answer["differences"]:
-            command_line.out.print(escape(line))
+    screen.give(answer, partial(_show_verification, tier), as_json=as_json)
     if not answer["holds"]:
         raise click.exceptions.Exit(command_line.BAD_INPUT)
 
 
-def _ask(action: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON values
+def _show_verification(tier: str, answer: Mapping[str, Any]) -> None:
+    if answer["holds"]:
+        command_line.say(f"the certificate of {escape(tier)} {answer['version']} holds")
+    for line in answer["differences"]:
+        command_line.out.print(escape(line))
+
+
+def _ask(action: str, *, timeout_s: float = registry.TIMEOUT_S, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON values
     with command_line.connected() as client:
-        return client.models(action, requested_by=training.myself(), **fields).result(timeout_s)
+        return client.models(action, requested_by=screen.myself(), **fields).result(timeout_s)
 
 
 def _told(change: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what of a change's evidence a reader of the table should not miss."""
+    """Add to a forced change that it was forced, and the objections."""
     evidence = change["evidence"]
     if not evidence.get("forced"):
         return dict(change)
@@ -185,69 +176,47 @@ def _told(change: Mapping[str, Any]) -> dict[str, Any]:
     return {**change, "what": f"{change['what']} (forced)", "why": f"{change['why']} (against: {against})"}
 
 
-def _show_change(change: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        command_line.emit(change)
-        return
+def _show_change(change: Mapping[str, Any]) -> None:
     before = f", after version {change['previous']}" if change["previous"] else ""
     command_line.say(f"{escape(change['tier'])} serves version {change['version']} now{before}")
 
 
-def _show_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothing: str, *, as_json: bool
-) -> None:
-    if as_json:
-        command_line.emit(rows)
-    elif rows:
-        table = Table(*columns, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
-        command_line.out.print(table)
-    else:
-        command_line.say(nothing)
+def _listed(version: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **version,
+        "alias": " ".join(registry.roles(version)),
+        "created": _minute(version),
+        "by": version["requested_by"],
+        **{metric: version["metrics"].get(metric) for metric in LISTED_METRICS},
+    }
 
 
-def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay the versions out for a person."""
-    table = Table("tier", "version", "alias", "created", "by", "pipeline", box=None, pad_edge=False)
-    for metric in LISTED_METRICS:
-        table.add_column(metric, justify="right")
-    for line in versions:
-        metrics = [_figure(line["metrics"].get(metric)) for metric in LISTED_METRICS]
-        facts = (
-            line["tier"],
-            line["version"],
-            alias(line),
-            _minute(line),
-            line["requested_by"],
-            line["pipeline"],
-        )
-        table.add_row(*(escape(str(fact)) for fact in facts), *metrics)
-    return table
-
-
-def show(card: Mapping[str, Any]) -> None:
-    """Print a version's card for a person; `--json` has all of it."""
-    command_line.out.print(f"[bold]{escape(card['tier'])}[/] version {card['version']}  {alias(card)}")
+def show(card: dict[str, Any]) -> None:
+    """Print the main facts of a version's card for a person."""
+    command_line.out.print(
+        f"[bold]{escape(card['tier'])}[/] version {card['version']}  {' '.join(registry.roles(card))}"
+    )
     lines = {
         "trained": f"{_minute(card)} by {card['requested_by']} in {card['duration_s']:.1f} s",
         "pipeline": f"{card['pipeline']}, threshold {card['threshold']:.2f}",
         "intents": ", ".join(card["intents"]),
         "examples": ", ".join(f"{part} {count}" for part, count in card["examples"].items()),
-        "metrics": ", ".join(f"{name} {_figure(value)}" for name, value in card["metrics"].items()),
+        "metrics": ", ".join(f"{name} {screen.figure(value)}" for name, value in card["metrics"].items()),
         "libraries": ", ".join(f"{name} {version}" for name, version in card["libraries"].items()),
         **_judgement(card["certificate"]),
     }
     for name, line in lines.items():
         command_line.out.print(f"  {name:<10}{escape(line)}")
+    if card["flagged"]:
+        command_line.say(f"[red]flagged[/] workers could not load it: {escape(card['flagged'])}")
     for warning in card["warnings"]:
         command_line.say(f"[yellow]warning[/] {escape(warning)}")
 
 
 def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
-    """Say what the gate found, and the shadow."""
+    """Describe the findings of the gate and of the shadow."""
     if certificate is None:
-        return {"gate": "never judged"}
+        return {"gate": "not judged yet"}
     figures = certificate["figures"]
     compared = figures.get("comparison")
     lines = {
@@ -258,7 +227,7 @@ def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
         gained = compared["macro_f1"] - compared["champion_macro_f1"]
         lines["against"] = (
             f"version {compared['champion']}: macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}, "
-            f"{compared['discordant']} of {compared['rows']} rows told them apart"
+            f"{compared['discordant']} of {compared['rows']} rows differ"
         )
     if verdict := certificate["shadow"]:
         lines["shadow"] = (
@@ -267,14 +236,5 @@ def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
     return lines
 
 
-def alias(facts: Mapping[str, Any]) -> str:
-    """Say what a version is used as."""
-    return " ".join(name for name in ("champion", "candidate") if facts.get(name))
-
-
 def _minute(facts: Mapping[str, Any]) -> str:
     return str(facts["created_at"])[:TIME_CHARS].replace("T", " ")
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else training.figure(value)

@@ -1,4 +1,4 @@
-"""The `pointsman` command: which commands there are. Each one is imported when it is used."""
+"""The `pointsman` command and the list of its commands, each of which is imported when it is used."""
 
 import importlib
 from importlib import metadata
@@ -10,7 +10,7 @@ from pointsman_producer.commands import command_line
 
 
 class Entry(NamedTuple):
-    """Where a command is, and its line in the help."""
+    """The place of a command, and its line in the help."""
 
     place: str
     summary: str
@@ -19,29 +19,29 @@ class Entry(NamedTuple):
 COMMANDS = {
     "demo": Entry("demo:demo", "Take a guided tour: real workers, real queues, about two minutes."),
     "up": Entry("up:up", "Run everything on this machine: Redis, workers, trainer, schedule, Flower."),
-    "classify": Entry("classify:classify", "Classify one text and say why it went to its tier."),
+    "classify": Entry("classify:classify", "Classify one text, and explain its tier."),
     "batch": Entry("batch:batch", "Classify a file of transcripts."),
     "train": Entry("train:train", "Train a tier and wait for the result."),
-    "health": Entry("health:health", "Say whether one worker serves its queues."),
-    "cancel": Entry("cancel:cancel", "Call off messages, or what is not begun of a batch."),
-    "dead": Entry("dead:dead", "Look at dead letters, send them again, forget them."),
-    "models": Entry("models:models", "See what is in the model registry; promote, roll back, verify."),
-    "shadow": Entry("shadow:shadow", "Compare the model that did not serve with the one that did."),
-    "label": Entry("label:label", "Say what the right answer to a job was; draw what to label."),
-    "data": Entry("data:data", "Look at training data and transcripts."),
-    "chat": Entry("chat:chat", "Type texts and see what becomes of them."),
+    "health": Entry("health:health", "Check that one worker serves its queues."),
+    "cancel": Entry("cancel:cancel", "Cancel messages, or the part of a batch that has not started."),
+    "dead": Entry("dead:dead", "Look at dead letters, send them again, delete them."),
+    "models": Entry("models:models", "See the model registry; promote, roll back, verify."),
+    "shadow": Entry("shadow:shadow", "Compare the version that did not serve with the one that did."),
+    "label": Entry("label:label", "Give the right answer to a job; draw texts to label."),
+    "data": Entry("data:data", "Convert training data."),
+    "chat": Entry("chat:chat", "Type texts and see their outcomes."),
     "doctor": Entry("doctor:doctor", "Check the deployment and say what to do."),
 }
 
 EPILOG = """\b
-Data goes to stdout, chatter to stderr; --json prints data for programs.
+Results go to stdout, messages to stderr; --json prints results for programs.
 
 \b
 Exit codes:
   0    done
   1    unexpected: a bug (POINTSMAN_DEBUG=1 shows where)
   2    the command line is wrong
-  3    bad input: the same again will fail again
+  3    bad input: the same command would fail again
   4    unavailable or timed out: try again later
   130  interrupted
 
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
     """A group that imports a command when it is used, so that `--help` and usage errors are quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Give the commands in the order in which a newcomer meets them."""
+        """List the commands in the order in which a newcomer needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
@@ -83,5 +83,5 @@ def pointsman() -> None:
 
 
 def run() -> int:
-    """Run the command line and give the exit code."""
+    """Run the command line and return the exit code."""
     return command_line.run(pointsman)

@@ -6,9 +6,9 @@ import threading
 import click
 from pydantic import BaseModel
 
+from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
-from pointsman_producer.commands import command_line
-from pointsman_producer.commands import train as training
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import embedded_redis, launcher
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
@@ -18,7 +18,7 @@ from pointsman_shared.settings import Settings
 
 
 class Place(BaseModel):
-    """Where the deployment is."""
+    """The addresses of the deployment."""
 
     redis_url: str
     flower_url: str | None
@@ -28,7 +28,7 @@ class Place(BaseModel):
 @click.command(
     epilog="""\b
 Ctrl-C (or SIGTERM) stops all processes cleanly, exit code 0; a second one kills them, exit code 130.
-With POINTSMAN_REDIS_URL set, that Redis is used and none is started.
+With POINTSMAN_REDIS_URL set, the deployment uses that Redis and starts none.
 
 \b
 Examples:
@@ -42,7 +42,7 @@ Examples:
     type=click.IntRange(min=1),
     default=launcher.DEFAULT_WORKERS,
     show_default=True,
-    help="Serving processes.",
+    help="The number of serving processes.",
 )
 @click.option(
     "--redis-port",
@@ -59,20 +59,20 @@ Examples:
     show_default=True,
     help="Port of Flower.",
 )
-@click.option("--train", "train_missing", is_flag=True, help="Train the tiers that have no model yet.")
+@click.option("--train", "train_missing", is_flag=True, help="Train the tiers without a model.")
 @command_line.json_option
 def up(
     *, workers: int, redis_port: int, flower: bool, flower_port: int, train_missing: bool, as_json: bool
 ) -> None:
     """Run everything on this machine: Redis, workers, trainer, schedule and Flower.
 
-    All of it listens on the loopback interface only. Other commands in this folder find it by themselves.
+    All programs listen on the loopback interface only. The other commands find the deployment of their folder.
     """
     settings = Settings.from_env()
     embedded = not os.environ.get(local_state.REDIS_URL_VARIABLE)
     if not embedded:
         command_line.require_redis(
-            settings, advice="start it, or unset POINTSMAN_REDIS_URL to have one started here"
+            settings, advice="start it, or unset POINTSMAN_REDIS_URL: then `pointsman up` starts one"
         )
     deployment = Deployment(
         settings,
@@ -93,7 +93,7 @@ def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
             welcome(deployment, train_missing=train_missing, as_json=as_json)
             wait_for_signal()
         except KeyboardInterrupt:
-            command_line.say("stopping; Ctrl-C again kills what is left")
+            command_line.say("stopping; a second Ctrl-C kills the remaining programs")
         finally:
             interrupts.ending()
             deployment.stop()
@@ -106,23 +106,23 @@ def wait_for_signal() -> None:
     """Sleep until a signal handler raises."""
     forever = threading.Event()
     while True:
-        # A wait with an end lets a signal through on every platform.
+        # A wait with a timeout lets a signal through on every platform.
         forever.wait(3600)
 
 
 def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
-    """Say where everything is and what to try next, and train what is missing if asked to."""
+    """Train the missing tiers if asked to, then print the addresses and what to try next."""
     place = Place(
         redis_url=local_state.shown_url(deployment.settings.redis_url.get_secret_value()),
         flower_url=deployment.flower_url,
         workers=deployment.workers,
     )
     with Client(settings=deployment.settings) as client:
-        missing = training.missing_tiers(client)
+        missing = registry.missing_tiers(client)
         if train_missing:
             for tier in missing:
-                training.show(training.train_and_wait(client, tier))
-            missing = training.missing_tiers(client)
+                screen.show_training(screen.train_and_wait(client, tier))
+            missing = registry.missing_tiers(client)
     if as_json:
         command_line.emit(place)
     tell(place, missing)

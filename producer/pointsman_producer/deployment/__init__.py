@@ -1,1 +1,1 @@
-"""Start and supervise a local deployment: Redis, workers, trainer, beat, Flower. Knows no command."""
+"""Start and supervise a local deployment: Redis, workers, trainer, beat, Flower. Must not know commands."""

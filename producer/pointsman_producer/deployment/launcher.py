@@ -1,6 +1,6 @@
-"""The local deployment: which programs it is made of, and when it is ready.
+"""The local deployment: which programs it starts, and when it is ready.
 
-One machine, one folder: an embedded Redis unless one is given, serving workers, a trainer, the schedule, Flower.
+One machine, one folder: an embedded Redis unless the user has one, serving workers, a trainer, the schedule, Flower.
 """
 
 import contextlib
@@ -10,16 +10,17 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pydantic import SecretStr
 
-from pointsman_producer.deployment import embedded_redis, ports
+from pointsman_producer.client import single_try
+from pointsman_producer.deployment import embedded_redis, liveness
 from pointsman_producer.deployment import state as local_state
-from pointsman_producer.deployment.liveness import Guard
-from pointsman_producer.deployment.supervisor import GRACE_S, Keeper, Program, Say, Supervisor
+from pointsman_producer.deployment.supervisor import Keeper, Program, Say, Supervisor
 from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
@@ -28,28 +29,28 @@ DEFAULT_WORKERS = 2
 DEFAULT_FLOWER_PORT = 5555
 READY_TIMEOUT_S = 90.0
 PING_TIMEOUT_S = 1.0
-# A program that ended this often before everything was ready will not get better by itself.
+# A program that ended this often before everything was ready keeps ending.
 HOPELESS_RESTARTS = 3
 
 APP = "pointsman_workers.app"
 TRAINER_APP = "pointsman_workers.trainer"
 WORKER_PACKAGES = ("configcatclient", "fsspec", "pointsman_workers", "skops", "sklearn", "yaml")
-# SIGTERM then lets a worker finish what it has begun, within its soft shutdown timeout.
+# On SIGTERM, a worker then finishes its messages within its soft shutdown timeout.
 SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}
-# In a container everything runs as root, and Celery says so in five lines per worker.
+# In a container everything runs as root, and Celery warns of it in five lines per worker.
 QUIET_ROOT = "ignore:You're running the worker with superuser privileges"
 
 
 class Deployment:
-    """A whole deployment on this machine, as a context manager: start, use, stop.
+    """A whole deployment on this machine, as a context manager.
 
     Args:
-        settings: The settings of all processes; with an embedded Redis, its URL replaces theirs.
-        workers: How many serving processes.
+        settings: The settings of all processes; the URL of an embedded Redis replaces theirs.
+        workers: The number of serving processes.
         redis_port: The port of the embedded Redis; None uses the Redis of the settings.
-        flower_port: The port of Flower; None starts none.
+        flower_port: The port of Flower; None starts no Flower.
         beat: Whether to start the schedule.
-        state_dir: Where it keeps its state; one deployment a folder.
+        state_dir: The folder of its state; a folder has one deployment.
         say: Gets every line of every program.
     """
 
@@ -75,13 +76,12 @@ class Deployment:
         self._say = say
         self._supervisor: Supervisor | None = None
         self._keepers: list[Keeper] = []
-        self._guard: Guard | None = None
-        self._claim = contextlib.ExitStack()
+        self._held = contextlib.ExitStack()
 
     @property
     def flower_url(self) -> str | None:
-        """Where Flower is, if it was asked for."""
-        return f"http://{ports.HOST}:{self.flower_port}/" if self.flower_port is not None else None
+        """The URL of Flower, if it is started."""
+        return f"http://{embedded_redis.HOST}:{self.flower_port}/" if self.flower_port is not None else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -93,31 +93,26 @@ class Deployment:
         self.stop()
 
     def start(self) -> None:
-        """Start all programs. What can be checked beforehand is checked before the first one starts.
+        """Start all programs, after a check of everything that can be checked before the first one starts.
 
         Raises:
             SettingsError: A port is taken, or data or packages are missing.
             BusyError: A deployment runs in the state folder already.
             BrokerUnavailableError: The embedded Redis does not start.
         """
-        self._claim.enter_context(local_state.claim(self.state_dir))
+        self._held.enter_context(local_state.claim(self.state_dir))
         try:
             self._check()
             self._supervisor = Supervisor(self._say)
             self._start_redis(self._supervisor)
-            self._keepers += [self._supervisor.start(program) for program in self.programs()]
-            self._guard = self._start_guard()
-            local_state.announce(self.state_dir, self._announcement())
+            self._start_programs(self._supervisor)
+            local_state.announce(self.state_dir, self._embedded_url())
         except BaseException:
             self.stop()
             raise
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until the serving workers and the trainer answer.
-
-        Raises:
-            ResultTimeoutError: They do not, or they keep ending; their lines in the log say why.
-        """
+        """Wait until the serving workers and the trainer answer; raise ResultTimeoutError if they do not."""
         deadline = time.monotonic() + timeout_s
         missing = set(self._nodes())
         with broker_config.make_app(self.settings) as app:
@@ -129,36 +124,33 @@ class Deployment:
                 answers = app.control.ping(timeout=PING_TIMEOUT_S) or []
                 missing -= {node for answer in answers for node in answer}
 
-    def stop(self, grace_s: float = GRACE_S) -> None:
+    def stop(self) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
-        if self._guard is not None:
-            self._guard.rest()
         if self._supervisor is not None:
-            self._supervisor.stop(grace_s)
+            self._supervisor.stop()
             self._supervisor = None
-        if self._guard is not None:
-            self._guard.stop()
-            self._guard = None
         self._keepers = []
-        self._claim.close()
+        self._held.close()
 
     def kill(self) -> None:
-        """Kill all programs now; a `stop` that is under way returns soon after."""
+        """Kill all programs now; a `stop` that runs returns soon after."""
         if self._supervisor is not None:
             self._supervisor.kill()
 
     def pids(self) -> dict[str, int]:
-        """Give the running processes by name."""
-        return {keeper.program.name: keeper.pid for keeper in self._keepers if keeper.pid is not None}
+        """Return the running processes by name."""
+        return {keeper.program.name: pid for keeper in self._keepers if (pid := keeper.pid) is not None}
 
     def _check(self) -> None:
         require_data(self.settings)
         require_worker_packages()
         if self.redis_port is not None:
             embedded_redis.find_binary()
-            ports.require_free(self.redis_port, needed_by="the embedded Redis", option="--redis-port")
+            embedded_redis.require_free(
+                self.redis_port, needed_by="the embedded Redis", option="--redis-port"
+            )
         if self.flower_port is not None:
-            ports.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
+            embedded_redis.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
 
     def _check_hope(self) -> None:
         for keeper in self._keepers:
@@ -178,20 +170,20 @@ class Deployment:
         self._keepers.append(keeper)
         embedded_redis.wait_until_it_answers(self.redis_port, alive=lambda: keeper.alive)
 
-    def _start_guard(self) -> Guard | None:
-        keepers = {keeper.program.name: keeper for keeper in self._keepers}
-        nodes = dict(zip(self._nodes(), ("serving", "trainer"), strict=True))
-        watched = {node: keepers[name] for node, name in nodes.items() if name in keepers}
-        guard = Guard(self.settings, watched, self._say)
-        guard.start()
-        return guard
+    def _start_programs(self, supervisor: Supervisor) -> None:
+        store = self._held.enter_context(single_try.connect(self.settings))
+        nodes = dict(zip(("serving", "trainer"), self._nodes(), strict=True))
+        for program in self.programs():
+            node = nodes.get(program.name)
+            is_well = partial(liveness.is_serving, store, node) if node is not None else always
+            self._keepers.append(supervisor.start(program, is_well))
 
     def _nodes(self) -> tuple[str, str]:
         host = socket.gethostname()
         return f"serving@{host}", f"trainer@{host}"
 
     def programs(self) -> list[Program]:
-        """Give what is started beside Redis."""
+        """Return the programs that are started beside Redis."""
         serving, trainer = self._nodes()
         worker = ["worker", "--loglevel", "INFO"]
         programs = [
@@ -202,8 +194,8 @@ class Deployment:
             schedule = str(self.state_dir / "celerybeat-schedule")
             programs.append(self._celery("beat", APP, ["beat", "-s", schedule, "--pidfile="]))
         if self.flower_port is not None:
-            listen = [f"--address={ports.HOST}", f"--port={self.flower_port}"]
-            programs.append(self._celery("flower", APP, ["flower", *listen]))
+            listen = [f"--address={embedded_redis.HOST}", f"--port={self.flower_port}"]
+            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *listen]))
         return programs
 
     def _celery(
@@ -221,22 +213,17 @@ class Deployment:
             },
         )
 
-    def _announcement(self) -> local_state.Running:
-        return local_state.Running(
-            pid=os.getpid(),
-            redis_url=embedded_redis.url(self.redis_port) if self.redis_port is not None else None,
-            flower_url=self.flower_url,
-            workers=self.workers,
-            started_at=time.time(),
-        )
+    def _embedded_url(self) -> str | None:
+        return embedded_redis.url(self.redis_port) if self.redis_port is not None else None
+
+
+def always() -> bool:
+    """Trust a program that gives no sign of life."""
+    return True
 
 
 def require_data(settings: Settings) -> None:
-    """Check that the folder with the tiers and their training data is there.
-
-    Raises:
-        SettingsError: It is not.
-    """
+    """Raise SettingsError if the folder with the tiers and their training data is missing."""
     if not (settings.data_dir / "tiers.toml").is_file():
         msg = (
             f"no tiers.toml in {settings.data_dir}: "
@@ -246,11 +233,7 @@ def require_data(settings: Settings) -> None:
 
 
 def require_worker_packages() -> None:
-    """Check that what the workers import is installed; the asking side alone needs none of it.
-
-    Raises:
-        SettingsError: Packages are missing.
-    """
+    """Raise SettingsError if packages that the workers import are missing; the producer needs none of them."""
     missing = [package for package in WORKER_PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         msg = f"workers need packages that are not installed ({', '.join(missing)}): pip install 'pointsman[all]'"
@@ -258,5 +241,5 @@ def require_worker_packages() -> None:
 
 
 def has_flower() -> bool:
-    """Say whether Flower is installed."""
+    """Tell whether Flower is installed."""
     return importlib.util.find_spec("flower") is not None

@@ -1,7 +1,7 @@
-"""One tidy log out of what several programs print: `HH:MM:SS  name  message`.
+"""One log from the lines of several programs: `HH:MM:SS  name  message`.
 
-Celery, Redis and Flower each put their own time, process and level before a line. Those are taken off; a level that
-somebody should see stays.
+Celery, Redis and Flower each put their own time, process and level before a line. The log view removes these; the
+levels from WARNING upwards stay.
 """
 
 import re
@@ -26,18 +26,17 @@ _TORNADO = re.compile(r"\[(?P<level>[DIWEC]) \d{6} [\d:]+ [^\]]*\] ?(?P<message>
 _REDIS = re.compile(
     r"\d+:(?:[XCSM] \d\d \w{3} \d{4} [\d:.]+|signal-handler \(\d+\)) (?:(?P<level>[.\-*#]) )?(?P<message>.*)"
 )
-# WARNING the message: what the launcher itself says
+# WARNING the message: a line of the launcher itself
 _PLAIN = re.compile(r"(?P<level>WARNING|ERROR|CRITICAL) (?P<message>.*)")
 _LEVELS = {"W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
 
-# Redis gives these the level of warnings at every start; on a laptop there is nothing to do about them.
+# Redis prints these as warnings at every start and stop; on a laptop they need no action.
 _REDIS_CEREMONY = re.compile(
-    r"oO0OoO0OoO0Oo|Redis version=|Redis is starting|Configuration loaded|Server initialized|monotonic clock"
-    r"|WARNING.*overcommit|WARNING.*backlog|WARNING.*Transparent Huge|User requested shutdown|Received SIGTERM"
-    r"|Redis is now ready to exit|DB (loaded|saved)|Calling fsync|Saving the final|Increased maximum number of open"
+    r"oO0OoO0OoO0Oo|Redis version=|Configuration loaded|WARNING.*(overcommit|backlog|Transparent Huge)"
+    r"|User requested shutdown|Received SIGTERM|Redis is now ready to exit"
 )
 
-# What Celery and Flower say at every start and stop. Flower asks before the workers listen, and warns of it.
+# Celery and Flower print these at every start and stop. Flower asks before the workers listen, and warns of it.
 _CELERY_CEREMONY = re.compile(
     r"mingle: |sync with |Connected to |Events of group|worker: Hitting Ctrl\+C|Inspect method \w+ failed|\d+ detected, shutting down"
 )
@@ -45,19 +44,14 @@ _CELERY_CEREMONY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line without its ceremony.
-
-    Attributes:
-        level: `WARNING`, `ERROR` or `CRITICAL`, or nothing.
-        message: What it says.
-    """
+    """A line without its program's prefix; the level is `WARNING`, `ERROR`, `CRITICAL` or empty."""
 
     level: str
     message: str
 
 
 def tidy(raw: str) -> Line | None:
-    """Take a program's own time, process and level off a line; None for a line that is not worth showing."""
+    """Remove a program's own time, process and level from a line; return None for a line that is not shown."""
     if not raw.strip():
         return None
     if match := _REDIS.match(raw):
@@ -88,11 +82,7 @@ def _shown(level: str) -> str:
 
 
 class TidyLog:
-    """Prints the lines of several programs, one colour each. Safe to share between threads.
-
-    Args:
-        console: Where to; colours only show on a terminal.
-    """
+    """Prints the lines of several programs, one colour each. Safe to share between threads."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""What signals do to a command that has programs to stop: the first one asks, the next one insists."""
+"""Signals to a command that has programs to stop: the first one stops them cleanly, the next one kills them."""
 
 import signal
 import threading
@@ -10,11 +10,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, any further one calls `kill`.
+    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, every later one calls `kill`.
 
     Args:
-        kill: Ends at once what a clean stop would wait for; called in a thread of its own, since a signal handler
-            may not take locks that the interrupted code holds.
+        kill: Ends a clean stop at once. It runs in a thread of its own, because a signal handler must not take locks
+            that the interrupted code holds.
     """
 
     def __init__(self, kill: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def ending(self) -> None:
-        """Say that the clean stop begins: a signal no longer interrupts it, but makes it short."""
+        """Note that the clean stop runs: a signal no longer interrupts it, but shortens it."""
         self._ending = True
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,6 @@
-"""The deployment that runs in this folder: how its launcher leaves word, and how other commands find it.
+"""The deployment that runs in this folder: its launcher announces it, and other commands find it.
 
-The launcher holds a lock for as long as it lives, so a state file that a killed launcher left behind misleads
-nobody, whatever process has its pid by now.
+The launcher holds a lock for as long as it lives, so the state file of a killed launcher is ignored.
 """
 
 import contextlib
@@ -10,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -24,36 +22,13 @@ STATE_DIR = Path(".pointsman")
 LOCK_NAME = "up.lock"
 FILE_NAME = "up.json"
 REDIS_URL_VARIABLE = PREFIX + "REDIS_URL"
-# Others hold the lock only for the moment in which they ask who runs.
+# Other commands hold the lock only for the moment in which they look for a deployment.
 LOCK_PATIENCE_S = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """What a launcher says of its deployment.
-
-    Attributes:
-        pid: The launcher's process.
-        redis_url: The embedded Redis; None where the user brought one, whose URL may hold a password.
-        flower_url: Flower's page; None without Flower.
-        workers: The number of serving processes.
-        started_at: Seconds since the epoch.
-    """
-
-    pid: int
-    redis_url: str | None
-    flower_url: str | None
-    workers: int
-    started_at: float
 
 
 @contextlib.contextmanager
 def claim(state_dir: Path) -> Iterator[None]:
-    """Be the only launcher in a state folder.
-
-    Raises:
-        BusyError: Another one runs there.
-    """
+    """Be the only launcher in a state folder; raise BusyError if another one runs there."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / LOCK_NAME).open("a") as lock:
         if not _lock(lock):
@@ -78,17 +53,17 @@ def _lock(lock: IO[str]) -> bool:
             return True
 
 
-def announce(state_dir: Path, running: Running) -> None:
-    """Leave word of a deployment for the other commands of this folder, readable by this user only."""
+def announce(state_dir: Path, redis_url: str | None) -> None:
+    """Announce the embedded Redis, if there is one, to the other commands of this folder; only this user may read it."""
     partial = state_dir / (FILE_NAME + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(running), file)
+        json.dump({"redis_url": redis_url}, file)
     partial.replace(state_dir / FILE_NAME)
 
 
-def running(state_dir: Path = STATE_DIR) -> Running | None:
-    """Say which deployment runs in a state folder, if one does."""
+def running_redis(state_dir: Path = STATE_DIR) -> str | None:
+    """Find the embedded Redis of the deployment that runs in a state folder, if there is one."""
     try:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -99,31 +74,24 @@ def running(state_dir: Path = STATE_DIR) -> Running | None:
     return None
 
 
-def _read(path: Path) -> Running | None:
+def _read(path: Path) -> str | None:
     try:
-        return Running(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        # The launcher is still starting, or is of another version of Pointsman.
+        url = json.loads(path.read_text(encoding="utf-8"))["redis_url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # The launcher is still starting, or belongs to another version of Pointsman.
         return None
+    return url if isinstance(url, str) else None
 
 
 def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_DIR) -> Settings:
-    """Read the settings; where the environment names no Redis, take the one that runs in this folder.
-
-    Raises:
-        SettingsError: A value cannot be used.
-    """
+    """Read the settings; if the environment names no Redis, take the one that runs in this folder."""
     environ = os.environ if environ is None else environ
     from_env = Settings.from_env(environ)
-    if environ.get(REDIS_URL_VARIABLE):
-        return from_env
-    here = running(state_dir)
-    if here is None or here.redis_url is None:
-        return from_env
-    return from_env.model_copy(update={"redis_url": SecretStr(here.redis_url)})
+    url = None if environ.get(REDIS_URL_VARIABLE) else running_redis(state_dir)
+    return from_env.model_copy(update={"redis_url": SecretStr(url)}) if url else from_env
 
 
 def shown_url(url: str) -> str:
-    """Give a URL without its user and password, fit for a screen."""
+    """Return a URL without its user, password and options."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

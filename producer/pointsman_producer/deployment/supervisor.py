@@ -1,7 +1,6 @@
-"""Keeping programs running: start, restart with backoff, collect their lines, stop them in order.
+"""Keep programs running: start, restart with back-off, collect their lines. Only the watchdog stops them.
 
-Each program leads a session of its own, so that a terminal's Ctrl-C reaches the launcher only, and is stopped by
-its pid. A watchdog process does the stopping if this process is killed.
+Each program leads a session of its own, so that a terminal's Ctrl-C reaches the launcher only.
 """
 
 import contextlib
@@ -11,21 +10,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from pointsman_producer.deployment import watchdog
+from pointsman_producer.deployment.liveness import Liveness
 
+TICK_S = 0.05
+# How often a program is asked whether it is well: each time is a question to Redis.
+ASK_S = 2.0
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
-# A program that ran this long was well; the next delay is the first again.
+# After so long a run, the next delay is the first again.
 STABLE_AFTER_S = 60.0
-GRACE_S = watchdog.GRACE_S
 PUMP_PATIENCE_S = 1.0
 
-# The program lists itself with the watchdog before it begins, so there is no moment in which it runs unlisted.
-# The watchdog's pipe comes as stdin (shells name no descriptor above 9) and is let go before the program starts.
+# The program lists itself with the watchdog before it starts, so it never runs unlisted. The watchdog's pipe comes as
+# stdin (a shell names no descriptor above 9); the program itself gets an empty stdin.
 _LISTED = """trap '' PIPE; echo "+$$ $0" 2>/dev/null >&0; trap - PIPE; exec "$@" </dev/null"""
 
 Say = Callable[[str, str], None]
@@ -34,14 +36,7 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run.
-
-    Attributes:
-        name: What the log calls it.
-        command: The command line; no secret may stand in it.
-        environ: The whole environment.
-        stops_last: Whether the others need it until they have ended.
-    """
+    """A program to run; no secret may stand in `command`. The others need one that `stops_last` until they ended."""
 
     name: str
     command: Sequence[str]
@@ -49,186 +44,194 @@ class Program:
     stops_last: bool = False
 
 
-class Supervisor:
-    """Keeps programs running until told to stop.
+@dataclass(slots=True, kw_only=True)
+class Keeper:
+    """One program that is kept running: its last process, and when it is restarted."""
 
-    Args:
-        say: Gets every line the programs print and what the supervisor has to tell of them.
-        first_delay_s: How long a program that ended is left alone the first time; doubles up to 30 s.
-    """
-
-    def __init__(self, say: Say, *, first_delay_s: float = FIRST_DELAY_S) -> None:
-        self._say = say
-        self._first_delay_s = first_delay_s
-        self._keepers: list[Keeper] = []
-        self._watchdog = _start_watchdog()
-
-    def start(self, program: Program) -> "Keeper":
-        """Start a program and keep it running."""
-        keeper = Keeper(program, self._say, self._list, self._first_delay_s)
-        self._keepers.append(keeper)
-        keeper.start()
-        return keeper
-
-    def stop(self, grace_s: float = GRACE_S) -> None:
-        """Stop all programs, those that stop last after the others; whoever does not end in time is killed."""
-        for last in (False, True):
-            stop_together([keeper for keeper in self._keepers if keeper.program.stops_last is last], grace_s)
-        self._keepers.clear()
-        self._list.close()
-        self._watchdog.wait()
-
-    def kill(self) -> None:
-        """Kill all programs at once; `stop`, under way or to come, then has nothing to wait for."""
-        for keeper in list(self._keepers):
-            keeper.kill()
+    program: Program
+    liveness: Liveness
+    delay_s: float
+    process: subprocess.Popen[bytes]
+    pump: threading.Thread
+    started_at: float
+    restart_at: float | None = None
+    asked_at: float = 0.0
+    restarts: int = 0
 
     @property
-    def _list(self) -> IO[bytes]:
-        pipe = self._watchdog.stdin
-        if pipe is None:
-            msg = "the watchdog was started without a pipe"
-            raise RuntimeError(msg)
-        return pipe
-
-
-def _start_watchdog() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-        [sys.executable, "-I", "-S", watchdog.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        start_new_session=True,
-    )
-
-
-def stop_together(keepers: Iterable["Keeper"], grace_s: float) -> None:
-    """Ask all of them to end, then wait for all of them, so that the grace is spent once."""
-    keepers = list(keepers)
-    for keeper in keepers:
-        keeper.ask_to_end()
-    deadline = time.monotonic() + grace_s
-    for keeper in keepers:
-        keeper.end(max(0.0, deadline - time.monotonic()))
-
-
-class Keeper:
-    """One program, kept running by a thread."""
-
-    def __init__(self, program: Program, say: Say, watched: IO[bytes], first_delay_s: float) -> None:
-        self.program = program
-        self.restarts = 0
-        self._say = say
-        self._watched = watched
-        self._first_delay_s = first_delay_s
-        self._stopping = threading.Event()
-        # Held while a process is started, so that none starts after `ask_to_end`.
-        self._starting = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._keep, name=f"keep-{program.name}", daemon=True)
+    def alive(self) -> bool:
+        """Whether the program runs now."""
+        return self.process.poll() is None
 
     @property
     def pid(self) -> int | None:
         """The running process."""
-        return self._process.pid if self._process is not None and self.alive else None
+        return self.process.pid if self.alive else None
 
-    @property
-    def alive(self) -> bool:
-        """Whether the program runs at this moment."""
-        return self._process is not None and self._process.returncode is None
 
-    def start(self) -> None:
-        """Start the program and the thread that keeps it running."""
-        self._process = self._spawn()
+class Supervisor:
+    """Keeps programs running until it is stopped.
+
+    Args:
+        say: Gets every line of the programs and every message about them.
+        first_delay_s: The pause before the first restart; it doubles up to 30 s.
+        grace_s: How long a program may take to end before it is killed.
+    """
+
+    def __init__(
+        self, say: Say, *, first_delay_s: float = FIRST_DELAY_S, grace_s: float = watchdog.GRACE_S
+    ) -> None:
+        self._say = say
+        self._first_delay_s = first_delay_s
+        self._grace_s = grace_s
+        self._keepers: list[Keeper] = []
+        self._watchdog, self._list, self._late = _start_watchdog(grace_s)
+        # Held while a program starts, so that none starts after the list is closed.
+        self._starting = threading.Lock()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
 
-    def ask_to_end(self) -> None:
-        """Send SIGTERM to the program, and do not start it again."""
-        with self._starting:
-            self._stopping.set()
-        if self._process is not None and self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+    def start(self, program: Program, is_well: Callable[[], bool] = lambda: True) -> Keeper:
+        """Start a program and keep it running; it is also restarted when `is_well` says no for long."""
+        liveness, now = Liveness(is_well), time.monotonic()
+        liveness.started(now)
+        process, pump = self._spawn(program)
+        keeper = Keeper(
+            program=program,
+            liveness=liveness,
+            delay_s=self._first_delay_s,
+            process=process,
+            pump=pump,
+            started_at=now,
+        )
+        self._keepers.append(keeper)
+        return keeper
 
-    def end(self, grace_s: float) -> None:
-        """Wait until the program has ended, and kill it if it takes longer than the grace."""
-        if not self._thread.is_alive():
+    def stop(self) -> None:
+        """Stop all programs, in order; the watchdog kills those that do not end within the grace."""
+        if self._ended.is_set():
             return
-        self._thread.join(grace_s)
-        if self._thread.is_alive():
-            self._say(self.program.name, f"WARNING did not end within {grace_s:.0f} s; killed")
-            self.kill()
-            self._thread.join()
+        self._close()
+        late = {int(pid) for pid in self._late.read().split()}
+        self._watchdog.wait()
+        self._ended.set()
+        self._thread.join()
+        for keeper in self._keepers:
+            if keeper.process.pid in late:
+                self._say(keeper.program.name, f"WARNING did not end within {self._grace_s:.0f} s; killed")
+            if keeper.alive:
+                # Only if the watchdog itself was killed.
+                _kill_group(keeper.process.pid)
+                keeper.process.wait()
+            keeper.pump.join(PUMP_PATIENCE_S)
+        self._late.close()
 
     def kill(self) -> None:
-        """Kill the program and all its children now."""
-        with self._starting:
-            self._stopping.set()
-        if self._process is not None and self.alive:
-            _kill_group(self._process.pid)
+        """Kill all programs at once; a `stop` that runs or follows returns soon."""
+        self._watchdog.send_signal(signal.SIGUSR1)
+        self._close()
 
-    def restart(self) -> None:
-        """Kill the program and all its children now; it is started again."""
-        if self._process is not None and self.alive:
-            _kill_group(self._process.pid)
-
-    def _keep(self) -> None:
-        delay_s = self._first_delay_s
-        while (process := self._process) is not None:
-            started = time.monotonic()
-            code = self._outlive(process)
+    def look(self, now: float) -> None:
+        """Restart the programs that ended and whose pause is over; kill those that run and do not work."""
+        for keeper in list(self._keepers):
+            has_ended = not keeper.alive
+            # Asked after the process, so that the end of a program that was stopped causes no restart.
             if self._stopping.is_set():
-                return
-            if time.monotonic() - started >= STABLE_AFTER_S:
-                delay_s = self._first_delay_s
+                continue
+            if has_ended and keeper.restart_at is None:
+                self._clean_up(keeper, now)
+            elif has_ended:
+                self._restart_when_due(keeper, now)
+            elif now - keeper.asked_at >= ASK_S:
+                self._ask(keeper, now)
+
+    def _clean_up(self, keeper: Keeper, now: float) -> None:
+        pid = keeper.process.pid
+        # Children that outlive their parent hold the pipe, and perhaps ports and files.
+        _kill_group(pid)
+        # A process that left the group may hold the pipe for longer; its lines are not waited for.
+        keeper.pump.join(PUMP_PATIENCE_S)
+        with contextlib.suppress(OSError, ValueError):
+            self._list.write(f"-{pid}\n".encode())
+        if now - keeper.started_at >= STABLE_AFTER_S:
+            keeper.delay_s = self._first_delay_s
+        ending = how_it_ended(keeper.process.returncode)
+        self._say(keeper.program.name, f"WARNING ended ({ending}); starting again in {keeper.delay_s:g} s")
+        keeper.restart_at = now + keeper.delay_s
+        keeper.delay_s = min(2 * keeper.delay_s, LONGEST_DELAY_S)
+
+    def _restart_when_due(self, keeper: Keeper, now: float) -> None:
+        if keeper.restart_at is not None and now >= keeper.restart_at:
+            # While everything stops, or while the machine has no process left: then the next look tries again.
+            with contextlib.suppress(OSError):
+                keeper.process, keeper.pump = self._spawn(keeper.program)
+                keeper.restarts += 1
+                keeper.started_at, keeper.restart_at = now, None
+                keeper.liveness.started(now)
+
+    def _ask(self, keeper: Keeper, now: float) -> None:
+        keeper.asked_at = now
+        if keeper.liveness.is_deaf(now) and not self._stopping.is_set():
             self._say(
-                self.program.name, f"WARNING ended ({how_it_ended(code)}); starting again in {delay_s:g} s"
+                keeper.program.name, "WARNING does not hear from its queues any more; starting it again"
             )
-            self._stopping.wait(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
-            self._process = self._spawn()
+            _kill_group(keeper.process.pid)
 
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
+    def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], threading.Thread]:
         with self._starting:
             if self._stopping.is_set():
-                return None
-            self.restarts += self._process is not None
-            return subprocess.Popen(  # noqa: S603 - the programs are the launcher's own
-                [
-                    "/bin/sh",
-                    "-c",
-                    _LISTED,
-                    "last" if self.program.stops_last else "first",
-                    *self.program.command,
-                ],
-                env=dict(self.program.environ),
-                stdin=self._watched,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _outlive(self, process: subprocess.Popen[bytes]) -> int:
+                raise InterruptedError
+            process = _start_listed(program, self._list)
         pump = threading.Thread(
-            target=self._pump, args=(process,), name=f"log-{self.program.name}", daemon=True
+            target=self._pass_on, args=(program.name, process), name=f"log-{program.name}", daemon=True
         )
         pump.start()
-        code = process.wait()
-        # Children that outlived their parent would hold the pipe, and might hold ports and files.
-        _kill_group(process.pid)
-        # A process that left the group may still hold the pipe; its lines are not waited for.
-        pump.join(PUMP_PATIENCE_S)
-        with contextlib.suppress(OSError):
-            self._watched.write(f"-{process.pid}\n".encode())
-        return code
+        return process, pump
 
-    def _pump(self, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is None:
-            return
-        with process.stdout as lines:
-            for line in lines:
-                self._say(self.program.name, line.decode(errors="replace").rstrip())
+    def _pass_on(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is not None:
+            with process.stdout as lines:
+                for line in lines:
+                    self._say(name, line.decode(errors="replace").rstrip())
+
+    def _close(self) -> None:
+        with self._starting:
+            self._stopping.set()
+            self._list.close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(TICK_S):
+            self.look(time.monotonic())
+
+
+def _start_watchdog(grace_s: float) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+        [sys.executable, "-I", "-S", watchdog.__file__, str(grace_s)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+    )
+    # It prints a line as soon as a signal no longer ends it.
+    if process.stdin is None or process.stdout is None or not process.stdout.read(1):
+        msg = "the watchdog did not start"
+        raise RuntimeError(msg)
+    return process, process.stdin, process.stdout
+
+
+def _start_listed(program: Program, pipe: IO[bytes]) -> subprocess.Popen[bytes]:
+    order = "last" if program.stops_last else "first"
+    return subprocess.Popen(  # noqa: S603 - the programs are the launcher's own
+        ["/bin/sh", "-c", _LISTED, order, *program.command],
+        env=dict(program.environ),
+        stdin=pipe,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def _kill_group(pid: int) -> None:
@@ -237,7 +240,7 @@ def _kill_group(pid: int) -> None:
 
 
 def how_it_ended(code: int) -> str:
-    """Say an exit status in words."""
+    """Describe an exit status in words."""
     if code >= 0:
         return f"exit code {code}"
     try:

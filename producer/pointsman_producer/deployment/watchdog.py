@@ -1,8 +1,10 @@
-"""A program of its own: stops a launcher's processes if the launcher dies without doing so.
+"""A program of its own that stops the launcher's programs, also after the launcher was killed.
 
 It reads lines from its stdin: `+PID ORDER` when a process starts (ORDER is `first` or `last`), `-PID` when it has
-ended. Nobody but the launcher keeps the other end open, so however the launcher dies, the input ends, and whoever
-is still listed is stopped. It runs isolated from site-packages and must import nothing but the standard library.
+ended. Only the launcher holds the other end, so the input ends when the launcher closes it or dies; the watchdog then
+stops every process that is still listed. SIGUSR1 ends the grace at once. It prints an empty line when it listens, and
+later the pid of each process that it killed after the grace. It runs isolated from site-packages and imports only the
+standard library.
 """
 
 import contextlib
@@ -13,12 +15,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# A second is left for Redis, which ends last.
+# One second of a container's ten is left for Redis, which ends last.
 GRACE_S = 9.0
+
+_hurried: list[int] = []
 
 
 def follow(lines: Iterable[str]) -> dict[int, str]:
-    """Give the processes that are left, with their order, when the input ends."""
+    """Return the processes that still run, with their order, when the input ends."""
     left: dict[int, str] = {}
     for line in lines:
         sign, rest = line[:1], line[1:].split()
@@ -29,13 +33,15 @@ def follow(lines: Iterable[str]) -> dict[int, str]:
     return left
 
 
-def stop(pids: list[int], grace_s: float) -> None:
-    """Ask the processes to end; kill what is left of their groups after the grace."""
+def stop(pids: list[int], grace_s: float) -> list[int]:
+    """Ask the processes to end, kill their groups after the grace, and return those that did not end in time."""
     _send(os.kill, pids, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+    while any(map(is_alive, pids)) and time.monotonic() < deadline and not _hurried:
         time.sleep(0.05)
+    late = [] if _hurried else [pid for pid in pids if is_alive(pid)]
     _send(os.killpg, pids, signal.SIGKILL)
+    return late
 
 
 def _send(send: Callable[[int, int], None], pids: list[int], number: int) -> None:
@@ -45,7 +51,7 @@ def _send(send: Callable[[int, int], None], pids: list[int], number: int) -> Non
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process of that id runs; one that only waits to be reaped does not."""
+    """Tell whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -54,7 +60,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    # Its parent is gone, and what takes a parent's place in a container may reap late or never.
+    # After the launcher's death, the init process of a container may reap late or never.
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -62,11 +68,20 @@ def _is_zombie(pid: int) -> bool:
     return stat.rpartition(") ")[2].startswith("Z")
 
 
+def _print(line: str) -> None:
+    # A launcher that was killed reads nothing.
+    with contextlib.suppress(OSError):
+        os.write(1, f"{line}\n".encode())
+
+
 def main() -> None:
-    """Wait for the launcher's end and clean up."""
+    """Wait until the launcher closes the input, then stop its programs in their order."""
+    signal.signal(signal.SIGUSR1, lambda number, _frame: _hurried.append(number))
+    _print("")
     left = follow(sys.stdin)
     for order in ("first", "last"):
-        stop([pid for pid, its_order in left.items() if its_order == order], GRACE_S)
+        for pid in stop([pid for pid, its_order in left.items() if its_order == order], float(sys.argv[1])):
+            _print(str(pid))
 
 
 if __name__ == "__main__":

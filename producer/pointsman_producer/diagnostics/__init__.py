@@ -1,1 +1,1 @@
-"""Find out whether a deployment works, and what to do if it does not. Knows no command."""
+"""Find out whether a deployment works, and what would help. Must not know commands or the launcher."""

@@ -1,42 +1,59 @@
-"""Judging how a deployment is: what `pointsman doctor` says, and what it advises."""
+"""Checks of a deployment: values that were read go in, findings come out. Each finding names a remedy, not a command."""
 
 import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from importlib import metadata
 from itertools import groupby
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from pointsman_producer.diagnostics.probe import ProcessReport, QueueReport, RedisReport
-from pointsman_producer.diagnostics.shadow_probe import ShadowState, Trouble
-from pointsman_shared import errors, names
+from pointsman_producer.client.registry import TIERS
+from pointsman_producer.diagnostics.probe import Process, Trouble
+from pointsman_shared import names
 
 Status = Literal["ok", "warning", "problem"]
 
 PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
-TIERS = (names.BASE_TIER, names.PRO_TIER)
-# A queue whose next message has waited this long is not being emptied as it should.
+# A queue whose next message has waited this long is not served as it should be.
 OLD_QUEUE_S = 60.0
-# Shadow work may wait for spare time; if it waits this long, there is none.
+# Shadow work may wait for spare time; after this long, there is none.
 OLD_SHADOW_S = 600.0
 MUCH_SHED = 0.05
-# The share of Redis's memory above which producers are refused, unless POINTSMAN_REDIS_MAX_FILL says otherwise.
-FULL_REDIS = 0.85
-# Worker processes say how they are every ten seconds.
+# The share of Redis's memory above which producers are refused.
+MAX_FILL = 0.85
+# Worker processes report their state every ten seconds.
 SILENT_PROCESS_S = 30.0
-START_ADVICE = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
-SERVING_ADVICE = "start workers: `pointsman up`, or celery -A pointsman_workers.app worker"
-SHADOW_ADVICE = (
-    "start a worker of its own: celery -A pointsman_workers.app worker -Q shadow; or lower shadowSampleRate"
-)
-CANDIDATE_ADVICE = "users are not affected; nominate another version, or train again"
-CANDIDATE_ADVICES = {
-    "too_slow": "users are not affected; raise POINTSMAN_SHADOW_TIME_LIMIT_S, or nominate another version",
-    "slow": "users are not affected; nominate a version that is faster",
-    "process_lost": "it ended its process, which is replaced; look at the workers' log and their memory",
+
+
+class Remedy(Enum):
+    """The remedy of a finding."""
+
+    NONE = "none"
+    START_REDIS = "start_redis"
+    FORBID_EVICTION = "forbid_eviction"
+    TURN_AOF_ON = "turn_aof_on"
+    FREE_MEMORY = "free_memory"
+    ADD_WORKERS = "add_workers"
+    START_WORKERS = "start_workers"
+    START_TRAINER = "start_trainer"
+    TRAIN = "train"
+    TRAIN_AGAIN = "train_again"
+    LOOK_AT_LOG = "look_at_log"
+    WAIT_FOR_FLAGS = "wait_for_flags"
+    WAIT_FOR_SWAP = "wait_for_swap"
+    DO_SHADOW_WORK = "do_shadow_work"
+    READ_REPORT = "read_report"
+    CHANGE_CANDIDATE = "change_candidate"
+    FASTER_CANDIDATE = "faster_candidate"
+    LOOK_AT_MEMORY = "look_at_memory"
+
+
+CANDIDATE_REMEDIES = {
+    "too_slow": Remedy.FASTER_CANDIDATE,
+    "slow": Remedy.FASTER_CANDIDATE,
+    "process_lost": Remedy.LOOK_AT_MEMORY,
 }
-TRAINER_ADVICE = "start a trainer: `pointsman up`, or celery -A pointsman_workers.trainer worker -c 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,281 +61,219 @@ class Finding:
     """One line of the doctor's.
 
     Attributes:
-        status: `ok`, `warning` (works, but will not always) or `problem` (does not work).
-        what: What was looked at.
-        detail: What was seen.
-        advice: What to do about it; empty when there is nothing to do.
+        status: `ok`, `warning` (works now, but may stop) or `problem` (does not work).
+        what: The part that was checked.
+        detail: What was found.
+        remedy: What to do, as far as a program can know.
+        about: The tiers or the pair that the remedy is for.
     """
 
     status: Status
     what: str
     detail: str
-    advice: str = ""
+    remedy: Remedy = Remedy.NONE
+    about: tuple[str, ...] = ()
 
 
-class Probe(Protocol):
-    """Whom the doctor asks; `health.Probe` asks the real deployment."""
-
-    def redis(self) -> RedisReport:
-        """Ask the Redis server, or raise a RetryableError."""
-        ...
-
-    def has_queues_here(self) -> bool:
-        """Say whether the queues are in this Redis."""
-        ...
-
-    def queues(self) -> Sequence[QueueReport]:
-        """Look at the queues."""
-        ...
-
-    def unacknowledged(self) -> int:
-        """Count the messages taken and not finished."""
-        ...
-
-    def consumers(self) -> Mapping[str, set[str]]:
-        """Ask the workers which queues they consume."""
-        ...
-
-    def processes(self) -> Sequence[ProcessReport]:
-        """Read what the worker processes say of themselves."""
-        ...
-
-    def shadow(self) -> ShadowState:
-        """Look at the shadow work."""
-        ...
+def _judged(
+    what: str,
+    detail: str,
+    remedy: Remedy,
+    *,
+    bad: object,
+    status: Status = "warning",
+    about: tuple[str, ...] = (),
+) -> Finding:
+    """Make a finding that is `ok`, without a remedy, unless something is bad."""
+    if not bad:
+        return Finding(status="ok", what=what, detail=detail)
+    return Finding(status=status, what=what, detail=detail, remedy=remedy, about=about)
 
 
-def examine(probe: Probe, shown_url: str, *, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Look at everything, in the order in which one thing needs the other.
-
-    Args:
-        probe: Whom to ask.
-        shown_url: The Redis URL without its password.
-        clock: Gives the seconds since the epoch.
-    """
-    yield judge_versions()
-    try:
-        report = probe.redis()
-    except errors.RetryableError as error:
-        yield Finding(
-            status="problem",
-            what="redis",
-            detail=f"does not answer at {shown_url}: {error}",
-            advice=START_ADVICE,
-        )
-        return
-    yield from judge_redis(report, shown_url)
-    if probe.has_queues_here():
-        yield from judge_queues(probe.queues(), probe.unacknowledged())
-    consumers: Mapping[str, set[str]] | None = None
-    try:
-        consumers = probe.consumers()
-        yield from judge_workers(consumers)
-    except errors.RetryableError as error:
-        yield Finding(status="problem", what="worker", detail=f"nobody can be asked: {error}")
-    yield from judge_processes(probe.processes(), clock())
-    if consumers is not None:
-        yield from judge_shadow(probe.shadow(), consumers, clock())
-
-
-def judge_versions() -> Finding:
-    """Say which versions ask."""
-    versions = [f"{package} {metadata.version(package)}" for package in PACKAGES]
+def versions() -> Finding:
+    """List the versions of the producer's packages."""
+    installed = [f"{package} {metadata.version(package)}" for package in PACKAGES]
     return Finding(
-        status="ok", what="versions", detail=", ".join([f"Python {platform.python_version()}", *versions])
+        status="ok", what="versions", detail=", ".join([f"Python {platform.python_version()}", *installed])
     )
 
 
-def judge_redis(report: RedisReport, shown_url: str) -> Iterator[Finding]:
-    """Judge the Redis server: a queue must neither be evicted nor forgotten."""
-    yield Finding(status="ok", what="redis", detail=f"version {report.version} answers at {shown_url}")
-    if report.eviction not in (None, "noeviction"):
+def no_redis(shown_url: str, error: Exception) -> Finding:
+    """Report a Redis that does not answer."""
+    detail = f"does not answer at {shown_url}: {error.__cause__ or error}"
+    return Finding(status="problem", what="redis", detail=detail, remedy=Remedy.START_REDIS)
+
+
+def no_answer(error: Exception) -> Finding:
+    """Report that the workers cannot be asked."""
+    return Finding(status="problem", what="worker", detail=f"no worker can be asked: {error}")
+
+
+def redis(info: Mapping[str, Any], shown_url: str) -> Iterator[Finding]:
+    """Check the Redis server, by its `INFO`: it must not evict or lose a queue."""
+    version = info.get("redis_version", "unknown")
+    yield Finding(status="ok", what="redis", detail=f"version {version} answers at {shown_url}")
+    eviction = info.get("maxmemory_policy")
+    if eviction not in (None, "noeviction"):
+        detail = f"maxmemory-policy is {eviction}: a full Redis would throw jobs away"
+        yield Finding(status="problem", what="redis", detail=detail, remedy=Remedy.FORBID_EVICTION)
+    # A hosted Redis may not tell.
+    if not info.get("aof_enabled", True):
+        detail = "keeps no append-only file: queued messages are lost when it restarts"
+        yield Finding(status="warning", what="redis", detail=detail, remedy=Remedy.TURN_AOF_ON)
+    fill = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
+    if fill > MAX_FILL:
         yield Finding(
-            status="problem",
+            status="problem" if fill > 1 else "warning",
             what="redis",
-            detail=f"maxmemory-policy is {report.eviction}: a full Redis would throw jobs away",
-            advice="redis-cli config set maxmemory-policy noeviction",
-        )
-    if report.is_persistent is False:
-        yield Finding(
-            status="warning",
-            what="redis",
-            detail="keeps no append-only file: what is queued is lost when it restarts",
-            advice="redis-cli config set appendonly yes",
-        )
-    if report.fill is not None and report.fill > FULL_REDIS:
-        yield Finding(
-            status="problem" if report.fill > 1 else "warning",
-            what="redis",
-            detail=f"uses {report.fill:.0%} of its maxmemory: producers are refused",
-            advice="wait until work has been done, purge dead letters, or give it more memory",
+            detail=f"uses {fill:.0%} of its maxmemory: producers are refused",
+            remedy=Remedy.FREE_MEMORY,
         )
 
 
-def judge_queues(queues: Sequence[QueueReport], unacknowledged: int) -> Iterator[Finding]:
-    """Judge whether the queues are being emptied."""
-    for queue in queues:
-        old = queue.age_s is not None and queue.age_s > OLD_QUEUE_S
-        age = f", the next one for {duration(queue.age_s)}" if queue.age_s is not None else ""
-        yield Finding(
-            status="warning" if old else "ok",
-            what=f"queue {queue.name}",
-            detail=f"{counted(queue.length, 'message')} waiting{age}",
-            advice="start more workers, or see below whether any consume it" if old else "",
-        )
-    detail = f"{counted(unacknowledged, 'message')} taken by workers and not finished"
+def queues(found: Mapping[str, tuple[int, float | None]], in_flight: int) -> Iterator[Finding]:
+    """Check how long the next message of each queue has waited."""
+    for name, (length, age_s) in found.items():
+        age = f", the next one for {duration(age_s)}" if age_s is not None else ""
+        detail = f"{counted(length, 'message')} waiting{age}"
+        is_old = age_s is not None and age_s > OLD_QUEUE_S
+        yield _judged(f"queue {name}", detail, Remedy.ADD_WORKERS, bad=is_old)
+    detail = f"{counted(in_flight, 'message')} taken by workers and not finished"
     yield Finding(status="ok", what="queues", detail=detail)
 
 
-def judge_workers(consumers: Mapping[str, set[str]]) -> Iterator[Finding]:
-    """Judge whether somebody consumes each queue."""
-    for worker, queues in sorted(consumers.items()):
-        yield Finding(status="ok", what="worker", detail=f"{worker} consumes {', '.join(sorted(queues))}")
+def workers(consumers: Mapping[str, set[str]]) -> Iterator[Finding]:
+    """Check that each queue has a worker."""
+    for worker, queues_of in sorted(consumers.items()):
+        yield Finding(status="ok", what="worker", detail=f"{worker} consumes {', '.join(sorted(queues_of))}")
     consumed = set().union(*consumers.values())
     unserved = [queue for queue in names.SERVING_QUEUES if queue not in consumed]
     if unserved:
         detail = f"no worker that answers consumes {' and '.join(unserved)}"
-        yield Finding(status="problem", what="worker", detail=detail, advice=SERVING_ADVICE)
+        yield Finding(status="problem", what="worker", detail=detail, remedy=Remedy.START_WORKERS)
     if names.TRAIN_QUEUE not in consumed:
         detail = f"no worker that answers consumes {names.TRAIN_QUEUE}: training would wait"
-        yield Finding(status="warning", what="worker", detail=detail, advice=TRAINER_ADVICE)
+        yield Finding(status="warning", what="worker", detail=detail, remedy=Remedy.START_TRAINER)
 
 
-def judge_processes(processes: Sequence[ProcessReport], now: float) -> Iterator[Finding]:
-    """Judge what the worker processes serve; those that say the same share their lines."""
-    if not processes:
-        detail = "no worker process says what it serves"
-        yield Finding(status="problem", what="models", detail=detail, advice=SERVING_ADVICE)
-    for _, alike in groupby(sorted(processes, key=_likeness), key=_likeness):
-        yield from _judge_alike(list(alike), now)
-    yield from _judge_agreement(processes)
+def processes(found: Sequence[Process], now: float) -> Iterator[Finding]:
+    """Check the state of the worker processes; equal ones share their lines."""
+    if not found:
+        detail = "no worker process reports its models"
+        yield Finding(status="problem", what="models", detail=detail, remedy=Remedy.START_WORKERS)
+    for _, alike in groupby(sorted(found, key=_likeness), key=_likeness):
+        yield from _alike(list(alike), now)
+    yield from _agreement(found)
 
 
-def _likeness(report: ProcessReport) -> tuple[str, ...]:
-    parts: tuple[Any, ...] = (report.tiers, report.problems, report.versions, report.flags.get("etag"))
-    return (*(str(part) for part in parts), str(report.flags.get("source")), str(report.flags.get("problem")))
+def _likeness(process: Process) -> tuple[str, ...]:
+    flags = process["flags"]
+    parts = (process["tiers"], process["problems"], process["versions"], flags.get("etag"))
+    return (*(str(part) for part in parts), str(flags.get("source")), str(flags.get("problem")))
 
 
-def _judge_alike(reports: Sequence[ProcessReport], now: float) -> Iterator[Finding]:
-    first, who = reports[0], _who(reports)
-    yield from _judge_tiers(first, who)
-    yield from _judge_flags(first, max(_fetched_at(report) for report in reports), who, now)
-    versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
-    yield Finding(status="ok", what="processes", detail=f"{who}: {versions}")
-    silent = [report for report in reports if now - report.updated_at > SILENT_PROCESS_S]
+def _alike(alike: Sequence[Process], now: float) -> Iterator[Finding]:
+    first, who = alike[0], _who(alike)
+    yield from _tiers(first, who)
+    yield _flags(first["flags"], max(_fetched_at(process) for process in alike), who, now)
+    packages = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+    yield Finding(status="ok", what="processes", detail=f"{who}: {packages}")
+    silent = [process for process in alike if now - process["updated_at"] > SILENT_PROCESS_S]
     if silent:
-        detail = f"{_who(silent)}: nothing heard for {duration(now - silent[0].updated_at)}"
-        yield Finding(
-            status="warning", what="processes", detail=detail, advice="look at its log; it may hang"
-        )
+        detail = f"{_who(silent)}: nothing heard for {duration(now - silent[0]['updated_at'])}"
+        yield Finding(status="warning", what="processes", detail=detail, remedy=Remedy.LOOK_AT_LOG)
 
 
-def _judge_tiers(report: ProcessReport, who: str) -> Iterator[Finding]:
-    served = ", ".join(f"{tier} v{version}" for tier, version in report.tiers.items()) or "nothing"
-    missing = [tier for tier in TIERS if tier not in report.tiers]
-    yield Finding(
-        status="problem" if missing else "ok",
-        what="models",
-        detail=f"{who}: {served}" + (f"; missing {', '.join(missing)}" if missing else ""),
-        advice="; ".join(f"pointsman train {tier}" for tier in missing),
-    )
-    for problem in report.problems:
-        advice = "the version before it goes on serving; train again, or see the registry"
-        if problem.startswith("shadow candidate"):
-            advice = CANDIDATE_ADVICE
-        yield Finding(status="warning", what="models", detail=f"{who}: {problem}", advice=advice)
+def _tiers(process: Process, who: str) -> Iterator[Finding]:
+    served = ", ".join(f"{tier} v{version}" for tier, version in process["tiers"].items()) or "nothing"
+    missing = tuple(tier for tier in TIERS if tier not in process["tiers"])
+    detail = f"{who}: {served}" + (f"; missing {', '.join(missing)}" if missing else "")
+    yield _judged("models", detail, Remedy.TRAIN, bad=missing, status="problem", about=missing)
+    for problem in process["problems"]:
+        of_candidate = problem.startswith("shadow candidate")
+        remedy = Remedy.CHANGE_CANDIDATE if of_candidate else Remedy.TRAIN_AGAIN
+        yield Finding(status="warning", what="models", detail=f"{who}: {problem}", remedy=remedy)
 
 
-def _judge_flags(report: ProcessReport, fetched_at: float, who: str, now: float) -> Iterator[Finding]:
-    flags = report.flags
+def _flags(flags: Mapping[str, Any], fetched_at: float, who: str, now: float) -> Finding:
     age = f", read {duration(now - fetched_at)} ago" if fetched_at else ""
     problem = flags.get("problem")
-    yield Finding(
-        status="warning" if problem else "ok",
-        what="flags",
-        detail=f"{who}: from {flags.get('source')}{age}" + (f"; {problem}" if problem else ""),
-        advice="the last good configuration serves; until there is one, the base tier" if problem else "",
-    )
+    detail = f"{who}: from {flags.get('source')}{age}" + (f"; {problem}" if problem else "")
+    return _judged("flags", detail, Remedy.WAIT_FOR_FLAGS, bad=problem)
 
 
-def _judge_agreement(processes: Sequence[ProcessReport]) -> Iterator[Finding]:
-    for tier in sorted({tier for report in processes for tier in report.tiers}):
-        versions = sorted({report.tiers[tier] for report in processes if tier in report.tiers})
-        if len(versions) > 1:
-            shown = ", ".join(f"v{version}" for version in versions)
-            advice = "wait some seconds and ask again; then look at the log of those that stay behind"
-            yield Finding(
-                status="warning", what="models", detail=f"{tier} is served as {shown}", advice=advice
-            )
+def _agreement(found: Sequence[Process]) -> Iterator[Finding]:
+    for tier in sorted({tier for process in found for tier in process["tiers"]}):
+        served = sorted({process["tiers"][tier] for process in found if tier in process["tiers"]})
+        if len(served) > 1:
+            detail = f"{tier} is served as {', '.join(f'v{version}' for version in served)}"
+            yield Finding(status="warning", what="models", detail=detail, remedy=Remedy.WAIT_FOR_SWAP)
 
 
-def judge_shadow(state: ShadowState, consumers: Mapping[str, set[str]], now: float) -> Iterator[Finding]:
-    """Judge whether shadow work is done, and whether candidates do theirs."""
-    consumed = any(names.SHADOW_QUEUE in queues for queues in consumers.values())
-    age_s = now - state.oldest_at if state.oldest_at is not None else 0.0
-    size = f"{state.used_bytes / 2**20:.1f} of {state.limit_bytes / 2**20:.0f} MiB"
-    detail = f"{counted(state.waiting, 'served message')} to compare" + (f", {size}" if state.waiting else "")
-    if state.waiting and not consumed:
+def shadow_queue(waiting: int, *, age_s: float, mib: tuple[float, float], is_consumed: bool) -> Finding:
+    """Check that shadow work is done; `mib` is the memory that its texts use, and the limit."""
+    detail = counted(waiting, "served message") + " to compare"
+    if waiting:
+        detail += f", {mib[0]:.1f} of {mib[1]:.0f} MiB"
+    if waiting and not is_consumed:
         detail += f"; no worker that answers consumes {names.SHADOW_QUEUE}"
     elif age_s > OLD_SHADOW_S:
         detail += f"; the oldest was served {duration(age_s)} ago"
-    behind = state.waiting and (not consumed or age_s > OLD_SHADOW_S)
-    yield Finding(
-        status="warning" if behind else "ok",
-        what="shadow",
-        detail=detail,
-        advice=SHADOW_ADVICE if behind else "",
-    )
-    yield from _judge_missed(state)
-    for trouble in state.troubles:
-        yield _judge_trouble(trouble, now)
+    is_behind = waiting and (not is_consumed or age_s > OLD_SHADOW_S)
+    return _judged("shadow", detail, Remedy.DO_SHADOW_WORK, bad=is_behind)
 
 
-def _judge_missed(state: ShadowState) -> Iterator[Finding]:
-    for pair, missed in state.missed.items():
-        if sum(missed.values()) > MUCH_SHED * state.sampled[pair]:
-            share = sum(missed.values()) / state.sampled[pair]
+def shadow_missed(counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: int) -> Iterator[Finding]:
+    """Check how many texts were not compared; a pair's counts are the compared texts and the missed by reason."""
+    for pair, (compared, missed) in counts.items():
+        left_out = sum(missed.values())
+        if left_out > MUCH_SHED * (compared + left_out):
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in missed.items())
-            advice = f'pointsman shadow report "{pair}" says how far that can bend its figures'
+            share = left_out / (compared + left_out)
             detail = f"{pair}: {share:.0%} of the texts were not compared ({reasons})"
-            yield Finding(status="warning", what="shadow", detail=detail, advice=advice)
-    if state.dropped:
+            yield Finding(
+                status="warning", what="shadow", detail=detail, remedy=Remedy.READ_REPORT, about=(pair,)
+            )
+    if dropped:
         detail = (
-            f"{counted(state.dropped, 'message')} could not even be counted: "
-            "Redis refused to keep them, or nobody did shadow work for too long"
+            f"{counted(dropped, 'message')} could not even be counted: "
+            "Redis refused to keep them, or no worker did shadow work for too long"
         )
-        yield Finding(status="warning", what="shadow", detail=detail, advice=SHADOW_ADVICE)
+        yield Finding(status="warning", what="shadow", detail=detail, remedy=Remedy.DO_SHADOW_WORK)
 
 
-def _judge_trouble(trouble: Trouble, now: float) -> Finding:
-    times = f"{trouble.reason}, {counted(trouble.failures, 'failure')} in a row"
-    paused = f"; it is left alone for {duration(trouble.until - now)} more" if trouble.until > now else ""
-    return Finding(
-        status="warning",
-        what="shadow",
-        detail=f"candidate {trouble.version}: {times}{paused}",
-        advice=CANDIDATE_ADVICES.get(trouble.reason, CANDIDATE_ADVICE),
-    )
+def shadow_troubles(troubles: Sequence[Trouble], now: float) -> Iterator[Finding]:
+    """Report the candidates that do not do their work."""
+    for trouble in troubles:
+        left_s = trouble["until"] - now
+        paused = f"; it is paused for {duration(left_s)} more" if left_s > 0 else ""
+        times = counted(trouble["failures"], "failure")
+        yield Finding(
+            status="warning",
+            what="shadow",
+            detail=f"candidate {trouble['version']}: {trouble['reason']}, {times} in a row{paused}",
+            remedy=CANDIDATE_REMEDIES.get(trouble["reason"], Remedy.CHANGE_CANDIDATE),
+        )
 
 
-def _fetched_at(report: ProcessReport) -> float:
-    return float(report.flags.get("fetched_at") or 0.0)
+def _fetched_at(process: Process) -> float:
+    return float(process["flags"].get("fetched_at") or 0.0)
 
 
-def _who(reports: Sequence[ProcessReport]) -> str:
-    if len(reports) == 1:
-        return f"{reports[0].host}:{reports[0].pid}"
-    hosts = {report.host for report in reports}
-    return f"{len(reports)} processes on {hosts.pop() if len(hosts) == 1 else f'{len(hosts)} machines'}"
+def _who(found: Sequence[Process]) -> str:
+    if len(found) == 1:
+        return f"{found[0]['host']}:{found[0]['pid']}"
+    hosts = {process["host"] for process in found}
+    return f"{len(found)} processes on {hosts.pop() if len(hosts) == 1 else f'{len(hosts)} machines'}"
 
 
 def counted(number: int, noun: str) -> str:
-    """Give a number with its noun: `1 message`, `2 messages`."""
+    """Write a number with its noun: `1 message`, `2 messages`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """Say a duration shortly: `8 s`, `3 min`, `5 h`, `2 d`."""
+    """Write a duration shortly: `8 s`, `3 min`, `5 h`, `2 d`."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,196 +1,126 @@
-"""Reading how a deployment is: Redis, the queues, the workers, what each worker process says it serves."""
+"""Read how a deployment is: the queues, the workers, the state of each worker process, the shadow work."""
 
 import base64
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from kombu.exceptions import KombuError
-from redis import Redis
 from redis.exceptions import RedisError
 
-from pointsman_producer.deployment import embedded_redis
-from pointsman_producer.diagnostics import shadow_probe
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
 
 PROCESS_KEYS = keys.process("*", 0).removesuffix("0") + "*"
 QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
-# Where kombu's Redis transport keeps what was taken from a queue and is not acknowledged yet.
-UNACKNOWLEDGED_KEYS = ("unacked", f"unacked:{names.TRAIN_QUEUE}")
 ANSWER_TIMEOUT_S = 2.0
+# A pair without texts for longer is not compared any more.
+RECENT_S = 86_400.0
+# The names of the counts in Redis: see `pointsman_models.comparison.counts`.
+_MISSED = ("missed", "shed"), ("missed", "failed")
+_COMPARED = ("texts", "day")
+
+Process = dict[str, Any]
+"""The state of a worker process: `host`, `pid`, `updated_at`, `tiers`, `flags`, `problems`, `versions`."""
+Trouble = dict[str, Any]
+"""A candidate that does not do its work: `version`, `reason`, `failures` in a row, paused `until`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisReport:
-    """The Redis server.
-
-    Attributes:
-        version: Its version.
-        eviction: Its maxmemory-policy; None where it does not say.
-        is_persistent: Whether it has an append-only file; None where it does not say.
-        fill: The share of its maxmemory that is used; None without one.
-    """
-
-    version: str
-    eviction: str | None
-    is_persistent: bool | None
-    fill: float | None = None
+def queues(store: Store, now: float) -> dict[str, tuple[int, float | None]]:
+    """Return the length of each queue, and how long its next message has waited, if that is known."""
+    return {name: (int(store.llen(name)), _age_s(store, name, now)) for name in QUEUES}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueReport:
-    """One queue.
-
-    Attributes:
-        name: Its name.
-        length: How many messages wait.
-        age_s: How long the next one has waited; None where it does not say when it was sent.
-    """
-
-    name: str
-    length: int
-    age_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessReport:
-    """What one worker process says of itself.
-
-    Attributes:
-        host: Its machine.
-        pid: Its process id there.
-        updated_at: When it said so, in seconds since the epoch.
-        tiers: The version it serves of each tier.
-        flags: `source`, `etag`, `fetched_at` and `problem` of its flag configuration.
-        problems: What it could not take over, and why.
-        versions: Those of Python and of the packages that matter.
-    """
-
-    host: str
-    pid: int
-    updated_at: float
-    tiers: Mapping[str, int]
-    flags: Mapping[str, Any]
-    problems: tuple[str, ...]
-    versions: Mapping[str, str]
-
-    @classmethod
-    def parse(cls, fields: Mapping[bytes, bytes]) -> Self:
-        """Read the hash a worker process writes.
-
-        Raises:
-            ValueError: A field has no value that can be read.
-            KeyError: A field is missing.
-        """
-        return cls(
-            host=fields[b"host"].decode(),
-            pid=int(fields[b"pid"]),
-            updated_at=float(fields[b"updated_at"]),
-            tiers=json.loads(fields[b"tiers"]),
-            flags=json.loads(fields[b"flags"]),
-            problems=tuple(json.loads(fields[b"problems"])),
-            versions=json.loads(fields[b"versions"]),
-        )
-
-
-class Probe:
-    """Asks a deployment how it is.
-
-    Args:
-        settings: Where it is.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        url = settings.redis_url.get_secret_value()
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            socket_connect_timeout=ANSWER_TIMEOUT_S,
-            retry=embedded_redis.ONCE,
-        )
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._redis.close()
-
-    def redis(self) -> RedisReport:
-        """Ask the Redis server.
-
-        Raises:
-            BrokerUnavailableError: It does not answer.
-        """
-        try:
-            info: Mapping[str, Any] = self._redis.info()
-        except RedisError as error:
-            msg = f"{type(error).__name__}: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
-        return RedisReport(
-            version=str(info.get("redis_version", "unknown")),
-            eviction=info.get("maxmemory_policy"),
-            is_persistent=bool(info["aof_enabled"]) if "aof_enabled" in info else None,
-            fill=info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else None,
-        )
-
-    def has_queues_here(self) -> bool:
-        """Say whether the queues are in this Redis, and not with another broker."""
-        return True
-
-    def queues(self, now: float | None = None) -> list[QueueReport]:
-        """Look at the queues."""
-        now = time.time() if now is None else now
-        return [self._queue(name, now) for name in QUEUES]
-
-    def unacknowledged(self) -> int:
-        """Count the messages that workers have taken and not finished."""
-        return sum(int(self._redis.hlen(key)) for key in UNACKNOWLEDGED_KEYS)
-
-    def consumers(self) -> dict[str, set[str]]:
-        """Ask all Celery workers which queues they consume; those that do not answer in time are missing.
-
-        Raises:
-            BrokerUnavailableError: The broker does not take the question.
-        """
-        try:
-            with broker_config.make_app(self._settings) as app:
-                answers = app.control.inspect(timeout=ANSWER_TIMEOUT_S).active_queues() or {}
-        except (KombuError, RedisError, OSError) as error:
-            msg = f"the broker takes no question: {error}"
-            raise errors.BrokerUnavailableError(msg) from error
-        return {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}
-
-    def processes(self) -> list[ProcessReport]:
-        """Read what the worker processes say of themselves, whichever machine they are on."""
-        reports = []
-        for key in self._redis.scan_iter(PROCESS_KEYS, count=1000):
-            fields: Mapping[Any, Any] = self._redis.hgetall(key)
-            # It may expire between the two commands.
-            if fields:
-                reports.append(ProcessReport.parse(fields))
-        return sorted(reports, key=lambda report: (report.host, report.pid))
-
-    def shadow(self) -> shadow_probe.ShadowState:
-        """Look at the shadow work."""
-        return shadow_probe.read(self._redis, self._settings.shadow_max_mib, time.time())
-
-    def _queue(self, name: str, now: float) -> QueueReport:
-        length = int(self._redis.llen(name))
-        oldest: Any = self._redis.lindex(name, -1) if length else None
-        sent_at = submitted_at(oldest) if oldest is not None else None
-        age_s = max(0.0, now - sent_at) if sent_at is not None else None
-        return QueueReport(name=name, length=length, age_s=age_s)
+def _age_s(store: Store, queue: str, now: float) -> float | None:
+    oldest: Any = store.lindex(queue, -1)
+    sent_at = submitted_at(oldest) if oldest is not None else None
+    return max(0.0, now - sent_at) if sent_at is not None else None
 
 
 def submitted_at(raw: bytes) -> float | None:
-    """Read when a queued message was submitted, and nothing else of it; None where it does not say."""
+    """Read when a queued message was submitted, and nothing else of it; None if it does not say."""
     try:
         message = json.loads(raw)
         arguments = json.loads(base64.b64decode(message["body"]))[0]
         return float(arguments[0]["submitted_at"])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
+
+
+def in_flight(store: Store) -> int:
+    """Count the messages that workers have taken and not finished."""
+    return sum(int(store.hlen(key)) for key in (keys.UNACKED, keys.TRAIN_UNACKED))
+
+
+def consumers(settings: Settings) -> dict[str, set[str]]:
+    """Ask all workers which queues they consume; a worker that does not answer in time is missing."""
+    try:
+        with broker_config.make_app(settings) as app:
+            answers = app.control.inspect(timeout=ANSWER_TIMEOUT_S).active_queues() or {}
+    except (KombuError, RedisError, OSError) as error:
+        msg = f"the broker takes no question: {error}"
+        raise errors.BrokerUnavailableError(msg) from error
+    return {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}
+
+
+def processes(store: Store) -> list[Process]:
+    """Read the states of the worker processes of all machines."""
+    found: list[Process] = []
+    for key in store.scan_iter(PROCESS_KEYS, count=1000):
+        fields: Mapping[Any, Any] = store.hgetall(key)
+        # It may expire between the two commands.
+        if fields:
+            found.append(process(fields))
+    return sorted(found, key=lambda each: (each["host"], each["pid"]))
+
+
+def process(fields: Mapping[bytes, bytes]) -> Process:
+    """Read the hash that a worker process writes."""
+    parsed = ("tiers", "flags", "problems", "versions")
+    return {
+        "host": fields[b"host"].decode(),
+        "pid": int(fields[b"pid"]),
+        "updated_at": float(fields[b"updated_at"]),
+        **{name: json.loads(fields[name.encode()]) for name in parsed},
+    }
+
+
+def shadow_waiting(store: Store) -> tuple[int, float | None, int]:
+    """Return how many served messages wait to be compared, when the first was served, and their bytes."""
+    first: Any = store.zrange(keys.SHADOW_WAITING, 0, 0)
+    served_at: Any = store.hget(keys.shadow_kept(first[0].decode()), "served_at") if first else None
+    used_bytes = int(store.get(keys.SHADOW_BYTES) or 0)
+    return int(store.zcard(keys.SHADOW_WAITING)), float(served_at) if served_at else None, used_bytes
+
+
+def shadow_dropped(store: Store) -> int:
+    """Count the messages that were neither compared nor counted as missed."""
+    return int(store.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
+
+
+def shadow_counts(store: Store, now: float) -> dict[str, tuple[int, dict[str, int]]]:
+    """Return, of each pair of the last day, the compared texts and the missed ones by reason."""
+    pairs: Mapping[bytes, bytes] = store.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
+    recent = (pair.decode() for pair, last_at in pairs.items() if float(last_at) > now - RECENT_S)
+    return {pair: _counts(store, pair) for pair in recent}
+
+
+def _counts(store: Store, pair: str) -> tuple[int, dict[str, int]]:
+    compared, missed = 0, {}
+    stored: Mapping[bytes, bytes] = store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
+    for field, count in stored.items():
+        kind, group, *rest = json.loads(field)
+        if (kind, group) in _MISSED:
+            missed[rest[0]] = int(count)
+        if (kind, group) == _COMPARED:
+            compared += int(count)
+    return compared, missed
+
+
+def shadow_troubles(store: Store) -> list[Trouble]:
+    """Read which candidates do not do their work."""
+    stored: Mapping[bytes, bytes] = store.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
+    return [{"version": version.decode(), **json.loads(state)} for version, state in sorted(stored.items())]

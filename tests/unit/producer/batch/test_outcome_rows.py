@@ -13,7 +13,7 @@ import pytest
 from pointsman_producer.batch import outcome_rows
 from pointsman_producer.batch.journal import Journal
 from pointsman_producer.batch.summaries import ConversationSummary
-from pointsman_producer.client.chunks import Chunk
+from pointsman_producer.client.window import Chunk
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts.reader import Conversation, Turn
 from pointsman_shared import errors

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from pointsman_producer.batch import run as batch_run
 from pointsman_producer.batch.journal import Journal
+from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
-from pointsman_producer.batch.run import Plan, Report
-from pointsman_producer.client import chunks, releases
+from pointsman_producer.batch.run import Report
+from pointsman_producer.client import stream, window
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
 from tests.support.fake_workers import Killed, Workers
@@ -128,19 +129,19 @@ def test_a_message_holds_the_turns_its_number_says(tmp_path: Path) -> None:
     workers, plan = Workers(), plan_in(tmp_path)
     run(plan, workers)
     texts = [text for _, _, text in expected_turns(Path(plan.source))]
-    sent = [workers.requests[chunks.message_id("b", number)] for number in range(len(workers.requests))]
+    sent = [workers.requests[stream.message_id("b", number)] for number in range(len(workers.requests))]
     assert [request.texts for request in sent] == [texts[at : at + N] for at in range(0, len(texts), N)]
     assert {request.batch for request in sent} == {"b"}
     assert workers.queues == {names.BULK_QUEUE}
     row = rows(plan.out)[N + 2]
-    assert row["job_id"] == names.job_id(chunks.message_id("b", 1), 2)
+    assert row["job_id"] == names.job_id(stream.message_id("b", 1), 2)
 
 
 def test_no_more_messages_are_in_flight_than_the_window_allows(tmp_path: Path) -> None:
-    for window in (1, 3):
+    for size in (1, 3):
         workers = Workers()
-        run(plan_in(tmp_path, f"{window}.jsonl", window=window, texts_per_message=1), workers)
-        assert workers.most_in_flight == window
+        run(plan_in(tmp_path, f"{size}.jsonl", window=size, texts_per_message=1), workers)
+        assert workers.most_in_flight == size
 
 
 def test_conversations_are_summed_up_beside_the_outcomes(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_run_that_kill_9_ended_is_completed_without_doing_again_what_is_writte
     workers = Workers()
     report = run(plan_in(tmp_path, resume=True), workers)
     assert report.progress.resumed == 2 * N
-    assert chunks.message_id("b", 0) not in workers.requests
+    assert stream.message_id("b", 0) not in workers.requests
     assert [(row["conversation_id"], row["turn"], row["text"]) for row in rows(plan.out)] == expected_turns(
         Path(plan.source)
     )
@@ -226,13 +227,13 @@ def test_a_message_that_is_written_in_part_is_asked_for_again_whole(tmp_path: Pa
     plan.journal.write_bytes(b"".join(kept))
     workers = Workers()
     assert run(plan_in(tmp_path, resume=True), workers).progress.resumed == N + 2
-    assert len(workers.requests[chunks.message_id("b", 1)].texts) == N
+    assert len(workers.requests[stream.message_id("b", 1)].texts) == N
 
 
 def test_outcomes_are_released_only_when_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "RELEASE_MESSAGES", 2)
+    monkeypatch.setattr(window, "RELEASE_MESSAGES", 2)
     plan, workers = plan_in(tmp_path), Workers()
 
     def check(message_ids: Sequence[str]) -> None:
@@ -308,7 +309,7 @@ def test_redis_away_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None
 def test_a_message_that_a_worker_gave_up_is_named_with_its_lines(tmp_path: Path) -> None:
     failure = errors.JobFailedError("it is a dead letter")
     expected = (
-        rf"message {chunks.message_id('b', 1)} \(lines \d+ to \d+ of .*in.jsonl\) failed: it is a dead letter"
+        rf"message {stream.message_id('b', 1)} \(lines \d+ to \d+ of .*in.jsonl\) failed: it is a dead letter"
     )
     with pytest.raises(errors.JobFailedError, match=expected):
         run(plan_in(tmp_path), Workers(fail_after=1, error=failure))
@@ -339,7 +340,7 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(plan, Workers(fail_after=1))
     before = files(tmp_path)
-    with pytest.raises(errors.InvalidDataError, match="--resume completes that batch, --force begins anew"):
+    with pytest.raises(errors.InvalidDataError, match="--resume completes that batch, --force starts over"):
         run(plan)
     assert files(tmp_path) == before
     run(plan_in(tmp_path, resume=True))
@@ -364,8 +365,8 @@ def test_a_forced_run_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"speakers": ("all",)}, "begun for the speakers customer, not all"),
-        ({"include_text": False}, "begun with the texts"),
+        ({"speakers": ("all",)}, "started for the speakers customer, not all"),
+        ({"include_text": False}, "started with the texts"),
         ({"batch_id": "other"}, "its batch is b"),
     ],
 )
@@ -387,7 +388,7 @@ def test_a_journal_is_not_resumed_over_another_input(tmp_path: Path) -> None:
         run(plan, Workers(fail_after=1))
     content = Path(plan.source).read_text()
     Path(plan.source).write_text(content.replace("hi 1 2", "hi 1 3"))
-    with pytest.raises(errors.InvalidDataError, match="is not, or no longer, the file it was begun with"):
+    with pytest.raises(errors.InvalidDataError, match="is not, or no longer, the file it was started with"):
         run(plan_in(tmp_path, resume=True))
 
 

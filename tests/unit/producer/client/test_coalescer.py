@@ -8,6 +8,7 @@ import pytest
 from pointsman_producer.client.coalescer import Coalescer, Draft
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
+from tests.support.deadlines import eventually
 
 LONG_S = 30.0
 
@@ -58,6 +59,49 @@ def test_a_lone_job_goes_when_its_linger_is_over() -> None:
     coalescer.add("hi", None)
     wire.wait_for(1)
     assert wire.sizes() == [1]
+    coalescer.close()
+
+
+def lingering(coalescer: Coalescer) -> bool:
+    """Tell whether the thread waits for a job, or for the linger."""
+    return bool(coalescer._changed._waiters)  # type: ignore[attr-defined]  # nothing else shows it
+
+
+def test_a_job_wakes_a_thread_that_had_nothing_to_do() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=0.01, max_batch=100)
+    for number in range(1, 4):
+        coalescer.add("hi", None)
+        wire.wait_for(1)
+        assert wire.sizes() == [1] * number
+        eventually(lambda: lingering(coalescer), "the thread has nothing to do")
+    coalescer.close()
+
+
+def test_the_last_job_that_fits_ends_the_linger_and_no_job_before_it() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=3)
+    for _ in range(2):
+        coalescer.add("hi", None)
+        eventually(lambda: lingering(coalescer), "the thread lingers")
+    assert wire.sizes() == []
+    coalescer.add("hi", None)
+    wire.wait_for(1)
+    assert wire.sizes() == [3]
+    coalescer.close()
+
+
+def test_a_job_without_room_sends_the_message_before_it() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=jobs.MAX_TEXTS)
+    text = "x" * jobs.MAX_TEXT_CHARS
+    fitting = jobs.MAX_MESSAGE_CHARS // jobs.MAX_TEXT_CHARS
+    for _ in range(fitting):
+        coalescer.add(text, None)
+    eventually(lambda: lingering(coalescer), "the thread lingers")
+    coalescer.add(text, None)
+    wire.wait_for(1)
+    assert wire.sizes() == [fitting]
     coalescer.close()
 
 

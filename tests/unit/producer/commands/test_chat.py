@@ -6,9 +6,10 @@ from typing import Any, Literal
 import click
 import pytest
 
+from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
-from pointsman_producer.commands import chat, classify, models, train
+from pointsman_producer.commands import chat, classify, models, screen
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
@@ -148,7 +149,7 @@ def test_the_end_of_the_input_ends_the_chat(client: FakeClient, monkeypatch: pyt
 
 
 def test_a_person_sees_intent_tier_and_why(capsys: pytest.CaptureFixture[str]) -> None:
-    classify.show(outcome("hi"))
+    screen.show_outcome(outcome("hi"))
     assert capsys.readouterr().out.splitlines() == [
         "greeting  91%  then goodbye 6%",
         "  tier  base, version 4",
@@ -158,7 +159,7 @@ def test_a_person_sees_intent_tier_and_why(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_out_of_scope_shows_the_nearest_intents_and_no_certainty(capsys: pytest.CaptureFixture[str]) -> None:
-    classify.show(outcome("hi", intent="out_of_scope"))
+    screen.show_outcome(outcome("hi", intent="out_of_scope"))
     assert capsys.readouterr().out.startswith("out_of_scope  nearest greeting 91%, goodbye 6%\n")
 
 
@@ -188,7 +189,7 @@ def test_an_attribute_needs_a_name_and_a_value(pair: str) -> None:
 
 
 def test_a_training_run_is_shown_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
-    train.show(REPLY)
+    screen.show_training(REPLY)
     written = capsys.readouterr().out
     assert "pro version 5, trained in 8.0 s" in written
     assert "macro_f1 0.900, accuracy 0.950, golden 70\n" in written
@@ -196,7 +197,7 @@ def test_a_training_run_is_shown_with_what_matters(capsys: pytest.CaptureFixture
 
 
 def test_a_version_that_may_not_serve_is_shown_with_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    train.show(REPLY.model_copy(update={"promoted": False, "reasons": ["golden utterance failed"]}))
+    screen.show_training(REPLY.model_copy(update={"promoted": False, "reasons": ["golden utterance failed"]}))
     assert "serving   no: golden utterance failed" in capsys.readouterr().out
 
 
@@ -223,7 +224,7 @@ class ListingClient(FakeClient):
 )
 def test_a_tier_without_a_champion_is_missing(champions: list[tuple[str, bool]], missing: list[str]) -> None:
     versions = [{"tier": tier, "version": 1, "champion": champion} for tier, champion in champions]
-    assert train.missing_tiers(ListingClient(versions)) == missing
+    assert registry.missing_tiers(ListingClient(versions)) == missing
 
 
 def test_versions_are_listed_with_their_alias() -> None:
@@ -237,5 +238,8 @@ def test_versions_are_listed_with_their_alias() -> None:
         "pipeline": "words",
         "metrics": {"macro_f1": 0.91234},
     }
-    cells = [list(column.cells) for column in models.versions_table([line]).columns]
+    cells = [
+        list(column.cells)
+        for column in screen.table([models._listed(line)], {name: name for name in models.LISTED}).columns
+    ]
     assert cells == [["pro"], ["3"], ["champion"], ["2026-03-02 09:14"], ["anna"], ["words"], ["0.912"], [""]]

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from pointsman_producer.commands import command_line
-from pointsman_producer.deployment import ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
@@ -88,7 +88,9 @@ def test_json_has_dataclasses_and_wire_models_on_one_line(capsys: pytest.Capture
 
 
 def test_a_redis_that_does_not_answer_is_said_with_the_way_to_get_one() -> None:
-    settings = Settings.model_validate({"redis_url": f"redis://anna:secret@127.0.0.1:{ports.free_port()}/0"})
+    settings = Settings.model_validate(
+        {"redis_url": f"redis://anna:secret@127.0.0.1:{embedded_redis.free_port()}/0"}
+    )
     with pytest.raises(errors.BrokerUnavailableError, match=r"pointsman up.*POINTSMAN_REDIS_URL") as caught:
         command_line.require_redis(settings)
     assert "secret" not in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer.deployment import embedded_redis, ports
+from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
 
 
@@ -51,12 +51,12 @@ def test_the_server_listens_on_loopback_and_keeps_what_it_was_given() -> None:
 
 def test_a_server_that_ended_is_not_waited_for() -> None:
     with pytest.raises(errors.BrokerUnavailableError, match="does not answer"):
-        embedded_redis.wait_until_it_answers(ports.free_port(), alive=lambda: False)
+        embedded_redis.wait_until_it_answers(embedded_redis.free_port(), alive=lambda: False)
 
 
 def test_a_port_somebody_listens_on_is_not_free() -> None:
     with socket.socket() as listener:
-        listener.bind((ports.HOST, 0))
+        listener.bind((embedded_redis.HOST, 0))
         listener.listen()
-        assert not ports.is_free(listener.getsockname()[1])
-    assert ports.is_free(ports.free_port())
+        assert not embedded_redis.is_free(listener.getsockname()[1])
+    assert embedded_redis.is_free(embedded_redis.free_port())

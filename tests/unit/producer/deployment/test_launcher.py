@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer.deployment import launcher, ports
+from pointsman_producer.deployment import embedded_redis, launcher
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import errors
@@ -21,7 +21,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def deployment(settings: Settings, tmp_path: Path, **options: object) -> Deployment:
-    arguments: dict[str, object] = {"redis_port": ports.free_port(), **options}
+    arguments: dict[str, object] = {"redis_port": embedded_redis.free_port(), **options}
     return Deployment(settings, state_dir=tmp_path / "state", say=lambda *_: None, **arguments)  # type: ignore[arg-type]
 
 
@@ -29,7 +29,7 @@ def test_a_folder_without_tiers_is_said_before_anything_starts(tmp_path: Path) -
     settings = Settings.model_validate({"data_dir": tmp_path / "nowhere"})
     with pytest.raises(errors.SettingsError, match=r"clone of the repository.*POINTSMAN_DATA_DIR"):
         deployment(settings, tmp_path).start()
-    assert local_state.running(tmp_path / "state") is None
+    assert local_state.running_redis(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize("option", ["redis_port", "flower_port"])
@@ -37,7 +37,7 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(
     settings: Settings, tmp_path: Path, option: str
 ) -> None:
     with socket.socket() as listener:
-        listener.bind((ports.HOST, 0))
+        listener.bind((embedded_redis.HOST, 0))
         listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(errors.SettingsError, match=f"port {port}.*--{option.replace('_', '-')}"):
@@ -46,7 +46,7 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(
 
 def test_a_start_that_failed_leaves_the_folder_free(settings: Settings, tmp_path: Path) -> None:
     with socket.socket() as listener:
-        listener.bind((ports.HOST, 0))
+        listener.bind((embedded_redis.HOST, 0))
         listener.listen()
         with pytest.raises(errors.SettingsError):
             deployment(settings, tmp_path, redis_port=listener.getsockname()[1]).start()

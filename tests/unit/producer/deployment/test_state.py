@@ -14,37 +14,32 @@ from pointsman_shared import errors
 URL = "redis://127.0.0.1:6391/0"
 
 
-def announced(redis_url: str | None = URL) -> local_state.Running:
-    return local_state.Running(pid=1, redis_url=redis_url, flower_url=None, workers=2, started_at=0.0)
-
-
 def test_a_running_deployment_is_found_and_a_stopped_one_is_not(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        local_state.announce(tmp_path, announced())
-        assert local_state.running(tmp_path) == announced()
-    assert local_state.running(tmp_path) is None
+        local_state.announce(tmp_path, URL)
+        assert local_state.running_redis(tmp_path) == URL
+    assert local_state.running_redis(tmp_path) is None
 
 
 def test_nothing_runs_in_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    assert local_state.running(tmp_path / "nowhere") is None
+    assert local_state.running_redis(tmp_path / "nowhere") is None
 
 
 def test_a_deployment_that_is_still_starting_is_not_found(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        assert local_state.running(tmp_path) is None
+        assert local_state.running_redis(tmp_path) is None
 
 
 def test_what_a_killed_launcher_left_behind_misleads_nobody(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from pointsman_producer.deployment import state\n"
         "folder = Path(sys.argv[1]); claim = state.claim(folder); claim.__enter__()\n"
-        "state.announce(folder, state.Running("
-        "pid=os.getpid(), redis_url='x', flower_url=None, workers=1, started_at=0.0))\n"
+        "state.announce(folder, 'x')\n"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
     assert (tmp_path / local_state.FILE_NAME).exists()
-    assert local_state.running(tmp_path) is None
+    assert local_state.running_redis(tmp_path) is None
 
 
 def test_a_folder_has_one_deployment_at_a_time(tmp_path: Path) -> None:
@@ -59,31 +54,31 @@ def test_a_folder_has_one_deployment_at_a_time(tmp_path: Path) -> None:
 def test_a_file_of_another_version_is_ignored(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
         (tmp_path / local_state.FILE_NAME).write_text(json.dumps({"pid": 1, "unheard": "of"}))
-        assert local_state.running(tmp_path) is None
+        assert local_state.running_redis(tmp_path) is None
 
 
 def test_only_this_user_may_read_the_file(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        local_state.announce(tmp_path, announced())
+        local_state.announce(tmp_path, URL)
         assert stat.S_IMODE((tmp_path / local_state.FILE_NAME).stat().st_mode) == 0o600
 
 
 def test_the_settings_point_to_the_deployment_of_the_folder(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        local_state.announce(tmp_path, announced())
+        local_state.announce(tmp_path, URL)
         assert local_state.settings({}, tmp_path).redis_url.get_secret_value() == URL
 
 
 def test_the_environment_comes_before_the_folder(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        local_state.announce(tmp_path, announced())
+        local_state.announce(tmp_path, URL)
         settings = local_state.settings({local_state.REDIS_URL_VARIABLE: "redis://elsewhere/0"}, tmp_path)
     assert settings.redis_url.get_secret_value() == "redis://elsewhere/0"
 
 
 def test_a_deployment_on_a_redis_of_the_users_leaves_the_default(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
-        local_state.announce(tmp_path, announced(redis_url=None))
+        local_state.announce(tmp_path, None)
         assert local_state.settings({}, tmp_path) == local_state.settings({}, tmp_path / "nowhere")
 
 

@@ -116,11 +116,12 @@ def test_a_program_may_finish_what_it_has_begun(supervisor: Supervisor, lines: L
     assert lines.has("finished")
 
 
-def test_a_program_that_does_not_end_is_killed_after_the_grace(supervisor: Supervisor, lines: Lines) -> None:
+def test_a_program_that_does_not_end_is_killed_after_the_grace(lines: Lines) -> None:
+    supervisor = Supervisor(lines, grace_s=0.1)
     keeper = supervisor.start(program(shell("trap '' TERM; echo ready; while :; do sleep 0.01; done")))
     eventually(lambda: lines.has("ready"), "the trap")
     pid = keeper.pid or 0
-    supervisor.stop(grace_s=0.1)
+    supervisor.stop()
     assert is_gone(pid)
     assert lines.has("killed")
 
@@ -134,19 +135,28 @@ def test_what_the_others_need_stops_after_them(supervisor: Supervisor, lines: Li
     assert [line for _, line in lines.all[2:]] == ["first", "last"]
 
 
-def test_killing_ends_a_stop_that_waits(supervisor: Supervisor, lines: Lines) -> None:
+def test_killing_ends_a_stop_that_waits(lines: Lines) -> None:
+    supervisor = Supervisor(lines, grace_s=60)
     keeper = supervisor.start(program(shell("trap '' TERM; echo ready; while :; do sleep 0.01; done")))
     eventually(lambda: lines.has("ready"), "the trap")
     pid = keeper.pid or 0
     supervisor.kill()
-    supervisor.stop(grace_s=60)
+    supervisor.stop()
+    assert is_gone(pid)
+
+
+def test_a_stop_ends_the_programs_also_without_the_watchdog(lines: Lines) -> None:
+    supervisor = Supervisor(lines)
+    pid = supervisor.start(program(FOREVER)).pid or 0
+    supervisor._watchdog.kill()
+    supervisor.stop()
     assert is_gone(pid)
 
 
 LAUNCHER = """
 import os, sys, time
-from pointsman_producer.supervisor import Program, Supervisor
-supervisor = Supervisor(lambda name, line: print(line, flush=True))
+from pointsman_producer.deployment.supervisor import Program, Supervisor
+supervisor = Supervisor(lambda name, line: os.write(1, f"{line}\\n".encode()))
 for name in ("one", "two"):
     command = ("sh", "-c", "sleep 1000 & echo $! $$; wait")
     supervisor.start(Program(name=name, command=command, environ=os.environ, stops_last=name == "one"))
@@ -159,6 +169,7 @@ def test_nothing_survives_a_launcher_that_is_killed() -> None:
     assert launcher.stdout is not None
     with launcher.stdout as printed:
         pids = [int(pid) for _ in range(2) for pid in printed.readline().split()]
+        assert len(pids) == 4
         launcher.kill()
         launcher.wait()
         for pid in pids:

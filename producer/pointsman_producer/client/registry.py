@@ -1,0 +1,61 @@
+"""Questions about the model registry that several commands ask, through the queue like all others."""
+
+from typing import Any
+
+from pointsman_producer.client.client import Client
+from pointsman_shared import errors, names
+
+TIMEOUT_S = 30.0
+CHAMPION, CANDIDATE = "champion", "candidate"
+TIERS = (names.BASE_TIER, names.PRO_TIER)
+
+
+def versions(client: Client, tier: str | None = None) -> list[dict[str, Any]]:
+    """List the versions of a tier, or of all tiers."""
+    return client.models("list", tier=tier).result(TIMEOUT_S)
+
+
+def missing_tiers(client: Client) -> list[str]:
+    """Name the tiers without a champion, among those that the flag chooses between."""
+    champions = {version["tier"] for version in versions(client) if version[CHAMPION]}
+    return [tier for tier in TIERS if tier not in champions]
+
+
+def find_version(client: Client, name: str) -> str:
+    """Find the version of a name: `pro@7` itself, the champion of `pro`, the candidate of `pro@candidate`."""
+    tier, _, wanted = name.partition("@")
+    if wanted.isdecimal():
+        return name
+    role = wanted or CHAMPION
+    found = [version for version in versions(client, tier) if role in roles(version)]
+    if not found:
+        msg = f"{name} names no version: expected {tier}@NUMBER, or a tier with a {role}"
+        raise errors.InvalidDataError(msg)
+    return names.version_name(tier, found[0]["version"])
+
+
+def roles(version: dict[str, Any]) -> list[str]:
+    """Name the roles of a version."""
+    return [role for role in (CHAMPION, CANDIDATE, "flagged") if version.get(role)]
+
+
+def known_intents(client: Client) -> set[str]:
+    """Collect the intents of the champions and candidates, with `out_of_scope`."""
+    known = {names.OUT_OF_SCOPE}
+    for version in versions(client):
+        if version[CHAMPION] or version[CANDIDATE]:
+            query = client.models("show", tier=version["tier"], version=version["version"])
+            known.update(query.result(TIMEOUT_S)[0]["intents"])
+    return known
+
+
+def find_pair(client: Client, pair: str | None) -> tuple[str, str]:
+    """Find a pair of compared versions: the named one, or the latest."""
+    known = [(entry["served"], entry["candidate"]) for entry in client.shadow.pairs()]
+    wanted = [one for one in known if pair is None or pair == names.pair_name(*one)]
+    if wanted:
+        return wanted[0]
+    there_are = ", ".join(names.pair_name(*one) for one in known) or "none: is shadowSampleRate above 0?"
+    problem = "nothing was compared yet" if pair is None else f"no pair {pair!r} was compared"
+    msg = f"{problem}; there are: {there_are}"
+    raise errors.InvalidDataError(msg)

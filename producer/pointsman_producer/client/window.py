@@ -1,0 +1,174 @@
+"""The messages of a transcript file that are in flight, the oldest first.
+
+Their number is limited, because they and their replies are held in memory. Outcomes that were taken
+leave Redis soon, so that a large file is not kept there twice.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pointsman_producer.client import users
+from pointsman_producer.transcripts.reader import Conversation, Turn
+from pointsman_shared import errors, names
+from pointsman_shared.wire import jobs
+
+DEFAULT_SIZE = 16
+DEFAULT_TIMEOUT_S = 300.0
+# How soon a wait without any outcome notices a request to stop.
+POLL_S = 0.25
+# Outcomes leave Redis, and the journal of a batch reaches the disk, once in so many messages.
+RELEASE_MESSAGES = 32
+
+
+class MessageHandle(Protocol):
+    """A message in flight."""
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+
+    def done(self) -> bool:
+        """Tell whether a longer wait changes nothing."""
+
+    def result(self, timeout_s: float) -> jobs.ClassifyReply:
+        """Wait for the reply; may be called again after a `ResultTimeoutError`."""
+
+
+class Submitter(Protocol):
+    """The part of a client that a window needs."""
+
+    def submit_message(self, request: jobs.ClassifyRequest, *, message_id: str, queue: str) -> MessageHandle:
+        """Submit a message; a finished message is not done again."""
+
+    def release(self, message_ids: Sequence[str]) -> None:
+        """Let the outcomes of messages expire soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The turns of one message, and their conversations; `position` is how far the input was read after the last."""
+
+    number: int
+    owners: list[Conversation]
+    turns: list[Turn]
+    position: int
+
+    def request(self, batch: str | None = None) -> jobs.ClassifyRequest:
+        """Put the turns into a message, which may belong to a batch."""
+        people, user_of = users.distinct_users([owner.user for owner in self.owners])
+        return jobs.ClassifyRequest.parse(
+            {
+                "texts": [turn.text for turn in self.turns],
+                "users": people,
+                "user_of": user_of if people else None,
+                "batch": batch,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A message in flight; the caller has the first `written` of its outcomes already."""
+
+    chunk: Chunk
+    written: int
+    handle: MessageHandle
+
+
+class Window:
+    """Sends messages and takes their replies in the order in which they were sent.
+
+    Args:
+        submitter: Takes the messages.
+        size: How many messages may be in flight.
+        source: The name of the file, for errors.
+        timeout_s: How long to wait for the next reply.
+        heed: Called repeatedly during a wait; it ends the wait by raising.
+        secure: Called before outcomes leave Redis, to make the caller's copy durable.
+    """
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        *,
+        source: str,
+        size: int = DEFAULT_SIZE,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        heed: Callable[[], None] = lambda: None,
+        secure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._submitter = submitter
+        self._source = source
+        self._size = size
+        self._timeout_s = timeout_s
+        self._heed = heed
+        self._secure = secure
+        self._sent: deque[Sent] = deque()
+        self._taken: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further message may be sent now."""
+        return len(self._sent) >= self._size
+
+    def send(self, chunk: Chunk, request: jobs.ClassifyRequest, *, message_id: str, written: int = 0) -> None:
+        """Put a message on the bulk queue."""
+        handle = self._submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
+        self._sent.append(Sent(chunk=chunk, written=written, handle=handle))
+
+    def take(self) -> tuple[Sent, jobs.ClassifyReply]:
+        """Wait for the reply to the oldest message; if a worker gave it up, the error names its lines."""
+        try:
+            reply = self._wait(self._sent[0].handle)
+        except errors.PermanentError as error:
+            raise self._naming_lines(error) from error
+        return self._sent.popleft(), reply
+
+    def take_ready(self) -> tuple[Sent, jobs.ClassifyReply]:
+        """Return the reply to the oldest message; raise ResultTimeoutError if it has not arrived."""
+        reply = self._sent[0].handle.result(0)
+        return self._sent.popleft(), reply
+
+    def release(self, message_id: str) -> None:
+        """Let the outcomes of a message leave Redis, together with those of others."""
+        self._taken.append(message_id)
+        if len(self._taken) >= RELEASE_MESSAGES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let all outcomes leave Redis that were released so far."""
+        if not self._taken:
+            return
+        self._secure()
+        # They expire by themselves later.
+        with contextlib.suppress(errors.RetryableError):
+            self._submitter.release(self._taken)
+        self._taken = []
+
+    def _wait(self, handle: MessageHandle) -> jobs.ClassifyReply:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            self._heed()
+            try:
+                return handle.result(POLL_S)
+            except errors.ResultTimeoutError:
+                if handle.done():
+                    # It arrived just now, or never will because the client was closed, which the error says.
+                    return handle.result(0)
+                if time.monotonic() >= deadline:
+                    msg = f"no outcome came for {self._timeout_s:g} s: are workers running?"
+                    raise errors.ResultTimeoutError(msg) from None
+
+    def _naming_lines(self, error: errors.PermanentError) -> errors.PermanentError:
+        sent = self._sent[0]
+        lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
+        named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
+        named.dead_letter = error.dead_letter
+        return named

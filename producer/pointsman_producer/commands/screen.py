@@ -1,0 +1,182 @@
+"""Output that several commands share: tables, an outcome, a training run and its progress."""
+
+import concurrent.futures
+import getpass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.handles import TaskHandle
+from pointsman_producer.commands import command_line
+from pointsman_producer.files import tables
+from pointsman_shared import names
+from pointsman_shared.wire import jobs
+
+POLL_S = 0.3
+TRAIN_TIMEOUT_S = 3600.0
+SHOWN_METRICS = ("macro_f1", "accuracy", "out_of_scope_recall", "ece", "golden", "golden_failed")
+OTHERS_SHOWN = 2
+REASONS = {
+    "targeting_rule": "a targeting rule matched",
+    "percentage": "a percentage of users",
+    "default": "no rule matched",
+    "no_config": "no flag configuration yet",
+    "error": "the flag could not be evaluated",
+}
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
+    """Lay rows out for a person, in columns with titles; numbers to the right, long ids never cut."""
+    laid_out, rows = Table(box=None, pad_edge=False), list(rows)
+    for name, title in columns.items():
+        laid_out.add_column(
+            escape(title),
+            justify="right" if rows and _is_figure(rows[0][name]) else "left",
+            no_wrap=name in {"id", "job_id"},
+            overflow="fold",
+        )
+    for row in rows:
+        laid_out.add_row(*(cell(row[name]) for name in columns))
+    return laid_out
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) or str(value).endswith("%")
+
+
+def cell(value: object) -> str:
+    """Write a value for a person, safe for a terminal: texts may come from strangers."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    return escape(tables.printable(str(value)))
+
+
+def give(value: Any, show: Callable[[Any], object], *, as_json: bool) -> None:  # noqa: ANN401  any JSON value
+    """Print a value as JSON for programs, or show it to a person."""
+    if as_json:
+        command_line.emit(value)
+    else:
+        show(value)
+
+
+def give_table(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], nothing: str, *, as_json: bool
+) -> None:
+    """Print rows as JSON for programs, or as a table for a person, who is told if there are none."""
+    if as_json:
+        command_line.emit(rows)
+    elif rows:
+        command_line.out.print(table(rows, columns))
+    else:
+        command_line.say(nothing)
+
+
+def show_outcome(outcome: jobs.Outcome) -> None:
+    """Print an outcome for a person."""
+    command_line.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
+    command_line.out.print(f"  tier  {escape(outcome.tier)}, version {outcome.model_version}")
+    command_line.out.print(f"  why   {escape(why(outcome.flag))}")
+    command_line.out.print(f"  time  {timing(outcome)}", style="dim")
+
+
+def why(flag: jobs.FlagDecision) -> str:
+    """Explain the decision of a flag."""
+    value = str(flag.value).lower() if isinstance(flag.value, bool) else flag.value
+    variation = f" (variation {flag.variation_id})" if flag.variation_id else ""
+    return f"{flag.key} = {value}: {REASONS.get(flag.reason, flag.reason)}{variation}"
+
+
+def timing(outcome: jobs.Outcome) -> str:
+    """Write how long the job waited, and how long the model took."""
+    waited = f"{outcome.wait_ms:.0f} ms in the queue, " if outcome.wait_ms is not None else ""
+    return f"{waited}{outcome.inference_ms:.1f} ms in the model"
+
+
+def _certainty(outcome: jobs.Outcome) -> str:
+    if outcome.intent == names.OUT_OF_SCOPE:
+        # The confidence is that of the nearest intent, which was too low for it.
+        return f"[dim]nearest {_shares(outcome.ranking)}[/]"
+    others = [ranked for ranked in outcome.ranking if ranked.intent != outcome.intent]
+    return f"{outcome.confidence:.0%}" + (f"  [dim]then {_shares(others)}[/]" if others else "")
+
+
+def _shares(ranking: Sequence[jobs.RankedIntent]) -> str:
+    return ", ".join(f"{escape(ranked.intent)} {ranked.confidence:.0%}" for ranked in ranking[:OTHERS_SHOWN])
+
+
+def train_and_wait(
+    client: Client,
+    tier: str,
+    *,
+    promote: bool = True,
+    timeout_s: float = TRAIN_TIMEOUT_S,
+    on_busy: Literal["refuse", "join"] = "refuse",
+) -> jobs.TrainReply:
+    """Train a tier, and show its progress on stderr until it is done."""
+    handle = client.train(tier, requested_by=myself(), promote=promote, on_busy=on_busy)
+    deadline = time.monotonic() + timeout_s
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    hidden = not command_line.err.is_terminal
+    with Progress(*columns, console=command_line.err, transient=True, disable=hidden) as bar:
+        shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
+        while not _is_done(handle) and time.monotonic() < deadline:
+            if progress := handle.progress():
+                bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
+    return handle.result(max(0.0, deadline - time.monotonic()))
+
+
+def _is_done(handle: TaskHandle[jobs.TrainReply]) -> bool:
+    return bool(concurrent.futures.wait([handle.future], timeout=POLL_S).done)
+
+
+def myself() -> str:
+    """Name the person who runs this command, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id without a name.
+        return "pointsman"
+
+
+def show_training(reply: jobs.TrainReply, *, asked_to_promote: bool = True) -> None:
+    """Print the result of a training run for a person; `--json` has all metrics."""
+    metrics = ", ".join(
+        f"{name} {figure(reply.metrics[name])}" for name in SHOWN_METRICS if name in reply.metrics
+    )
+    command_line.out.print(
+        f"[bold]{escape(reply.tier)}[/] version {reply.version}, trained in {reply.duration_s:.1f} s"
+    )
+    command_line.out.print(f"  pipeline  {escape(reply.pipeline)}, threshold {reply.threshold:.2f}")
+    command_line.out.print(f"  metrics   {escape(metrics)}")
+    command_line.out.print(f"  serving   {escape(_promotion(reply, asked_to_promote=asked_to_promote))}")
+    for warning in reply.warnings:
+        command_line.say(f"[yellow]warning[/] {escape(warning)}")
+
+
+def figure(value: float) -> str:
+    """Write a count without decimals and a share with them."""
+    return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
+
+
+def _promotion(reply: jobs.TrainReply, *, asked_to_promote: bool) -> str:
+    if reply.promoted:
+        return "yes: it is the champion now, and workers load it within seconds"
+    if not asked_to_promote:
+        return "no: not promoted (--promote never)"
+    if reply.candidate:
+        return f"not yet: {'; '.join(reply.reasons)}"
+    return f"no: {'; '.join(reply.reasons) or 'not promoted'}"

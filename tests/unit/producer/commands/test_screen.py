@@ -1,0 +1,32 @@
+"""Tables and answers as several commands show them."""
+
+import pytest
+
+from pointsman_producer.commands import screen
+
+ROWS = [{"job_id": "m:0", "texts": 1_234, "share": "50%", "by": None}]
+COLUMNS = {"job_id": "job", "texts": "texts", "share": "share", "by": "by"}
+
+
+def test_numbers_stand_on_the_right_and_ids_are_never_cut() -> None:
+    table = screen.table(ROWS, COLUMNS)
+    assert [column.justify for column in table.columns] == ["left", "right", "right", "left"]
+    assert [column.no_wrap for column in table.columns] == [True, False, False, False]
+    assert [list(column.cells) for column in table.columns] == [["m:0"], ["1,234"], ["50%"], [""]]
+
+
+def test_a_text_from_a_stranger_neither_moves_the_cursor_nor_styles_the_table() -> None:
+    assert screen.cell("\x1b[2J[red]hi[/]\n") == " [2J\\[red]hi\\[/] "
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(ROWS, "1,234"), ([], "there are none")])
+def test_a_person_gets_a_table_or_hears_that_there_are_no_rows(
+    rows: list[dict[str, object]], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen.give_table(rows, COLUMNS, "there are none", as_json=False)
+    assert shown in "".join(capsys.readouterr())
+
+
+def test_a_program_gets_the_rows_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.give_table(ROWS, COLUMNS, "there are none", as_json=True)
+    assert capsys.readouterr().out == '[{"job_id":"m:0","texts":1234,"share":"50%","by":null}]\n'
