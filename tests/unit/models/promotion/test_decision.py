@@ -92,6 +92,19 @@ def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registr
         assert judgement.verify(tier, registry, version) == []
 
 
+def test_a_certificate_with_an_option_that_the_gate_no_longer_has_holds(
+    tier: tiers.Tier, registry: Registry
+) -> None:
+    training_run.train(tier, registry)
+    issued = registry.certificate("small", 1)
+    assert issued is not None
+    registry.certify(issued.model_copy(update={"gate": {**issued.gate, "resamples": 2_000}}))
+    assert judgement.verify(tier, registry, 1) == []
+    registry.certify(issued.model_copy(update={"gate": {**issued.gate, "margin": 0.5}}))
+    (different,) = judgement.verify(tier, registry, 1)
+    assert different.startswith("gate.margin: 0.5 in the certificate, now 0.6")
+
+
 def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
     tier: tiers.Tier, registry: Registry
 ) -> None:
