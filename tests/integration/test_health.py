@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pointsman_producer.diagnostics import checks, examination, probe
-from pointsman_producer.diagnostics.checks import Finding
+from pointsman_producer.diagnostics.findings import Finding
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys

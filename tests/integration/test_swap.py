@@ -10,7 +10,8 @@ import pytest
 
 from pointsman_models.registry import card as cards
 from pointsman_producer.client.client import Client
-from pointsman_producer.diagnostics import checks, examination, probe
+from pointsman_producer.diagnostics import examination, probe
+from pointsman_producer.diagnostics.findings import Finding
 from pointsman_shared import errors, names
 from pointsman_shared.store.connection import Store
 from tests.support import live_tiers, running, tiny
@@ -52,7 +53,7 @@ def serving(deployed: Running) -> list[int]:
         return [process["tiers"][names.BASE_TIER] for process in probe.processes(store)]
 
 
-def findings(deployed: Running) -> list[checks.Finding]:
+def findings(deployed: Running) -> list[Finding]:
     return list(examination.examine(deployed.settings, "redis"))
 
 

@@ -6,7 +6,7 @@ from rich.markup import escape
 from pointsman_producer.commands import command_line
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.diagnostics import examination
-from pointsman_producer.diagnostics.checks import Finding, Remedy
+from pointsman_producer.diagnostics.findings import Finding, Remedy
 from pointsman_shared import errors
 
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}

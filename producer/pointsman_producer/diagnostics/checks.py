@@ -2,17 +2,14 @@
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from importlib import metadata
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from pointsman_producer.client.registry import TIERS
+from pointsman_producer.diagnostics.findings import Finding, Remedy, judged
 from pointsman_producer.diagnostics.probe import Process, Trouble
 from pointsman_shared import names
-
-Status = Literal["ok", "warning", "problem"]
 
 PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
 # A queue whose next message has waited this long is not served as it should be.
@@ -26,68 +23,11 @@ MAX_FILL = 0.85
 SILENT_PROCESS_S = 30.0
 
 
-class Remedy(Enum):
-    """The remedy of a finding."""
-
-    NONE = "none"
-    START_REDIS = "start_redis"
-    FORBID_EVICTION = "forbid_eviction"
-    TURN_AOF_ON = "turn_aof_on"
-    FREE_MEMORY = "free_memory"
-    ADD_WORKERS = "add_workers"
-    START_WORKERS = "start_workers"
-    START_TRAINER = "start_trainer"
-    TRAIN = "train"
-    TRAIN_AGAIN = "train_again"
-    LOOK_AT_LOG = "look_at_log"
-    WAIT_FOR_FLAGS = "wait_for_flags"
-    WAIT_FOR_SWAP = "wait_for_swap"
-    DO_SHADOW_WORK = "do_shadow_work"
-    READ_REPORT = "read_report"
-    CHANGE_CANDIDATE = "change_candidate"
-    FASTER_CANDIDATE = "faster_candidate"
-    LOOK_AT_MEMORY = "look_at_memory"
-
-
 CANDIDATE_REMEDIES = {
     "too_slow": Remedy.FASTER_CANDIDATE,
     "slow": Remedy.FASTER_CANDIDATE,
     "process_lost": Remedy.LOOK_AT_MEMORY,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the doctor's.
-
-    Attributes:
-        status: `ok`, `warning` (works now, but may stop) or `problem` (does not work).
-        what: The part that was checked.
-        detail: What was found.
-        remedy: What to do, as far as a program can know.
-        about: The tiers or the pair that the remedy is for.
-    """
-
-    status: Status
-    what: str
-    detail: str
-    remedy: Remedy = Remedy.NONE
-    about: tuple[str, ...] = ()
-
-
-def _judged(
-    what: str,
-    detail: str,
-    remedy: Remedy,
-    *,
-    bad: object,
-    status: Status = "warning",
-    about: tuple[str, ...] = (),
-) -> Finding:
-    """Make a finding that is `ok`, without a remedy, unless something is bad."""
-    if not bad:
-        return Finding(status="ok", what=what, detail=detail)
-    return Finding(status=status, what=what, detail=detail, remedy=remedy, about=about)
 
 
 def versions() -> Finding:
@@ -137,7 +77,7 @@ def queues(found: Mapping[str, tuple[int, float | None]], in_flight: int) -> Ite
         age = f", the next one for {duration(age_s)}" if age_s is not None else ""
         detail = f"{counted(length, 'message')} waiting{age}"
         is_old = age_s is not None and age_s > OLD_QUEUE_S
-        yield _judged(f"queue {name}", detail, Remedy.ADD_WORKERS, bad=is_old)
+        yield judged(f"queue {name}", detail, Remedy.ADD_WORKERS, bad=is_old)
     detail = f"{counted(in_flight, 'message')} taken by workers and not finished"
     yield Finding(status="ok", what="queues", detail=detail)
 
@@ -188,7 +128,7 @@ def _tiers(process: Process, who: str) -> Iterator[Finding]:
     served = ", ".join(f"{tier} v{version}" for tier, version in process["tiers"].items()) or "nothing"
     missing = tuple(tier for tier in TIERS if tier not in process["tiers"])
     detail = f"{who}: {served}" + (f"; missing {', '.join(missing)}" if missing else "")
-    yield _judged("models", detail, Remedy.TRAIN, bad=missing, status="problem", about=missing)
+    yield judged("models", detail, Remedy.TRAIN, bad=missing, status="problem", about=missing)
     for problem in process["problems"]:
         of_candidate = problem.startswith("shadow candidate")
         remedy = Remedy.CHANGE_CANDIDATE if of_candidate else Remedy.TRAIN_AGAIN
@@ -199,7 +139,7 @@ def _flags(flags: Mapping[str, Any], fetched_at: float, who: str, now: float) ->
     age = f", read {duration(now - fetched_at)} ago" if fetched_at else ""
     problem = flags.get("problem")
     detail = f"{who}: from {flags.get('source')}{age}" + (f"; {problem}" if problem else "")
-    return _judged("flags", detail, Remedy.WAIT_FOR_FLAGS, bad=problem)
+    return judged("flags", detail, Remedy.WAIT_FOR_FLAGS, bad=problem)
 
 
 def _agreement(found: Sequence[Process]) -> Iterator[Finding]:
@@ -220,7 +160,7 @@ def shadow_queue(waiting: int, *, age_s: float, mib: tuple[float, float], is_con
     elif age_s > OLD_SHADOW_S:
         detail += f"; the oldest was served {duration(age_s)} ago"
     is_behind = waiting and (not is_consumed or age_s > OLD_SHADOW_S)
-    return _judged("shadow", detail, Remedy.DO_SHADOW_WORK, bad=is_behind)
+    return judged("shadow", detail, Remedy.DO_SHADOW_WORK, bad=is_behind)
 
 
 def shadow_missed(counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: int) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from pointsman_producer.client import single_try
 from pointsman_producer.diagnostics import checks, probe
-from pointsman_producer.diagnostics.checks import Finding
+from pointsman_producer.diagnostics.findings import Finding
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store

@@ -8,7 +8,7 @@ import pytest
 
 from pointsman_producer.commands import doctor
 from pointsman_producer.diagnostics import checks, examination
-from pointsman_producer.diagnostics.checks import Finding, Remedy
+from pointsman_producer.diagnostics.findings import Finding, Remedy
 from pointsman_producer.diagnostics.probe import Process, Trouble
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
