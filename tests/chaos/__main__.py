@@ -154,7 +154,7 @@ def _plain(figures: Counter[str]) -> str:
         return "-"
     counted = [f"{figures[name]} of {figures['messages']} {name}" for name in ("lost", "twice")]
     starts = figures["poison_starts"]
-    return ", ".join(counted + ([f"poison begun {starts} times"] if starts else []))
+    return ", ".join(counted + ([f"poison attempted {starts} times"] if starts else []))
 
 
 if __name__ == "__main__":

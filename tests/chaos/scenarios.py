@@ -54,7 +54,7 @@ def ours(
         stage(Path(folder), contestant=OURS, seed=seed, pause_s=pause_s, workers=workers) as set_up,
         Client(settings=set_up.settings, linger_ms=20, max_batch=100) as client,
     ):
-        begun = time.monotonic()
+        started = time.monotonic()
         faulting = Script(set_up, faults, gap_s=gap_s)
         workload = Workload(client, set_up.registry, faulting.keep_pace)
         faulting.start()
@@ -70,7 +70,7 @@ def ours(
         verdict = workload.judge(set_up, settle_s)
         verdict.faults_missed = sum(faults.values()) - sum(set_up.done.values())
         verdict.notes += faulting.troubles
-        verdict.duration_s = time.monotonic() - begun
+        verdict.duration_s = time.monotonic() - started
         if not verdict.is_clean:
             log = Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log"
             log.write_text("\n".join([verdict.line(), *verdict.notes, *set_up.log]))
@@ -144,7 +144,7 @@ def _effects(set_up: Stage, sent: set[int], settle_s: float) -> list[int]:
 
 
 def _poison_starts(set_up: Stage) -> dict[str, int]:
-    """Say how often the poison messages were begun, where there were any."""
+    """Say how often the poison messages were attempted, if there were any."""
     if "submit_poison" not in set_up.done:
         return {}
     with Redis.from_url(set_up.redis.url) as redis:

@@ -104,12 +104,12 @@ def _shadow_all(deployed: Running) -> None:
 
 def _capacity(load: Load, seconds: float) -> float:
     """Measure how many texts a second come back when there is always a next message."""
-    begun, before = time.monotonic(), load.done
-    while time.monotonic() - begun < seconds:
+    started, before = time.monotonic(), load.done
+    while time.monotonic() - started < seconds:
         load.submit()
         load.collect(leave=WINDOW)
     load.collect(leave=0)
-    measured = (load.done - before) / (time.monotonic() - begun)
+    measured = (load.done - before) / (time.monotonic() - started)
     print(f"capacity: {measured:,.0f} texts/s, measured for {seconds:g} s", flush=True)
     return measured
 
@@ -118,9 +118,9 @@ def _run(
     deployed: Running, client: Client, load: Load, rate: float, asked: argparse.Namespace
 ) -> list[Sample]:
     samples: list[Sample] = []
-    begun = time.monotonic()
+    started = time.monotonic()
     before, told = load.sent, 0.0
-    while (at_s := time.monotonic() - begun) < asked.minutes * 60:
+    while (at_s := time.monotonic() - started) < asked.minutes * 60:
         if load.sent - before < at_s * rate:
             load.submit()
         else:

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client, checked_request, new_id
@@ -36,7 +36,7 @@ class Verdict:
     progress_off: int = 0
     counters_off: int = 0
     comparisons_off: int = 0
-    poison_begun_too_often: int = 0
+    poison_attempted_too_often: int = 0
     unexpected_letters: int = 0
     missing_letters: int = 0
     left_open: int = 0
@@ -49,7 +49,6 @@ class Verdict:
     letters: int = 0
     trained: int = 0
     republished: int = 0
-    put_off: int = 0
     delivered_again: int = 0
     submissions_repeated: int = 0
     duration_s: float = 0.0
@@ -63,7 +62,7 @@ class Verdict:
         "progress_off",
         "counters_off",
         "comparisons_off",
-        "poison_begun_too_often",
+        "poison_attempted_too_often",
         "unexpected_letters",
         "missing_letters",
         "left_open",
@@ -80,8 +79,7 @@ class Verdict:
         "letters": "dead letters",
         "trained": "promotions",
         "republished": "published again",
-        "put_off": "times put off",
-        "delivered_again": "begun again",
+        "delivered_again": "attempted again",
     }
 
     @property
@@ -247,7 +245,7 @@ def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
     starts = Counter(stage.starts_file.read_text().split()) if stage.starts_file.exists() else Counter()
     verdict.delivered_again = starts.total() - len(starts)
     allowed = MAX_ATTEMPTS
-    verdict.poison_begun_too_often = sum(starts[message.id] > allowed for message in stage.poisoned)
+    verdict.poison_attempted_too_often = sum(starts[message.id] > allowed for message in stage.poisoned)
 
 
 def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
@@ -265,8 +263,7 @@ def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        counted = redis.hmget(keys.STATS, "republished", "put_off")
-        verdict.republished, verdict.put_off = (int(count or 0) for count in counted)
+        verdict.republished = int(redis.hget(keys.STATS, "republished") or 0)
 
 
 def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unclear: Counter[str]) -> None:
@@ -285,9 +282,19 @@ def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unc
             if not 0 <= over <= unclear[tier]:
                 verdict.comparisons_off += abs(over)
                 verdict.notes.append(f"{champion} vs {rival}: {row} for {served[tier]} served")
+        _judge_third_tier(verdict, rows, champion, served[tier] + unclear[tier])
     for pair, row in rows.items():
         verdict.comparisons_off += row["texts"] + row["missed"]
         verdict.notes.append(f"{pair}: {row} for nothing served")
+
+
+def _judge_third_tier(verdict: Verdict, rows: dict[Any, Any], champion: str, most: int) -> None:
+    """Take out the comparisons with the tier that is trained all the time: a text has one at most."""
+    found = [pair for pair in rows if pair[0] == champion and pair[1].startswith(f"{TRAINED_TIER}@")]
+    texts = sum(row["texts"] + row["missed"] for row in map(rows.pop, found))
+    if texts > most:
+        verdict.comparisons_off += texts - most
+        verdict.notes.append(f"{champion} vs {TRAINED_TIER}: {texts} for at most {most} served")
 
 
 def _judge_letters(verdict: Verdict, stage: Stage) -> None:
