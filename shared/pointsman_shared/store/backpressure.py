@@ -46,13 +46,7 @@ class Load:
 
 
 class Pressure:
-    """Watches the queues of a deployment. Safe to share between threads.
-
-    Args:
-        store: Where the queues are.
-        settings: The limits.
-        patience_s: How long `wait_for_room` waits.
-    """
+    """Watches the queues of a deployment. Safe to share between threads."""
 
     def __init__(self, store: Store, settings: Settings, *, patience_s: float = PATIENCE_S) -> None:
         self._store = store
@@ -62,11 +56,7 @@ class Pressure:
         self._lock = threading.Lock()
 
     def load(self, queue: str) -> Load:
-        """Return how full a queue is; a look half a second ago is good enough.
-
-        Raises:
-            BrokerUnavailableError: Redis does not answer.
-        """
+        """Return how full a queue is; a look half a second ago is good enough."""
         with self._lock:
             seen = self._looks.get(queue)
             if seen is None or time.monotonic() - seen[0] > LOOK_S:
@@ -78,9 +68,6 @@ class Pressure:
         """Return when a queue takes more work.
 
         If Redis does not answer, this returns too: submitting has a patience of its own.
-
-        Raises:
-            QueueFullError: The queue did not empty in time.
         """
         pause, waited = FIRST_PAUSE_S, 0.0
         while (load := self._load_if_known(queue)) is not None and load.worst > 1:

@@ -108,12 +108,7 @@ class Filter(BaseModel):
 
 
 class DeadLetters:
-    """The dead letters of a deployment.
-
-    Args:
-        store: The connection.
-        ttl_s: How long letters are kept.
-    """
+    """The dead letters of a deployment."""
 
     def __init__(self, store: Store, *, ttl_s: int) -> None:
         self._store = store
@@ -153,14 +148,7 @@ class DeadLetters:
             yield from filter(wanted.fits, self._read(ids[start : start + PAGE]))
 
     def replay(self, letter: DeadLetter) -> bool:
-        """Put a message back on its queue under its own id, so that it gets exactly one outcome after all.
-
-        Returns:
-            Whether the letter was there: False if it was replayed or purged meanwhile.
-
-        Raises:
-            InvalidMessageError: It could not be read, so it cannot be sent again.
-        """
+        """Put a message back on its queue under its own id, so that it gets exactly one outcome after all."""
         if letter.reason == MALFORMED:
             msg = f"dead letter {letter.id} could not be read as a message: it cannot be replayed"
             raise errors.InvalidMessageError(msg)

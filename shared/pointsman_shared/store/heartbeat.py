@@ -18,16 +18,7 @@ def beat(store: Store, node: str, heard_at: float) -> None:
 
 
 def is_serving(store: Store, node: str, now: float | None = None) -> bool:
-    """Return whether a worker heard from its queues lately.
-
-    Args:
-        store: Where heartbeats are kept.
-        node: The worker's name, as `serving@host`.
-        now: Seconds since the epoch.
-
-    Raises:
-        BrokerUnavailableError: Redis does not answer.
-    """
+    """Return whether a worker heard from its queues lately."""
     heard_at = store.get(keys.pulse(node))
     now = time.time() if now is None else now
     return heard_at is not None and now - float(heard_at) < 2 * DEAF_AFTER_S

@@ -17,12 +17,7 @@ _NAMES = re.compile(r"^local ([\w, ]+) = unpack\((KEYS|ARGV)\)$", re.MULTILINE)
 
 
 class Script:
-    """A script that is called with its keys and arguments by name.
-
-    Attributes:
-        keys: The names of its keys, in order.
-        arguments: The names of its arguments, in order.
-    """
+    """A script that is called with its keys and arguments by name."""
 
     def __init__(self, source: str, *libraries: str) -> None:
         named = {which: tuple(names.split(", ")) for names, which in _NAMES.findall(source)}
@@ -32,13 +27,7 @@ class Script:
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, store: Store, **values: Any) -> Any:  # noqa: ANN401  whatever the script returns
-        """Run the script.
-
-        Raises:
-            TypeError: A name is missing, or the script has none of that name.
-            BrokerUnavailableError: Redis cannot be reached.
-            QueueFullError: Redis has no memory left.
-        """
+        """Run the script."""
         if len(values) != len(self.keys) + len(self.arguments):
             msg = f"expected {', '.join((*self.keys, *self.arguments))}; got {', '.join(values)}"
             raise TypeError(msg)
@@ -55,13 +44,7 @@ class Script:
 
 
 def load(beside: str, name: str, *libraries: str) -> Script:
-    """Read a script.
-
-    Args:
-        beside: The `__file__` of the module that uses it.
-        name: The file's name without its ending.
-        libraries: Lua sources with the functions that it calls; see `read`.
-    """
+    """Read a script."""
     return Script(read(beside, name), *libraries)
 
 

@@ -27,12 +27,7 @@ SCRIPT: Final = scripts.load(__file__, "training_claim")
 
 
 class TrainingClaims:
-    """The claims of a deployment; all methods raise `BrokerUnavailableError` if Redis is away.
-
-    Args:
-        store: The connection.
-        claim_s: How long a claim lasts that is not renewed.
-    """
+    """The claims of a deployment; all methods raise `BrokerUnavailableError` if Redis is away."""
 
     def __init__(self, store: Store, *, claim_s: float = CLAIM_S) -> None:
         self._store = store

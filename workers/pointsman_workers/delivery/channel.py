@@ -35,12 +35,7 @@ polled_at = 0.0
 
 
 class Intake:
-    """Reads what lies on the queues, and keeps what cannot be read as dead letters.
-
-    Args:
-        tasks: The names of the tasks that the worker knows.
-        in_flight: Where entries are closed and letters kept.
-    """
+    """Reads what lies on the queues, and keeps what cannot be read as dead letters."""
 
     def __init__(self, tasks: Collection[str], in_flight: PerProcess[InFlight]) -> None:
         self._tasks = tasks
@@ -49,11 +44,7 @@ class Intake:
         self._unburied: deque[tuple[str, bytes, Exception]] = deque()
 
     def read(self, queue: str, raw: bytes) -> dict[str, Any]:
-        """Read a message.
-
-        Raises:
-            MalformedMessageError: It cannot be read.
-        """
+        """Read a message."""
         envelope, body = validation.read(raw, self._tasks)
         # A message that is returned goes to where it came from, whatever it claims.
         envelope["properties"]["delivery_info"].update(exchange="", routing_key=queue)
@@ -61,11 +52,7 @@ class Intake:
         return envelope
 
     def refuse(self, queue: str, raw: bytes, error: Exception) -> None:
-        """Keep something as a dead letter, and close the entry that it may have; retried until Redis answers.
-
-        Raises:
-            ConnectionResetError: Redis is away, so that kombu connects again.
-        """
+        """Keep something as a dead letter, and close the entry that it may have; retried until Redis answers."""
         self._unburied.append((queue, raw, error))
         while self._unburied:
             try:

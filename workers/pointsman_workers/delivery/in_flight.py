@@ -24,10 +24,6 @@ class InFlight:
     """Finds messages in flight and puts lost ones back on their queue.
 
     All methods raise `connection.UNAVAILABLE` if Redis is away or full.
-
-    Args:
-        store: A connection of its own.
-        letters: Where unreadable messages go.
     """
 
     def __init__(self, store: Store, letters: dead_letters.DeadLetters) -> None:

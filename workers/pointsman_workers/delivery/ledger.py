@@ -25,14 +25,7 @@ class AlreadyDoneError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The ledger's answer to a delivery.
-
-    Attributes:
-        count: The attempts so far, this one included; 0 if the message must not be run.
-        is_done: It has an outcome.
-        is_cancelled: Its batch was cancelled.
-        stored: The outcome, if it succeeded and is still kept.
-    """
+    """The ledger's answer to a delivery: the attempts so far, this one included, or the reason not to run it."""
 
     count: int
     is_done: bool
@@ -43,12 +36,8 @@ class Attempt:
 class Ledger:
     """Outcomes exactly once. All methods raise `connection.UNAVAILABLE` if Redis is away or full.
 
-    Args:
-        store: The connection; it belongs to the process that made it.
-        settings: How long outcomes and dead letters are kept.
-        extension: Lua source of a function `extend(id, entry, ttl, extra)`, which a feature adds to the transaction
-            that closes a message.
-        most_letters: How many dead letters are kept.
+    `extension` is the Lua source of a function `extend(id, entry, ttl, extra)`, which a feature adds to the transaction
+    that closes a message. An error in it does not touch the outcome.
     """
 
     def __init__(
@@ -93,19 +82,7 @@ class Ledger:
         client_id: str | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  any JSON value
-        """Store the outcome of a message, once, and close it.
-
-        Args:
-            message_id: The message; of any task.
-            reply: Its outcome.
-            batch: The batch to count towards.
-            counters: What to add to the batch's counters.
-            client_id: The client that waits.
-            extra: The argument of the extension. An error in it does not touch the outcome.
-
-        Returns:
-            The outcome that counts: this one, or that of an earlier delivery.
-        """
+        """Store the outcome of a message, close it, and return the outcome that counts: this or an earlier one."""
         earlier = self._closed(
             message_id,
             _result("SUCCESS", message_id, reply),
@@ -127,13 +104,8 @@ class Ledger:
     ) -> None:
         """Give a message up: store a failed outcome and keep a dead letter, unless it has an outcome.
 
-        A retryable failure leaves no guard, so that submitting the same message again tries again.
-
-        Args:
-            letter: What is known of it; the payload, the queue and the times come from the ledger's entry.
-            error: What went wrong. Its text must not quote the input.
-            client_id: The client that waits.
-            keep: Whether to keep a dead letter; a cancelled message needs none.
+        A retryable failure leaves no guard, so that submitting the same message again tries again. The error's text must not
+        quote the input.
         """
         counted = letter.texts if letter.batch and not letter.retryable else 0
         counter = "cancelled" if isinstance(error, errors.CancelledError) else "failed"

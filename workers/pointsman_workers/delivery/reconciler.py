@@ -28,14 +28,7 @@ IDS_SHOWN: Final = 5
 
 
 class Reconciler:
-    """Looks for lost messages; of all workers of a deployment, one at a time does.
-
-    Args:
-        messages: Where to look.
-        settings: The visibility timeouts.
-        owner: The name of this process.
-        wait: Sleeps, for `SECOND_LOOK_S`.
-    """
+    """Looks for lost messages; of all workers of a deployment, one at a time does."""
 
     def __init__(
         self, messages: InFlight, settings: Settings, owner: str, wait: Callable[[float], object]
@@ -58,10 +51,7 @@ class Reconciler:
 def reconcile(messages: InFlight, grace_s: Mapping[str, float], wait: Callable[[float], object]) -> list[str]:
     """Look once, and return the messages that were published again.
 
-    Args:
-        messages: Where to look.
-        grace_s: How long a queue's messages may be unseen; the entry "" is for any other queue.
-        wait: Sleeps.
+    `grace_s` says how long a queue's messages may be unseen; its entry "" is for any other queue.
     """
     found = messages.suspects(min(grace_s.values()))
     lost = dict(_unseen(messages, found))

@@ -69,11 +69,7 @@ def training_limits(settings: Settings) -> Limits:
 
 
 class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no parameters at run time
-    """A task whose messages are delivered at least once and have effects exactly once.
-
-    Attributes:
-        stores_outcome: Whether the task stores its outcome itself, together with its other effects.
-    """
+    """A task whose messages are delivered at least once and have effects exactly once."""
 
     abstract = True
     throws = (errors.PointsmanError,)

@@ -83,17 +83,9 @@ _BODY: Final = TypeAdapter(tuple[list[Any], dict[str, Any], _Embed | None])
 
 
 def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
-    """Read a message as it lies on a queue.
+    """Return the envelope of a message as kombu wants it, and its decoded body: `[args, kwargs, embed]`.
 
-    Args:
-        raw: The message.
-        tasks: The names of the tasks that the worker knows; any container.
-
-    Returns:
-        The envelope as kombu wants it, and the decoded body: Celery's protocol 2, `[args, kwargs, embed]`.
-
-    Raises:
-        MalformedMessageError: It cannot be read, has the wrong shape, or asks for an unknown task.
+    Raises `MalformedMessageError` if it cannot be read, has the wrong shape, or asks for an unknown task.
     """
     if len(raw) > MAX_BYTES:
         _refuse(f"{len(raw)} bytes; at most {MAX_BYTES} are taken")

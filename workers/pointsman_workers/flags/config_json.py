@@ -19,11 +19,7 @@ def make_etag(origin: str, content: bytes) -> str:
 
 
 def decode(content: bytes) -> str:
-    """Decode UTF-8, with or without a byte order mark.
-
-    Raises:
-        InvalidDataError: It is not UTF-8.
-    """
+    """Decode UTF-8, with or without a byte order mark."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -32,11 +28,7 @@ def decode(content: bytes) -> str:
 
 
 def check(text: str) -> str:
-    """Return the text if it is a config JSON v6.
-
-    Raises:
-        InvalidDataError: It is not one. The error never quotes the content.
-    """
+    """Return the text if it is a config JSON v6."""
     _validate(_parse(text))
     return text
 

@@ -66,14 +66,8 @@ class ConfigCatFlags:
     def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
         """Evaluate a flag; always returns a decision, never raises.
 
-        Args:
-            key: The flag.
-            default: The value if there is no configuration, or none of this flag with this type. An integer
-                satisfies a float default, and becomes a float; no other type stands in for another.
-            user: The user. No targeting rule and no percentage matches None.
-
-        Returns:
-            The value and its reason. A percentage inside a targeting rule has the reason `targeting_rule`.
+        The default serves without a configuration, or if the flag has another type; an integer satisfies a float
+        default. A percentage inside a targeting rule has the reason `targeting_rule`.
         """
         entry = None
         try:

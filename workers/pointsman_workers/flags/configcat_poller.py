@@ -34,11 +34,7 @@ class FlagPoller:
         self._client: configcatclient.ConfigCatClient | None = None
 
     def start(self, wait_s: float = FIRST_FETCH_WAIT_S) -> None:
-        """Start polling; if the store is empty, wait for the first answer, so that no job is decided without one.
-
-        Raises:
-            SettingsError: The SDK key is missing or malformed.
-        """
+        """Start polling; if the store is empty, wait for the first answer, so that no job is decided without one."""
         if self._client is not None:
             return
         configcat_logs.quieten()

@@ -34,11 +34,7 @@ class ConfigEntry:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the cache format. An entry without an etag gets one from its content.
-
-        Raises:
-            InvalidDataError: The text has another format, or its document cannot be used.
-        """
+        """Read the cache format. An entry without an etag gets one from its content."""
         fetched_ms, _, rest = text.partition("\n")
         etag, newline, document = rest.partition("\n")
         if not newline or not fetched_ms.isdecimal():

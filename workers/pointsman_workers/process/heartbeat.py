@@ -28,11 +28,7 @@ def end_this_process() -> None:
 class Heartbeat:
     """Writes heartbeats, and ends a worker that is deaf.
 
-    Args:
-        beat: Writes one: when the queues were last heard from.
-        heard_at: Returns when the consumer last had an answer. The time lies in the future while the worker's children
-            are allowed to keep it from asking.
-        end: Ends a deaf worker.
+    `heard_at` returns a time in the future while busy children are allowed to keep the consumer from its queues.
     """
 
     def __init__(

@@ -37,13 +37,8 @@ class Registry(Protocol):
 class LoadedModels:
     """The classifiers of one process.
 
-    Args:
-        registry: The place of the versions.
-        tiers: The tiers to serve.
-        inherited: The models that the parent process loaded before the fork. Only its classifiers are used: a
-            registry may hold connections, which do not cross a fork.
-        on_refused: Called with the tier, the version and the reason when a champion cannot be loaded.
-        clock: Returns the seconds of a clock that only goes forward.
+    Of `inherited`, which the parent process loaded before the fork, it uses the classifiers only: a registry may hold
+    connections, which do not cross a fork.
     """
 
     def __init__(
@@ -66,11 +61,7 @@ class LoadedModels:
         self._problems_of_others: dict[str, str] = {}
 
     def classifier(self, tier: str) -> Classifier:
-        """Return the version of a tier that serves now.
-
-        Raises:
-            TierUnavailableError: No version of it serves.
-        """
+        """Return the version of a tier that serves now, or raise a TierUnavailableError."""
         try:
             return self._serving[tier]
         except KeyError:
@@ -79,11 +70,7 @@ class LoadedModels:
             raise errors.TierUnavailableError(msg) from None
 
     def version(self, tier: str, version: int) -> Classifier:
-        """Return any version. For one thread.
-
-        Raises:
-            RegistryError: It cannot be loaded; the next attempt is made some time later.
-        """
+        """Return any version, or raise what keeps it from being loaded. For one thread."""
         serving = self._serving.get(tier)
         if serving is not None and serving.version == version:
             return serving

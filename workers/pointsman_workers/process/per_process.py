@@ -9,11 +9,7 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """Returns the same value at each call in a process, and builds it at the first one.
-
-    Args:
-        build: Builds the value.
-    """
+    """Returns the same value at each call in a process, and builds it at the first one."""
 
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build

@@ -10,12 +10,9 @@ logger = logging.getLogger(__name__)
 
 
 class Periodic:
-    """A daemon thread that repeats a step.
+    """A daemon thread that repeats a step, which may return the seconds until the next one.
 
-    Args:
-        what: What the step does, for the log, as "looking for lost messages".
-        step: Does it once; may return the seconds until the next step.
-        interval_s: The seconds until the next step, and until the first one.
+    `what` names the step in the log, as "looking for lost messages".
     """
 
     def __init__(self, what: str, step: Callable[[], float | None], interval_s: float) -> None:

@@ -22,14 +22,7 @@ _PACKAGES = ("pointsman", "celery", "redis", "scikit-learn", "configcat-client")
 
 
 class Refresh:
-    """Keeps a process's models up to date, and its report in Redis.
-
-    Args:
-        models: The models of the process.
-        store: Where the report goes.
-        flag_state: Returns the state of the flag configuration, a dataclass.
-        problems: Return what else is wrong in the process.
-    """
+    """Keeps a process's models up to date, and its report in Redis."""
 
     def __init__(
         self,

@@ -20,10 +20,6 @@ def leave_in_time(end: Callable[[], None], patience_s: float = PATIENCE_S) -> No
 
     Call it in the main thread, after Celery has set its signal handlers. Without `REMAP_SIGTERM=SIGQUIT`, SIGTERM asks
     a worker to finish its running tasks, however long they take, so it gets no time limit.
-
-    Args:
-        end: Ends this process at once.
-        patience_s: The time it has.
     """
     remapped = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
     for number in (signal.SIGTERM, signal.SIGQUIT) if remapped else (signal.SIGQUIT,):

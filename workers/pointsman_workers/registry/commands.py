@@ -21,15 +21,7 @@ Lines = list[dict[str, Any]]
 
 
 class Commands:
-    """The registry, as seen from the queue.
-
-    Args:
-        registry: The place of the versions.
-        tiers: The declared tiers.
-        notify: Notifies people of changes.
-        sources: Returns the labelled rows beside a tier's files; None in a worker that is not a trainer.
-        shadow: Gives the verdict that a tier's gate may require.
-    """
+    """The registry, as seen from the queue."""
 
     def __init__(
         self,
@@ -46,13 +38,7 @@ class Commands:
         self._shadow = shadow
 
     def answer(self, query: jobs.ModelsQuery) -> Lines:
-        """Answer a query: one entry per version for `list`, per change for `history`, one for everything else.
-
-        Raises:
-            UnknownTierError: No such tier is declared.
-            RegistryError: No such version is kept, or it must not serve.
-            ConflictError: Another change came first.
-        """
+        """Answer a query: one entry per version for `list`, per change for `history`, one for everything else."""
         if query.tier is not None and query.tier not in self._tiers:
             msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
             raise errors.UnknownTierError(msg)

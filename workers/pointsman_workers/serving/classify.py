@@ -20,25 +20,14 @@ class Models(Protocol):
     """The classifiers of the process."""
 
     def classifier(self, tier: str) -> Classifier:
-        """Return the version of a tier that serves now.
-
-        Raises:
-            TierUnavailableError: No version of it serves.
-        """
+        """Return the version of a tier that serves now."""
         ...
 
 
 def classify(
     request: jobs.ClassifyRequest, message_id: str, *, flags: Provider, models: Models
 ) -> dict[str, Any]:
-    """Classify a message.
-
-    Returns:
-        A `jobs.ClassifyReply` as a dict, ready to be stored.
-
-    Raises:
-        TierUnavailableError: A tier that the flag leads to has no version.
-    """
+    """Classify a message."""
     wait_ms = _since(request.submitted_at)
     routes = routing.route(request, flags)
     tiers = [routes.tier(place) for place in range(len(routes.decisions))]

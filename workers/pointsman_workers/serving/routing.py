@@ -10,12 +10,7 @@ from pointsman_workers.flags.provider import Provider
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """The routes of the texts of one message.
-
-    Attributes:
-        decisions: The distinct decisions.
-        of: For each text, the place of its decision.
-    """
+    """The routes of the texts of one message."""
 
     decisions: tuple[jobs.FlagDecision, ...]
     of: Sequence[int]

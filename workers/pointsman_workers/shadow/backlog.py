@@ -67,13 +67,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The state of the backlog.
-
-    Attributes:
-        ready: How many messages wait to be shadowed and are held by no worker.
-        calls: How many requests for shadow work lie in their queue.
-        users: How many messages lie in the serving queues.
-    """
+    """The state of the backlog."""
 
     ready: int
     calls: int
@@ -83,15 +77,7 @@ class Look:
 def wish(
     message_id: str, *, texts: int, places: Sequence[int] | None, shed: str | None, limit_bytes: int
 ) -> Mapping[str, Any]:
-    """Return what the ledger hands to `keep.lua` for a message of which some texts are to be shadowed.
-
-    Args:
-        message_id: The message.
-        texts: How many of its texts.
-        places: Their places in the message; None for all.
-        shed: The reason for only counting them, or None.
-        limit_bytes: How much may wait.
-    """
+    """Return what the ledger hands to `keep.lua` for a message of which some texts are to be shadowed."""
     return {
         "kept": keys.shadow_kept(message_id),
         "waiting": keys.SHADOW_WAITING,
@@ -107,11 +93,7 @@ def wish(
 
 
 class Backlog:
-    """The messages that wait. All methods raise `connection.UNAVAILABLE` if Redis is away or full.
-
-    Args:
-        store: The connection.
-    """
+    """The messages that wait. All methods raise `connection.UNAVAILABLE` if Redis is away or full."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -130,12 +112,8 @@ class Backlog:
     ) -> list[Taken]:
         """Take the messages that have waited longest, at least one if there is any.
 
-        Args:
-            holder: The name of the holder; another one each time.
-            most_texts: How many texts are wanted; a single message may have more.
-            hold_s: After this long, others may take them.
-            yields: Take nothing while messages lie in the serving queues.
-            alone: Also take nothing while a message is being served.
+        With `yields`, none is taken while messages lie in the serving queues; with `alone`, also none while a message
+        is being served.
         """
         now = time.time()
         interactive, bulk = names.SERVING_QUEUES

@@ -30,12 +30,7 @@ class Troubles(Protocol):
 
 
 class CircuitBreaker:
-    """Decides which versions may be tried.
-
-    Args:
-        shared: Where processes share what is wrong.
-        clock: Returns the seconds since the epoch, since all processes must mean the same.
-    """
+    """Decides which versions may be tried."""
 
     def __init__(self, shared: Troubles, *, clock: Callable[[], float] = time.time) -> None:
         self._shared = shared
@@ -60,13 +55,7 @@ class CircuitBreaker:
         return None
 
     def failed(self, version: str, reason: str, weight: int = 1) -> None:
-        """Count a failure.
-
-        Args:
-            version: The version that failed.
-            reason: The kind of failure, in a word.
-            weight: How many failures it counts for; `TRIP` pauses the version at once.
-        """
+        """Count a failure, or as many as `weight` says; `TRIP` pauses the version at once."""
         self._look()
         before = self._states.get(version, {"failures": 0})["failures"]
         # After a pause, one failure is enough for the next one.

@@ -10,11 +10,7 @@ from pointsman_workers.shadow.candidates import Candidates
 
 
 def classify(candidates: Candidates, request: wire.CompareRequest) -> dict[str, Any]:
-    """Return what both versions answer to the texts, as a `wire.Answers`.
-
-    Raises:
-        RegistryError: A version cannot be loaded.
-    """
+    """Return what both versions answer to the texts, as a `wire.Answers`."""
     sides = {}
     for side, name in (("served", request.served), ("candidate", request.candidate)):
         classifier = _classifier(candidates, name)

@@ -55,11 +55,7 @@ class PairView:
 
     @classmethod
     def of_answers(cls, parts: Sequence[shadow.Answers], served: str, candidate: str) -> Self:
-        """Make the view of a file's texts; all of them count as drawn.
-
-        Raises:
-            InvalidMessageError: The answers are not columns of one length.
-        """
+        """Make the view of a file's texts; all of them count as drawn."""
         day = time.strftime("%Y-%m-%d", time.gmtime())
         found, rows, labelled = counts.Comparison(), dict[str, Row](), dict[str, Row]()
         try:

@@ -13,11 +13,7 @@ _ENOUGH: Final = {"no worse": {"no worse", "better"}, "better": {"better"}}
 
 
 class ShadowAdvisor:
-    """Says whether the comparison of a version with the champion is enough to promote it.
-
-    Args:
-        queries: Answers how they compare.
-    """
+    """Says whether the comparison of a version with the champion is enough to promote it."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries

@@ -13,24 +13,14 @@ from pointsman_workers.shadow.store import Comparisons, Row
 
 
 class Queries:
-    """What can be asked about the comparisons.
-
-    Args:
-        comparisons: The comparisons.
-        store: Where the labels are.
-    """
+    """What can be asked about the comparisons."""
 
     def __init__(self, comparisons: Comparisons, store: Store) -> None:
         self._comparisons = comparisons
         self._store = store
 
     def answer(self, query: wire.Query) -> Any:  # noqa: ANN401  each action's own JSON
-        """Answer a query.
-
-        Raises:
-            InvalidMessageError: The query lacks what its action needs.
-            BrokerUnavailableError: Redis cannot be reached.
-        """
+        """Answer a query."""
         if query.action == "pairs":
             return self._pairs()
         if query.action == "label":

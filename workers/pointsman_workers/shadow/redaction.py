@@ -30,11 +30,7 @@ def keep_none(text: str) -> None:
 
 
 def load(path: str) -> Redactor:
-    """Import the redactor that a setting names.
-
-    Raises:
-        SettingsError: It cannot be imported.
-    """
+    """Import the redactor that a setting names."""
     if path == OFF:
         return keep_none
     module, _, function = path.partition(":")

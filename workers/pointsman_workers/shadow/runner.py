@@ -48,16 +48,7 @@ REQUEST_S: Final = 0.5
 
 
 class Runner:
-    """Compares what served with what did not.
-
-    Args:
-        backlog: The messages to compare.
-        candidates: The source of the models.
-        store: Where comparisons are counted.
-        redactor: Masks the texts that are kept.
-        settings: How long outcomes are kept, and the attributes to count by.
-        max_age_s: Texts that waited longer are shed.
-    """
+    """Compares what served with what did not."""
 
     def __init__(
         self,
@@ -80,18 +71,7 @@ class Runner:
         self._time_is_up = False
 
     def work(self, *, yields: bool, brief: bool = False) -> int:
-        """Do shadow work for a while; stop when there is none, or when users need the workers.
-
-        Args:
-            yields: Whether users may need this process.
-            brief: Whether one part is enough.
-
-        Returns:
-            How many texts were compared or counted.
-
-        Raises:
-            BrokerUnavailableError: Redis is away; what was not counted is done again.
-        """
+        """Do shadow work for a while; stop when there is none, or when users need the workers."""
         end = time.monotonic() + (PART_S if brief else REQUEST_S)
         texts, first, self._time_is_up = 0, True, False
         while not self._time_is_up and (first or time.monotonic() < end):
@@ -229,13 +209,7 @@ class _NotLoadedError(errors.PointsmanError):
 
 @dataclass(slots=True)
 class _Found:
-    """What was found out about some messages, to be counted together.
-
-    Attributes:
-        first: The message at which is noted which version has the texts now.
-        noted: The version noted last.
-        lost: How many messages cannot be counted.
-    """
+    """What was found out about some messages, to be counted together."""
 
     first: str
     messages: list[str] = field(default_factory=list)

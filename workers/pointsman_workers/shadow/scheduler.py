@@ -23,14 +23,7 @@ PATIENCE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What a worker holds.
-
-    Attributes:
-        serving: How many served messages it holds.
-        served: How many it has started in its life.
-        interactive: How many interactive messages it has taken in its life.
-        shadowing: How many requests for shadow work it holds.
-    """
+    """What a worker holds."""
 
     serving: int
     served: int
@@ -47,16 +40,7 @@ class Queue(Protocol):
 
 
 class Scheduler:
-    """Requests shadow work, in a worker's parent.
-
-    Args:
-        queue: The backlog.
-        request: Requests shadow work; the argument says whether one part is enough.
-        activity: Returns what the worker holds.
-        yields: Whether users need this worker, too.
-        most: How many of its processes may do shadow work at once.
-        clock: Returns the seconds of a clock that only goes forward.
-    """
+    """Requests shadow work, in a worker's parent."""
 
     def __init__(
         self,

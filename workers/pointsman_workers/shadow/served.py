@@ -54,15 +54,7 @@ class Part:
 
 
 def read(taken: Taken, attributes: Sequence[str]) -> list[Part]:
-    """Return the texts of a message that are to be shadowed, in parts by version.
-
-    Args:
-        taken: The message and its outcome.
-        attributes: The users' attributes to count by.
-
-    Raises:
-        ValueError, TypeError, LookupError, InvalidMessageError: The message or its outcome cannot be read.
-    """
+    """Return the texts of a message that are to be shadowed, in parts by version."""
     reply = orjson.loads(taken.outcome or b"{}")["result"]
     request = _request(taken.message)
     columns = _attributes(request, attributes) if request else {}

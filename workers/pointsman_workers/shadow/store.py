@@ -34,26 +34,14 @@ COUNT: Final = scripts.load(__file__, "count")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """What is to be counted of one pair of versions.
-
-    Attributes:
-        fields: The counts to add.
-        sampled: Kind, score, job and row of the texts that may be sampled.
-    """
+    """What is to be counted of one pair of versions."""
 
     fields: Mapping[str, int]
     sampled: Sequence[tuple[Kind, float, str, Row]] = ()
 
 
 class Comparisons:
-    """The store of comparisons. All methods raise `connection.UNAVAILABLE` if Redis is away or full.
-
-    Args:
-        store: The connection; it belongs to the process that made it.
-        settings: How long comparisons are kept.
-        samples: How many disagreements are kept of each pair; 0 keeps none.
-        max_memory: The share of Redis's memory above which work is shed.
-    """
+    """The store of comparisons. All methods raise `connection.UNAVAILABLE` if Redis is away or full."""
 
     def __init__(
         self, store: Store, settings: Settings, *, samples: int = SAMPLES, max_memory: float = MAX_MEMORY
@@ -108,16 +96,7 @@ class Comparisons:
         }
 
     def add(self, holder: str, messages: Sequence[str], additions: Mapping[str, Addition]) -> bool:
-        """Count the comparison of some messages and let the messages go, in one step.
-
-        Args:
-            holder: The holder of the messages.
-            messages: The messages.
-            additions: What to count, by pair of versions.
-
-        Returns:
-            Whether it was counted: not if the holder has lost one of the messages.
-        """
+        """Count the comparison of some messages and let the messages go, in one step."""
         what = {
             "holder": holder,
             "kept": keys.shadow_kept(""),

@@ -22,22 +22,10 @@ FRESH_S: Final = 0.25
 
 @contextlib.contextmanager
 def held(claims: TrainingClaims, tier: str, run: str) -> Iterator[Callable[[], None]]:
-    """Hold the claim on a tier's training.
+    """Hold the claim on a tier's training, and yield a function that raises if the run must stop.
 
     A run that is delivered twice runs once: the second delivery waits for the first, and continues in its place if the
     first one dies.
-
-    Args:
-        claims: The claims of the deployment.
-        tier: The tier that the run trains.
-        run: The run's id.
-
-    Yields:
-        A function to call now and then, which raises `CancelledError` or `BusyError` if the run must stop.
-
-    Raises:
-        BusyError: Another run trains the tier.
-        AlreadyDoneError: Another delivery has finished the run.
     """
     claim = _Claim(claims, tier, run)
     claim.take()

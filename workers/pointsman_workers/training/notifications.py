@@ -18,26 +18,14 @@ Event = Literal["trained", "promoted", "candidate", "rejected", "failed", "swap 
 
 
 class Notifications:
-    """Sends notifications, each in a thread of its own.
-
-    Args:
-        urls: Webhooks (`https://...`) and apprise's URLs (`slack://...`, `mailto://...`).
-    """
+    """Sends notifications, each in a thread of its own."""
 
     def __init__(self, urls: Sequence[str] = ()) -> None:
         self._urls = tuple(urls)
         self._threads: list[threading.Thread] = []
 
     def notify(self, event: Event, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
-        """Send a notification to every URL.
-
-        Args:
-            event: What happened.
-            tier: The tier to which it happened.
-            version: Its version, if there is one.
-            text: The text for people.
-            facts: The facts for programs.
-        """
+        """Send a notification to every URL."""
         name = f"{tier} {version}" if version is not None else tier
         notice = {
             "event": event,

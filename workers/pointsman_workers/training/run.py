@@ -19,15 +19,7 @@ Report = Callable[[jobs.TrainProgress], None]
 
 
 class Trainer:
-    """Trains declared tiers into a registry.
-
-    Args:
-        registry: The place of the versions.
-        tiers: The declared tiers, by name.
-        notify: Notifies people of the result.
-        sources: Returns the labelled rows beside a tier's files.
-        shadow: Gives the verdict that a tier's gate may require.
-    """
+    """Trains declared tiers into a registry."""
 
     def __init__(
         self,
@@ -50,17 +42,7 @@ class Trainer:
             raise errors.UnknownTierError(msg)
 
     def train(self, request: jobs.TrainRequest, report: Report, check: Callable[[], None]) -> jobs.TrainReply:
-        """Train a tier.
-
-        Args:
-            request: The tier, the client, and whether the version may become the champion.
-            report: Called when the stage or the percentage changes.
-            check: Called at each step; raises if the run must stop.
-
-        Raises:
-            CancelledError: The run was asked to stop.
-            PermanentError: The data or the settings cannot be used.
-        """
+        """Train a tier."""
         tier = self._tiers[request.tier]
         try:
             if request.promote:

@@ -25,22 +25,14 @@ _DAYS_BACK = 8 * 366
 
 
 def configure(app: Celery, settings: Settings) -> None:
-    """Set an application's schedule for beat.
-
-    Raises:
-        SettingsError: A time cannot be used.
-    """
+    """Set an application's schedule for beat."""
     app.conf.beat_schedule = entries(settings)
     app.conf.beat_scheduler = SCHEDULER
     app.conf.beat_cron_starting_deadline = CATCH_UP_S
 
 
 def entries(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return beat's entries.
-
-    Raises:
-        SettingsError: A time is not a crontab of five fields.
-    """
+    """Return beat's entries."""
     return {f"train {tier}": _entry(tier, times) for tier, times in settings.train_schedule.items()}
 
 
@@ -93,13 +85,7 @@ class PunctualScheduler(PersistentScheduler):
 
 
 def run_id(entry: str, times: Any, now: datetime.datetime) -> str:  # noqa: ANN401  Celery ships no types for schedules
-    """Name the run that an entry is due for; every beat gives it the same name.
-
-    Args:
-        entry: The entry's name.
-        times: Its crontab.
-        now: The time, in the time zone of the schedule.
-    """
+    """Name the run that an entry is due for; every beat gives it the same name."""
     due = _last_minute(times, now)
     return f"{entry} {due.isoformat()}".replace(" ", "-")
 

@@ -54,9 +54,6 @@ class Annotations:
 
     The end of a URL's path says the format: `.jsonl`, `.json`, `.csv`, `.yml` or `.yaml` (Rasa NLU). A command, and a
     URL without such an end, gives JSON or JSON lines.
-
-    Args:
-        place: The URL or the command; `{tier}` in it stands for the tier's name.
     """
 
     NAME = "annotations"
@@ -65,12 +62,7 @@ class Annotations:
         self._place = place
 
     def rows(self, tier: str) -> Source | None:
-        """Fetch a tier's annotations, or return None if there are none.
-
-        Raises:
-            InvalidDataError: They cannot be fetched or read. The message does not quote the place, which may hold
-                a password.
-        """
+        """Fetch a tier's annotations, or return None if there are none."""
         place = self._place.replace("{tier}", tier)
         content, ending = _fetch(place) if "://" in place.split()[0] else (_run(place), "")
         if len(content) > MAX_BYTES:
