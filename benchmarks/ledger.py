@@ -19,7 +19,7 @@ from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared.broker import transport
 
 TEXTS = 40_000
-# Deployments differ by some percent for as long as they run, whatever they do.
+# Deployments differ by some percent for as long as they run, under equal work.
 DEPLOYMENTS = 8
 ROUNDS = 8
 UNLEDGERED_APP = "benchmarks.unledgered_app"

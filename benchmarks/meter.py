@@ -23,9 +23,9 @@ class Meter:
 
     def timed(self, action: Callable[[], object]) -> tuple[float, float]:
         """Give the seconds an action took, and the processor seconds the processes spent meanwhile."""
-        before, begun = self._cpu_s(), time.perf_counter()
+        before, started = self._cpu_s(), time.perf_counter()
         action()
-        return time.perf_counter() - begun, self._cpu_s() - before
+        return time.perf_counter() - started, self._cpu_s() - before
 
     def _cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self._processes)

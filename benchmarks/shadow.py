@@ -128,7 +128,7 @@ def _jobs(client: Client, texts: list[str], shadowed: str, *, count: int = JOBS)
     """Give the milliseconds each of some jobs took, one after the other."""
     taken = []
     for place in range(count):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         client.classify(texts[place], user=USERS[shadowed][place % 2], timeout_s=TIMEOUT_S)
-        taken.append((time.perf_counter() - begun) * 1000)
+        taken.append((time.perf_counter() - started) * 1000)
     return taken

@@ -14,7 +14,7 @@ INTERACTIVE_QUEUE: Final = "interactive"
 BULK_QUEUE: Final = "bulk"
 TRAIN_QUEUE: Final = "train"
 SHADOW_QUEUE: Final = "shadow"
-# In the order in which a worker looks at them: somebody waits for an interactive job.
+# In the order in which a worker reads them: a user waits for an interactive job.
 SERVING_QUEUES: Final = (INTERACTIVE_QUEUE, BULK_QUEUE)
 
 TIER_FLAG: Final = "proModel"

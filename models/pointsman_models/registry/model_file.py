@@ -1,6 +1,6 @@
 """The file of a fitted pipeline, in the skops format: it names types, and only known types are built.
 
-Reading a pickle runs any code in it; so a pickle is refused, whatever its file is called.
+Reading a pickle runs any code in it; so a pickle is refused under any file name.
 """
 
 import zipfile

@@ -26,7 +26,7 @@ class Script:
         self._source = "\n".join([*libraries, source])
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, store: Store, **values: Any) -> Any:  # noqa: ANN401  whatever the script returns
+    def __call__(self, store: Store, **values: Any) -> Any:  # noqa: ANN401  the script's answer
         """Run the script."""
         if len(values) != len(self.keys) + len(self.arguments):
             msg = f"expected {', '.join((*self.keys, *self.arguments))}; got {', '.join(values)}"

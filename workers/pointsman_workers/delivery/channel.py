@@ -46,7 +46,7 @@ class Intake:
     def read(self, queue: str, raw: bytes) -> dict[str, Any]:
         """Read a message."""
         envelope, body = validation.read(raw, self._tasks)
-        # A message that is returned goes to where it came from, whatever it claims.
+        # A message that is returned goes back to its own queue, even if it names another.
         envelope["properties"]["delivery_info"].update(exchange="", routing_key=queue)
         envelope[_DECODED] = body
         return envelope

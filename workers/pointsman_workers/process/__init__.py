@@ -1,1 +1,1 @@
-"""What every worker process needs whatever it does: configuration, heartbeat, shutdown. Knows no task."""
+"""What every worker process needs: configuration, loaded models, heartbeat, shutdown. Knows no task."""

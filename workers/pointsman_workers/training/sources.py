@@ -95,7 +95,7 @@ def _fetch(url: str) -> tuple[bytes, str]:
 def _run(command: str) -> bytes:
     """Return the output of a command."""
     try:
-        # Without a shell: a tier's name is one word, whatever it is.
+        # Without a shell: a tier's name stays one word.
         done = subprocess.run(  # noqa: S603  the operator's own setting
             shlex.split(command), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=True
         )
