@@ -12,7 +12,7 @@ from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_shared import errors, names
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.task import MAX_ATTEMPTS
+from pointsman_workers.delivery.ledger import MAX_ATTEMPTS
 from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
 from tests.support import tiny
 from tests.support.ledgers import open_letters

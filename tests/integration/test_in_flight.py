@@ -137,6 +137,25 @@ def test_one_worker_looks_at_a_time(messages: InFlight) -> None:
     assert messages.claim("b", 5)
 
 
+def test_a_deferred_message_returns_once_when_its_time_has_come_and_does_not_count_as_lost(
+    client: Client, redis: Redis, messages: InFlight
+) -> None:
+    (message_id,) = submit(client, 1)
+    redis.delete(names.BULK_QUEUE)
+    redis.zadd(keys.DEFERRED, {message_id: time.time() + 60})
+    reconciler.resume_deferred(messages)
+    assert not redis.exists(names.BULK_QUEUE)
+    redis.zadd(keys.DEFERRED, {message_id: time.time() - 1})
+    for _ in range(2):
+        reconciler.resume_deferred(messages)
+    assert not messages.republish(message_id, deferred=True)
+    assert redis.llen(names.BULK_QUEUE) == 1
+    assert not redis.exists(keys.DEFERRED, keys.STATS)
+    # If the deferred ones are forgotten, the ledger still has the entry.
+    redis.delete(names.BULK_QUEUE)
+    assert reconcile(messages) == [message_id]
+
+
 def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     settings: Settings, redis: Redis, client: Client, messages: InFlight
 ) -> None:

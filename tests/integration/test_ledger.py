@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,7 +15,7 @@ from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import UNAVAILABLE, Store
-from pointsman_workers.delivery.ledger import ATTEMPT
+from pointsman_workers.delivery.ledger import ATTEMPT, Ledger
 from tests.support.ledgers import open_ledger, open_letters, stored
 
 CLASSIFIED = {
@@ -131,10 +132,61 @@ def test_a_delivery_that_asks_again_is_the_same_attempt(settings: Settings, redi
         "entry": keys.open("m"),
         "index": keys.OPEN_INDEX,
         "cancelled": keys.cancelled(""),
+        "interrupted": keys.INTERRUPTED,
+        "deferred": keys.DEFERRED,
         **{"id": "m", "worker": "w", "now": time.time(), "ttl": 60},
+        **{"most": 9, "calm_s": 5, "again_s": 2, "patience_s": 120},
     }
     answers = [ATTEMPT(Store.connect(settings), **ask, delivery=delivery)[0] for delivery in "aaba"]
     assert answers == [1, 1, 2, 3]
+
+
+def interrupt_twice(ledger: Ledger, *message_ids: str) -> None:
+    """Attempt messages twice each; the first attempt counts as interrupted then."""
+    for message_id in message_ids:
+        assert [ledger.attempt(message_id, worker="w").count for _ in range(2)] == [1, 2]
+
+
+@pytest.fixture
+def submitted(settings: Settings) -> Iterator[list[str]]:
+    with Client(settings=settings) as client:
+        request = checked_request(["hi"], [None])
+        yield [client.submit_message(request, message_id=message_id).id for message_id in ("m", "n")]
+
+
+def test_the_last_attempt_is_deferred_while_other_messages_are_interrupted(
+    settings: Settings, redis: Redis, submitted: list[str]
+) -> None:
+    ledger = open_ledger(settings)
+    interrupt_twice(ledger, *submitted)
+    for message_id in submitted:
+        attempt = ledger.attempt(message_id, worker="w")
+        assert (attempt.is_deferred, attempt.is_done, attempt.count) == (True, False, 0)
+    # Looking again is not an interruption.
+    interrupted: Any = redis.zrange(keys.INTERRUPTED, 0, -1, withscores=True)
+    assert ledger.attempt("m", worker="w").is_deferred
+    assert redis.zrange(keys.INTERRUPTED, 0, -1, withscores=True) == interrupted
+    redis.zadd(keys.INTERRUPTED, dict.fromkeys(submitted, time.time() - 60))
+    assert [ledger.attempt("m", worker="w").count for _ in range(2)] == [3, 4]
+    # A message that proves to be poison is no reason for others to wait.
+    assert ledger.attempt("n", worker="w").count == 3
+
+
+def test_a_message_that_alone_is_interrupted_is_not_deferred(
+    settings: Settings, submitted: list[str]
+) -> None:
+    ledger = open_ledger(settings)
+    assert [ledger.attempt(submitted[0], worker="w").count for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_the_last_attempt_is_not_deferred_for_ever(
+    settings: Settings, redis: Redis, submitted: list[str]
+) -> None:
+    ledger = open_ledger(settings)
+    interrupt_twice(ledger, *submitted)
+    assert ledger.attempt("m", worker="w").is_deferred
+    redis.hset(keys.open("m"), "deferred_at", time.time() - 1_000)
+    assert ledger.attempt("m", worker="w").count == 3
 
 
 def test_a_message_given_up_is_a_dead_letter_and_a_failed_outcome_that_says_so(

@@ -15,8 +15,8 @@ DEAD_INDEX: Final = "pointsman:dead"
 RECONCILER: Final = "pointsman:reconciler"
 STATS: Final = "pointsman:stats"
 # Sorted sets: message id -> when an attempt was found interrupted; message id -> when its last attempt may be made.
-CUT_OFF: Final = "pointsman:cut_off"
-LATER: Final = "pointsman:later"
+INTERRUPTED: Final = "pointsman:interrupted"
+DEFERRED: Final = "pointsman:deferred"
 # Where kombu's Redis transport notes messages that were taken from a queue and are not acknowledged yet.
 UNACKED: Final = "unacked"
 TRAIN_UNACKED: Final = f"{UNACKED}:{names.TRAIN_QUEUE}"

@@ -77,8 +77,16 @@ class InFlight:
         if seen := dict.fromkeys(message_ids, now):
             self.store.zadd(keys.OPEN_INDEX, seen, xx=True)
 
-    def republish(self, message_id: str) -> bool:
-        """Put a message back on its queue, to be taken next; return False if it has an outcome by now."""
+    def due(self) -> list[str]:
+        """Return the deferred messages whose time has come."""
+        found: Any = self.store.zrangebyscore(keys.DEFERRED, "-inf", time.time(), start=0, num=MOST_SUSPECTS)
+        return [raw.decode() for raw in found]
+
+    def republish(self, message_id: str, *, deferred: bool = False) -> bool:
+        """Put a message back on its queue, to be taken next; return False if it has an outcome by now.
+
+        A deferred message is put back only if it still is deferred, and does not count as lost.
+        """
         message, queue = cast(
             "list[bytes | None]", self.store.hmget(keys.open(message_id), "message", "queue")
         )
@@ -89,9 +97,11 @@ class InFlight:
             guard=keys.done(message_id),
             queue=(queue or b"").decode(),
             stats=keys.STATS,
+            deferred=keys.DEFERRED,
             id=message_id,
             now=time.time(),
             message=with_new_tag(message) if message is not None else b"",
+            is_deferred=int(deferred),
         )
         return bool(done)
 

@@ -16,7 +16,13 @@ from pointsman_shared.store.connection import Store
 
 ATTEMPT: Final = scripts.load(__file__, "attempt")
 NO_EXTENSION: Final = scripts.read(__file__, "extend")
-_CANCELLED: Final = -1
+_CANCELLED, _DEFERRED = -1, -2
+# How often a message is attempted before it counts as poison.
+MAX_ATTEMPTS: Final = 3
+# The last attempt waits until no other message was interrupted for this long, looks this often, and waits at most so long.
+CALM_S: Final = 5
+LOOK_AGAIN_S: Final = 2
+PATIENCE_S: Final = 120
 
 
 class AlreadyDoneError(Exception):
@@ -30,6 +36,7 @@ class Attempt:
     count: int
     is_done: bool
     is_cancelled: bool
+    is_deferred: bool
     stored: Any
 
 
@@ -62,14 +69,24 @@ class Ledger:
             entry=keys.open(message_id),
             index=keys.OPEN_INDEX,
             cancelled=keys.cancelled(batch or ""),
+            interrupted=keys.INTERRUPTED,
+            deferred=keys.DEFERRED,
             id=message_id,
             worker=worker,
             now=time.time(),
             ttl=self._settings.result_ttl_s,
             delivery=uuid.uuid4().hex,
+            most=MAX_ATTEMPTS,
+            calm_s=CALM_S,
+            again_s=LOOK_AGAIN_S,
+            patience_s=PATIENCE_S,
         )
         return Attempt(
-            count=max(count, 0), is_done=count == 0, is_cancelled=count == _CANCELLED, stored=_succeeded(raw)
+            count=max(count, 0),
+            is_done=count == 0,
+            is_cancelled=count == _CANCELLED,
+            is_deferred=count == _DEFERRED,
+            stored=_succeeded(raw),
         )
 
     def finish(

@@ -44,6 +44,7 @@ class Reconciler:
     def step(self) -> None:
         """Look once, if it is this worker's turn."""
         if self._messages.claim(self._owner, 3 * INTERVAL_S + 10):
+            resume_deferred(self._messages)
             _report(resume_trainings(self._messages))
             _report(reconcile(self._messages, self._grace_s, self._wait))
 
@@ -63,6 +64,12 @@ def reconcile(messages: InFlight, grace_s: Mapping[str, float], wait: Callable[[
         unseen_longest = messages.suspects(max(grace_s.values()))
         lost = {id_: queue for id_, queue in lost.items() if queue not in patient or id_ in unseen_longest}
     return [message_id for message_id in lost if messages.republish(message_id)]
+
+
+def resume_deferred(messages: InFlight) -> None:
+    """Put deferred messages back whose time has come."""
+    for message_id in messages.due():
+        messages.republish(message_id, deferred=True)
 
 
 def resume_trainings(messages: InFlight) -> list[str]:

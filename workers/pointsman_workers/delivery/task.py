@@ -22,14 +22,12 @@ from pointsman_shared.store.connection import UNAVAILABLE
 from pointsman_workers.delivery import payloads
 from pointsman_workers.delivery.channel import Intake
 from pointsman_workers.delivery.in_flight import InFlight
-from pointsman_workers.delivery.ledger import AlreadyDoneError, Ledger
+from pointsman_workers.delivery.ledger import MAX_ATTEMPTS, AlreadyDoneError, Attempt, Ledger
 from pointsman_workers.process import refresh
 from pointsman_workers.process.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
-# How often a message is attempted before it counts as poison.
-MAX_ATTEMPTS: Final = 3
 # A job that ignores the soft limit is killed this much later.
 KILL_AFTER_S: Final = 5
 # A message is delivered again after the visibility timeout, even while a worker runs it.
@@ -90,9 +88,9 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             self.request.after = after  # type: ignore[attr-defined]  # a context takes any attribute
             try:
                 return self._deliver(args, kwargs)
-            except (_LedgerAwayError, AlreadyDoneError) as error:
+            except (errors.BrokerUnavailableError, AlreadyDoneError) as error:
                 # Nothing happened here: the next delivery runs it when Redis is back, or finds the stored outcome.
-                raise Reject(str(error.__cause__ or error), requeue=True) from error
+                raise Reject(str(error), requeue=True) from error
 
     def present(self, outcome: Any) -> Any:  # noqa: ANN401  any JSON value
         """Return an outcome in the form in which it goes on through Celery."""
@@ -102,18 +100,15 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         message_id, payload = str(self.request.id), payloads.argument(args, kwargs)
         with needed():
             attempt = self.ledger.attempt(message_id, worker=self._worker(), batch=payloads.batch(payload))
-            if attempt.is_done:
-                self.ledger.notify(self.request.reply_to or "", message_id)
+        if attempt.is_deferred:
+            raise Ignore
         if attempt.is_done:
-            if attempt.stored is None:
-                raise Ignore
-            return self.present(attempt.stored)
+            return self._answer_again(message_id, attempt.stored)
         try:
-            if attempt.is_cancelled:
-                msg = f"the batch of {message_id} was cancelled"
-                raise errors.CancelledError(msg)
-            _check_count(attempt.count)
+            _check(message_id, attempt)
             result = self._run(args, kwargs)
+        except errors.BrokerUnavailableError:
+            raise
         except errors.PointsmanError as error:
             with needed():
                 self._give_up(message_id, payload, error, attempts=attempt.count)
@@ -123,13 +118,20 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         with needed():
             return self.ledger.finish(message_id, result, client_id=self.request.reply_to)
 
+    def _answer_again(self, message_id: str, stored: Any) -> Any:  # noqa: ANN401  any JSON value
+        """Tell the client that its message was done before, and return the stored outcome."""
+        self.ledger.notify(self.request.reply_to or "", message_id)
+        if stored is None:
+            raise Ignore
+        return self.present(stored)
+
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         if len(args) + len(kwargs) != 1:
             msg = f"{self.name} takes exactly one argument, the request; {len(args) + len(kwargs)} were given"
             raise errors.InvalidMessageError(msg)
         try:
             return self.run(*args, **kwargs)
-        except (errors.PointsmanError, _LedgerAwayError, AlreadyDoneError):
+        except (errors.PointsmanError, AlreadyDoneError):
             raise
         except (SoftTimeLimitExceeded, TimeoutError) as error:
             raise too_slow(self.soft_time_limit) from error
@@ -178,17 +180,13 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         return f"{self.request.hostname or 'parent'}:{os.getpid()}"
 
 
-class _LedgerAwayError(Exception):
-    """The ledger could not be read or written; the cause is one of `UNAVAILABLE`."""
-
-
 @contextlib.contextmanager
 def needed() -> Iterator[None]:
-    """Return the message to its queue if Redis is away or full: what the ledger does not know did not happen."""
+    """Return the message to its queue also if Redis is full: what the ledger does not know did not happen."""
     try:
         yield
-    except UNAVAILABLE as error:
-        raise _LedgerAwayError from error
+    except errors.QueueFullError as error:
+        raise errors.BrokerUnavailableError(str(error)) from error
 
 
 def reason_of(error: errors.PointsmanError) -> str:
@@ -208,7 +206,10 @@ def unexpected(error: Exception) -> errors.JobFailedError:
     return errors.JobFailedError(f"{type(error).__name__}{where}")
 
 
-def _check_count(attempts: int) -> None:
-    if attempts > MAX_ATTEMPTS:
+def _check(message_id: str, attempt: Attempt) -> None:
+    if attempt.is_cancelled:
+        msg = f"the batch of {message_id} was cancelled"
+        raise errors.CancelledError(msg)
+    if attempt.count > MAX_ATTEMPTS:
         msg = f"attempted {MAX_ATTEMPTS} times and never finished: it seems to kill its worker"
         raise errors.PoisonError(msg)
