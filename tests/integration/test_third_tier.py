@@ -42,7 +42,9 @@ def test_a_third_tier_serves_after_its_training_without_code_and_without_restart
 
         def tiers() -> list[str]:
             plans = ("free", "pro", "enterprise", "platinum")
-            return [client.classify("hello there", user=user(plan), timeout_s=TIMEOUT_S).tier for plan in plans]
+            return [
+                client.classify("hello there", user=user(plan), timeout_s=TIMEOUT_S).tier for plan in plans
+            ]
 
         eventually(lambda: tiers() == ["base", "pro", "enterprise", "base"], "each plan has its tier")
         outcome = client.classify("hello there", user=user("platinum"))

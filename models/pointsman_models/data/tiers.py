@@ -128,6 +128,8 @@ class Tier:
     datasets: tuple[Path, ...]
     out_of_scope: tuple[Path, ...]
     golden: Path | None
+    on_conflict: Literal["error", "drop"]
+    """What happens to texts with two labels: the training fails, or leaves all their rows out."""
     search: SearchSpace
     gate: GateOptions
     root: Path
@@ -177,6 +179,7 @@ class _TierTable(_Declared):
     datasets: tuple[Path, ...] = Field(min_length=1)
     out_of_scope: tuple[Path, ...] = ()
     golden: Path | None = None
+    on_conflict: Literal["error", "drop"] = "error"
     search: dict[str, Any] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
 
@@ -272,6 +275,7 @@ def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -
         datasets=tuple(root / file for file in table.datasets),
         out_of_scope=tuple(root / file for file in table.out_of_scope),
         golden=root / table.golden if table.golden else None,
+        on_conflict=table.on_conflict,
         search=SearchSpace.model_validate({**declared.search, **table.search}),
         gate=gate,
         root=root,
