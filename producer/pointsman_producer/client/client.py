@@ -1,15 +1,15 @@
 """The client: submit jobs, read outcomes. Needs Celery, Redis and pydantic; never a model."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import SecretStr
 
-from pointsman_producer.client import cancellation, training_runs
+from pointsman_producer.client import cancellation
 from pointsman_producer.client import window as windows
 from pointsman_producer.client.coalescer import Coalescer, Draft
 from pointsman_producer.client.handles import Handle, MessageHandle, TaskHandle
@@ -24,6 +24,7 @@ from pointsman_shared.settings import Settings, problem_of_url
 from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -66,6 +67,7 @@ class Client:
         self._outbox = Outbox(settings, self.id)
         self._inbox = Inbox(self._store, self.id)
         self._pressure = Pressure(self._store, settings)
+        self._claims = TrainingClaims(self._store)
         self.shadow = ShadowClient(self._ask, self._store)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
@@ -74,9 +76,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -193,15 +193,7 @@ class Client:
             ResultTimeoutError: No outcome arrived in time.
             JobFailedError: A worker gave a message up; the error names its lines.
         """
-        stream = Stream(
-            path=path,
-            speakers=speakers,
-            window=window,
-            timeout_s=timeout_s,
-            reject=reject,
-            include_text=include_text,
-        )
-        return stream.outcomes(self)
+        return Stream(path, speakers, window, timeout_s, reject, include_text).outcomes(self)
 
     def submit_message(
         self, request: jobs.ClassifyRequest, *, message_id: str | None = None, queue: str = names.BULK_QUEUE
@@ -250,14 +242,20 @@ class Client:
         """
         request = jobs.TrainRequest.parse({"tier": tier, "requested_by": requested_by, "promote": promote})
         mine = new_id()
-        run = training_runs.claim(self._store, tier, mine)
+        run = self._claims.book(tier, mine)
         if run != mine and on_busy == "refuse":
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
             raise errors.BusyError(msg)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
         if run == mine:
-            self._send_training(request, run)
+            try:
+                self._send(names.TRAIN_TASK, request.model_dump(), run, names.TRAIN_QUEUE, f"tier {tier}")
+            except errors.PointsmanError:
+                # Without Redis, the booking expires by itself.
+                with contextlib.suppress(errors.RetryableError):
+                    self._claims.unbook(tier, run)
+                raise
         return handle
 
     def cancel_training(self, tier: str) -> str | None:
@@ -266,15 +264,7 @@ class Client:
         Returns:
             The run's id; None if there is no run.
         """
-        return training_runs.cancel(self._store, tier, self.id)
-
-    def _send_training(self, request: jobs.TrainRequest, run: str) -> None:
-        summary, queue = f"tier {request.tier}", names.TRAIN_QUEUE
-        try:
-            self._send(names.TRAIN_TASK, request.model_dump(), run, queue=queue, summary=summary, keep=True)
-        except errors.PointsmanError:
-            training_runs.release(self._store, request.tier, run)
-            raise
+        return self._claims.cancel(tier, self.id)
 
     def models(
         self,
@@ -332,9 +322,9 @@ class Client:
         return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
 
     def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
-        handle: TaskHandle[Any] = TaskHandle(new_id(), _as_is, self._inbox.fetch)
+        handle: TaskHandle[Any] = TaskHandle(new_id(), lambda value: value, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
-        self._send(task, payload, handle.id, queue=queue, summary=summary, keep=True)
+        self._send(task, payload, handle.id, queue, summary)
         return handle
 
     def _send_draft(self, draft: Draft) -> None:
@@ -354,22 +344,14 @@ class Client:
         }
         of_batch = f", batch {request.batch}" if request.batch else ""
         summary = f"{len(request.texts)} text{'s' if len(request.texts) > 1 else ''}{of_batch}"
-        self._send(names.CLASSIFY_TASK, payload, message.id, queue=queue, summary=summary, keep=False)
+        self._send(names.CLASSIFY_TASK, payload, message.id, queue, summary)
 
-    def _send(
-        self, task: str, payload: Mapping[str, Any], message_id: str, *, queue: str, summary: str, keep: bool
-    ) -> None:
+    def _send(self, task: str, payload: Mapping[str, Any], message_id: str, queue: str, summary: str) -> None:
         try:
-            self._outbox.send(
-                task, payload, message_id=message_id, queue=queue, summary=summary, keep_result=keep
-            )
+            self._outbox.send(task, payload, message_id=message_id, queue=queue, summary=summary)
         except errors.PointsmanError:
             self._inbox.forget(message_id)
             raise
-
-
-def _as_is(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    return value
 
 
 def new_id() -> str:

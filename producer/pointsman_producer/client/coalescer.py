@@ -37,14 +37,9 @@ class Draft:
 
 
 class Coalescer:
-    """Collects jobs and sends them together, from a thread of its own.
+    """Collects jobs and sends them together, from a thread of its own; an error of `send` is the result of all of them.
 
-    Args:
-        send: Publishes a draft; its error becomes the result of every job in the draft.
-        new_id: Makes a message id.
-        linger_s: How long the first job of a message waits for others. With 0, the jobs that arrive while a message
-            is sent share the next one.
-        max_batch: The most jobs of a message.
+    With a `linger_s` of 0, the jobs that arrive while a message is sent share the next one.
     """
 
     def __init__(
@@ -65,7 +60,9 @@ class Coalescer:
             if self._closed:
                 msg = "the client is closed"
                 raise errors.BrokerUnavailableError(msg)
-            self._ensure_thread()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
+                self._thread.start()
             if not self._drafts or not self._drafts[-1].has_room_for(text, self._max_batch):
                 self._drafts.append(Draft(self._new_id()))
             handle = self._drafts[-1].add(text, user)
@@ -82,19 +79,13 @@ class Coalescer:
         if self._thread is not None:
             self._thread.join()
 
-    def _ensure_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
-            self._thread.start()
-
     def _run(self) -> None:
         while (draft := self._next()) is not None:
             try:
                 self._send(draft)
-            except errors.PointsmanError as error:
-                draft.message.future.set_exception(error)
             except Exception as error:
-                logger.exception("a message could not be sent")
+                if not isinstance(error, errors.PointsmanError):
+                    logger.exception("a message could not be sent")
                 draft.message.future.set_exception(error)
 
     def _next(self) -> Draft | None:

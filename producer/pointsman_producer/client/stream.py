@@ -33,17 +33,17 @@ class TurnOutcome:
     outcome: jobs.Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Stream:
     """What to classify, and how; see `client.Client.classify_transcripts`."""
 
     path: str | Path
     speakers: str | Sequence[str] = (transcript_reader.CUSTOMER,)
-    texts_per_message: int = TEXTS_PER_MESSAGE
     window: int = DEFAULT_SIZE
     timeout_s: float = DEFAULT_TIMEOUT_S
     reject: Callable[[Rejection], None] | None = None
     include_text: bool = True
+    texts_per_message: int = TEXTS_PER_MESSAGE
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -70,15 +70,13 @@ class Stream:
         def send(chunk: Chunk) -> None:
             window.send(chunk, chunk.request(), message_id=str(uuid.uuid4()))
 
-        with Reader(self.path, speakers=self._speakers(), reject=self.reject or self._refuse) as reader:
+        speakers = (self.speakers,) if isinstance(self.speakers, str) else self.speakers
+        with Reader(self.path, speakers=speakers, reject=self.reject or self._refuse) as reader:
             for sent, reply in replies(chunks(reader, self.texts_per_message), window, send):
                 outcomes = _outcomes(sent.chunk, reply, include_text=self.include_text)
                 window.release(sent.handle.id)
                 yield outcomes
         window.flush()
-
-    def _speakers(self) -> Sequence[str]:
-        return (self.speakers,) if isinstance(self.speakers, str) else self.speakers
 
     def _refuse(self, rejection: Rejection) -> None:
         msg = f"line {rejection.line} of {self.path} cannot be used: {rejection.reason}"

@@ -82,13 +82,8 @@ class Sent:
 class Window:
     """Sends messages and takes their replies in the order in which they were sent.
 
-    Args:
-        submitter: Takes the messages.
-        size: How many messages may be in flight.
-        source: The name of the file, for errors.
-        timeout_s: How long to wait for the next reply.
-        heed: Called repeatedly during a wait; it ends the wait by raising.
-        secure: Called before outcomes leave Redis, to make the caller's copy durable.
+    `source` names the file in errors. `heed` is called during waits and ends them by raising. `secure` is called before
+    outcomes leave Redis, to make the caller's copy durable.
     """
 
     def __init__(
