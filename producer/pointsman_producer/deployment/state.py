@@ -68,19 +68,13 @@ def running_redis(state_dir: Path = STATE_DIR) -> str | None:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read(state_dir / FILE_NAME)
+        # Without a usable file, the launcher is still starting, or belongs to another version of Pointsman.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            url = json.loads((state_dir / FILE_NAME).read_text(encoding="utf-8"))["redis_url"]
+            return url if isinstance(url, str) else None
     except OSError:
-        return None
+        pass
     return None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        url = json.loads(path.read_text(encoding="utf-8"))["redis_url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        # The launcher is still starting, or belongs to another version of Pointsman.
-        return None
-    return url if isinstance(url, str) else None
 
 
 def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_DIR) -> Settings:
