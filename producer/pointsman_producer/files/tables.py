@@ -5,6 +5,7 @@ pyarrow is loaded for Parquet only.
 
 import csv
 import operator
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +19,9 @@ from pointsman_producer.files.writers import Row
 
 PARQUET_ROWS = 10_000
 SEPARATOR = " > "
+SHARE = re.compile(r"[\d.,]+%")
+# The columns whose ids one copies.
+UNBROKEN = {"id", "job"}
 
 Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
 """The type of a column."""
@@ -121,26 +125,32 @@ def table(
     right: Collection[str] = (),
     title: str | None = None,
 ) -> TerminalTable:
-    """Make a table for a terminal: None is empty, and a rich `Text` keeps its style.
+    """Make a table for a terminal: None is empty, a rich `Text` keeps its style, and long ids are never cut.
 
-    Numbers are aligned right, and so are the columns of `right`.
+    Numbers and shares are aligned right, and so are the columns of `right`.
     """
     made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     listed = list(rows)
     for place, heading in enumerate(columns):
-        numbers = any(isinstance(row[place], int | float) for row in listed if place < len(row))
-        is_right = numbers or heading in right
-        made.add_column(escape(printable(heading)), justify="right" if is_right else "left")
+        first = listed[0][place] if listed and place < len(listed[0]) else ""
+        is_right = isinstance(first, int | float) or SHARE.fullmatch(str(first)) or heading in right
+        made.add_column(
+            escape(printable(heading)),
+            justify="right" if is_right else "left",
+            no_wrap=heading in UNBROKEN,
+            overflow="fold",
+        )
     for row in listed:
-        made.add_row(*map(_cell, row))
+        made.add_row(*map(cell, row))
     return made
 
 
-def _cell(value: object) -> str | Text:
+def cell(value: object) -> str | Text:
+    """Write a value for a person, safe for a terminal: texts may come from strangers."""
     if isinstance(value, Text):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
     return "" if value is None else escape(printable(str(value)))
 
 
