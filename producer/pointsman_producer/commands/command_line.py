@@ -56,10 +56,11 @@ json_option = options(
 )
 
 
-def timeout_option(default: float, *, least: float = 1) -> Callable[[_Function], _Function]:
+def timeout_option(
+    default: float, *, least: float = 1, text: str = "Seconds to wait."
+) -> Callable[[_Function], _Function]:
     """Add `--timeout`; the command gets it as `timeout_s`."""
     kind = click.FloatRange(min=least)
-    text = "Seconds to wait."
     return click.option("--timeout", "timeout_s", type=kind, default=default, show_default=True, help=text)
 
 
