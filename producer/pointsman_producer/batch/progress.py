@@ -2,27 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman_producer.batch import summaries
 from pointsman_producer.client.window import Chunk
 from pointsman_producer.files.writers import Row
-from pointsman_producer.transcripts.reader import Conversation, Rejection
+from pointsman_producer.transcripts.reader import Rejection
 from pointsman_shared.wire import jobs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run has come.
+class Progress(NamedTuple):
+    """How far a run has come: the outcomes in its journal, and the bytes of the input that they come from.
 
-    Attributes:
-        outcomes: The outcomes in the journal.
-        resumed: How many of them an earlier run had written.
-        rejected: The lines that cannot be used.
-        position: How many bytes of the input these outcomes come from.
-        size: The size of the input; None if it is not known.
-        rate: The new outcomes a second.
-        left_s: The time that the rest of the input takes at this pace; None if it is not known.
+    `resumed` outcomes were there before; `rate` is the new ones a second. An unknown `size` or `left_s` is None.
     """
 
     outcomes: int
@@ -71,40 +63,29 @@ class Account:
 
     def add_reply(self, chunk: Chunk, reply: jobs.ClassifyReply, start: int) -> None:
         """Add the outcomes of a message, from one of its texts on."""
-        tier_of = [route.tier for route in reply.routes]
-        self._add(
-            chunk.owners[start:],
-            reply.intent[start:],
-            [tier_of[route] for route in reply.route_of[start:]],
-            reply.ranking[start:],
-            chunk.position,
-        )
+        tiers = [reply.routes[route].tier for route in reply.route_of[start:]]
+        self._add(chunk, start, reply.intent[start:], tiers, reply.ranking[start:])
 
     def add_resumed(self, chunk: Chunk, rows: Sequence[Row]) -> None:
         """Add the first outcomes of a message, which an earlier run had written."""
         self._resumed += len(rows)
         # The pace of this run starts behind them.
         self._started, self._resumed_position = time.monotonic(), chunk.position
-        self._add(
-            chunk.owners[: len(rows)],
-            [row["intent"] for row in rows],
-            [row["tier"] for row in rows],
-            [row["ranking"] for row in rows],
-            chunk.position,
-        )
+        intents, tiers, rankings = ([row[name] for row in rows] for name in ("intent", "tier", "ranking"))
+        self._add(chunk, 0, intents, tiers, rankings)
 
     def _add(
         self,
-        owners: Sequence[Conversation],
+        chunk: Chunk,
+        start: int,
         intents: Sequence[str],
         tiers: Sequence[str],
         rankings: Sequence[Sequence[object]],
-        position: int,
     ) -> None:
         self.tally.add(intents, tiers)
-        self._summariser.add(owners, intents, tiers)
+        self._summariser.add(chunk.owners[start : start + len(intents)], intents, tiers)
         self.ranks = max(self.ranks, *map(len, rankings))
-        self._position = position
+        self._position = chunk.position
         self._watcher.progressed(self.progress())
 
     def progress(self) -> Progress:
@@ -112,12 +93,7 @@ class Account:
         elapsed_s = time.monotonic() - self._started
         read = self._position - self._resumed_position
         left_s = elapsed_s * (self._size - self._position) / read if self._size and read > 0 else None
+        rate = (self.tally.total - self._resumed) / elapsed_s if elapsed_s else 0.0
         return Progress(
-            outcomes=self.tally.total,
-            resumed=self._resumed,
-            rejected=self._rejected(),
-            position=self._position,
-            size=self._size,
-            rate=(self.tally.total - self._resumed) / elapsed_s if elapsed_s else 0.0,
-            left_s=left_s,
+            self.tally.total, self._resumed, self._rejected(), self._position, self._size, rate, left_s
         )

@@ -118,7 +118,7 @@ def message_id(batch: str, number: int) -> str:
 
 
 def _outcomes(chunk: Chunk, reply: jobs.ClassifyReply, *, include_text: bool) -> list[TurnOutcome]:
-    try:
+    with fitting(reply, chunk.turns):
         return [
             TurnOutcome(
                 conversation_id=owner.id,
@@ -130,6 +130,13 @@ def _outcomes(chunk: Chunk, reply: jobs.ClassifyReply, *, include_text: bool) ->
                 zip(chunk.owners, chunk.turns, reply.intent, strict=True)
             )
         ]
+
+
+@contextlib.contextmanager
+def fitting(reply: jobs.ClassifyReply, turns: Sequence[Turn]) -> Iterator[None]:
+    """Raise JobFailedError if a column of a reply turns out to have another length than its message."""
+    try:
+        yield
     except (ValueError, IndexError) as error:
-        msg = f"the reply to message {reply.message_id} does not fit its {len(chunk.turns)} texts"
+        msg = f"the reply to message {reply.message_id} does not fit its {len(turns)} texts"
         raise errors.JobFailedError(msg) from error
