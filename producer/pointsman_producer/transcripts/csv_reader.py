@@ -30,7 +30,7 @@ def read(
             if row:
                 yield rows.line, rows.content, _record(header, columns, row)
         except csv.Error as error:
-            if rows.spans_lines:
+            if len(rows.taken) > 1:
                 msg = f"{name}:{rows.line}: is not CSV: {error}; is a quote not closed?"
                 raise errors.InvalidDataError(msg) from error
             reject(rows.line, rows.content, f"is not CSV: {error}")
@@ -56,13 +56,13 @@ class _Rows:
 
     def __init__(self, lines: Iterator[tuple[int, bytes]]) -> None:
         self._lines = lines
-        self._taken: list[tuple[int, bytes]] = []
+        self.taken: list[tuple[int, bytes]] = []
         self._fault: str | None = None
         self._reader = csv.reader(self._decoded(), strict=True)
 
     def _decoded(self) -> Iterator[str]:
         for number, line in self._lines:
-            self._taken.append((number, line))
+            self.taken.append((number, line))
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -71,7 +71,7 @@ class _Rows:
 
     def next(self) -> list[str] | None:
         """Return the next row, None at the end."""
-        self._taken, self._fault = [], None
+        self.taken, self._fault = [], None
         row = next(self._reader, None)
         if self._fault is not None:
             raise fields.UnusableError(self._fault)
@@ -79,15 +79,11 @@ class _Rows:
 
     @property
     def line(self) -> int:
-        return self._taken[0][0]
+        return self.taken[0][0]
 
     @property
     def content(self) -> bytes:
-        return b"".join(line for _, line in self._taken)
-
-    @property
-    def spans_lines(self) -> bool:
-        return len(self._taken) > 1
+        return b"".join(line for _, line in self.taken)
 
 
 def _record(header: Sequence[str], columns: Sequence[str], row: Sequence[str]) -> dict[str, Any]:

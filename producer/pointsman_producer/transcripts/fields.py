@@ -139,21 +139,6 @@ def parse_user(value: object) -> jobs.User | None:
         raise UnusableError(msg) from None
 
 
-class LastUser:
-    """Caches the user of the line before: the next line mostly has the same."""
-
-    def __init__(self) -> None:
-        self._value: object = None
-        self._user: jobs.User | None = None
-
-    def get(self, value: object) -> jobs.User | None:
-        """Return the user of a value; see `parse_user`."""
-        if value != self._value:
-            self._user = parse_user(value)
-            self._value = value
-        return self._user
-
-
 def not_utf8(error: UnicodeDecodeError) -> str:
     """Describe where a line is not text."""
     return f"is not UTF-8 at byte {error.start + 1} of the line"
