@@ -3,6 +3,7 @@
 A message names all problems of a file at once, by their lines, and never quotes the file.
 """
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +36,11 @@ def _text(value: object) -> str:
 
 
 def _confidence(value: object) -> float:
-    try:
-        confidence = float(str(value))
-    except ValueError:
-        confidence = -1.0
-    if not 0 <= confidence <= 1:
-        msg = "is no number from 0 to 1"
-        raise ValueError(msg)
-    return confidence
+    with contextlib.suppress(ValueError):
+        if 0 <= (confidence := float(str(value))) <= 1:
+            return confidence
+    msg = "is no number from 0 to 1"
+    raise ValueError(msg)
 
 
 Text = Annotated[str, PlainValidator(_text)]
@@ -76,23 +74,14 @@ def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
     A file with an `intent` in some row holds labelled utterances, in any format that training reads. Any other file is
     a transcript, of which the customers' turns count.
     """
-    records = _labelled(path)
-    if records is None:
-        return _customer_turns(path), None
-    found = _checked(path, records, _LabelledText, rows.Problems())
-    return _limited(path, [row.text for row in found]), [row.intent for row in found]
-
-
-def _labelled(path: Path) -> list[rows.Record] | None:
-    """Read a file as labelled utterances; None if no row has a label."""
-    if path.suffix.lower() not in rows.ENDINGS:
-        return None
     problems = rows.Problems()
-    records = rows.read(path, problems, columns=())
+    is_known = path.suffix.lower() in rows.ENDINGS
+    records = rows.read(path, problems, columns=()) if is_known else []
     if not any(record.fields.get("intent") for record in records):
-        return None
+        return _limited(path, _customer_turns(path)), None
     problems.raise_if_any()
-    return records
+    found = _checked(path, records, _LabelledText, problems)
+    return _limited(path, [row.text for row in found]), [row.intent for row in found]
 
 
 def _customer_turns(path: Path) -> list[str]:
@@ -105,7 +94,7 @@ def _customer_turns(path: Path) -> list[str]:
         turns = (turn.text for conversation in reader for turn in conversation.turns)
         texts = list(itertools.islice(turns, MAX_ROWS + 1))
     problems.raise_if_any()
-    return _limited(path, texts)
+    return texts
 
 
 def _checked(
@@ -114,9 +103,7 @@ def _checked(
     """Check records by a row model; an empty cell counts as absent, and the case of a column's name does not count."""
     found = []
     for record in records:
-        row = {
-            name.lower(): value for name, value in record.fields.items() if value is not None and value != ""
-        }
+        row = {name.lower(): value for name, value in record.fields.items() if value not in (None, "")}
         try:
             found.append(model.model_validate(row))
         except ValidationError as error:
@@ -148,17 +135,12 @@ def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
     problems = rows.Problems()
     records = rows.read(path, problems, columns=())
     found: list[Any] = _checked(path, records, _prediction(served, candidate), problems)
-    confidences = {
-        name: _column(path, [getattr(row, side) for row in found], f"{name}{CONFIDENCE}")
-        for name, side in ((served, "served_confidence"), (candidate, "candidate_confidence"))
-    }
-    _limited(path, [row.served for row in found])
     labels, texts = [row.label for row in found], [row.text for row in found]
     return Predictions(
-        served_intents=[row.served for row in found],
+        served_intents=_limited(path, [row.served for row in found]),
         candidate_intents=[row.candidate for row in found],
-        served_confidence=confidences[served],
-        candidate_confidence=confidences[candidate],
+        served_confidence=_whole(path, [row.served_confidence for row in found], served),
+        candidate_confidence=_whole(path, [row.candidate_confidence for row in found], candidate),
         labels=labels if any(labels) else None,
         texts=texts if any(texts) else None,
     )
@@ -175,9 +157,9 @@ def _prediction(served: str, candidate: str) -> type[BaseModel]:
     return create_model("Prediction", __config__=STRICT, text=(Text | None, None), **columns)
 
 
-def _column(path: Path, values: list[float | None], name: str) -> list[float] | None:
+def _whole(path: Path, values: list[float | None], name: str) -> list[float] | None:
     known = [value for value in values if value is not None]
     if known and len(known) != len(values):
-        msg = f"{path}: {name} is there in some rows only"
+        msg = f"{path}: {name}{CONFIDENCE} is there in some rows only"
         raise errors.InvalidDataError(msg)
     return known or None
