@@ -1,8 +1,9 @@
 """The charts of a report, each with its content in words for readers who cannot see it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman_producer.files.tables import printable
 from pointsman_producer.report import charts, numbers, sentences
@@ -20,8 +21,7 @@ FINE_DECADES = 4
 SHOWN_LOG10_E = (-4.0, 8.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(NamedTuple):
     """A drawing, and its content in words."""
 
     svg: str
@@ -38,11 +38,7 @@ def draw(report: ShadowReport) -> dict[str, Figure]:
         "confidence": (_confidence(report), sentences.confidence(report) or ""),
         "latency": (_latency(report), sentences.latency(report) or ""),
     }
-    return {
-        name: Figure(svg=svg, alternative=printable(words))
-        for name, (svg, words) in drawn.items()
-        if svg is not None
-    }
+    return {name: Figure(svg, printable(words)) for name, (svg, words) in drawn.items() if svg is not None}
 
 
 def _flows(report: ShadowReport) -> str | None:
@@ -51,24 +47,20 @@ def _flows(report: ShadowReport) -> str | None:
     if len(busiest) < 2:  # noqa: PLR2004  one intent has no other to flow to
         return None
     shown = [one.intent for one in busiest[:MAX_HEAT_INTENTS]]
-    counts: dict[tuple[str, str], int] = {}
-    for served, candidate, texts in _pairs(report):
-        pair = (served if served in shown else REST, candidate if candidate in shown else REST)
-        counts[pair] = counts.get(pair, 0) + texts
+    counts = Counter[tuple[str, str]]()
+    for one in report.intents:
+        if one.agreement is not None:
+            name = one.intent if one.intent in shown else REST
+            counts[name, name] += one.agreement.agreed
+    for flow in report.flows:
+        served, candidate = (name if name in shown else REST for name in (flow.served, flow.candidate))
+        counts[served, candidate] += flow.texts
     return charts.heat_map(
         shown + [REST] * (len(busiest) > MAX_HEAT_INTENTS),
         counts,
         rows=f"{report.served} (served)",
         columns=f"{report.candidate} (candidate)",
     )
-
-
-def _pairs(report: ShadowReport) -> Iterator[tuple[str, str, int]]:
-    for one in report.intents:
-        if one.agreement is not None:
-            yield one.intent, one.intent, one.agreement.agreed
-    for flow in report.flows:
-        yield flow.served, flow.candidate, flow.texts
 
 
 def _flows_in_words(report: ShadowReport) -> str:
@@ -78,13 +70,17 @@ def _flows_in_words(report: ShadowReport) -> str:
 
 def _intents(report: ShadowReport) -> str | None:
     """Draw the agreement on each served intent, the lowest first."""
-    rates = [(one.intent, one.agreement) for one in report.intents if one.agreement is not None]
-    lowest = sorted(rates, key=lambda one: (one[1].value, one[0]))[:MAX_BAR_INTENTS]
     named = [
-        _bar(f"{charts.shortened(name)}  ({charts.short_count(rate.texts)})", rate) for name, rate in lowest
+        _bar(f"{charts.shortened(name)}  ({charts.short_count(rate.texts)})", rate)
+        for name, rate in _lowest(report)[:MAX_BAR_INTENTS]
     ]
     title = "texts on which both gave this intent, of those served with it"
     return charts.bars(named, title=title) if named else None
+
+
+def _lowest(report: ShadowReport) -> list[tuple[str, Rate]]:
+    rates = [(one.intent, one.agreement) for one in report.intents if one.agreement is not None]
+    return sorted(rates, key=lambda one: (one[1].value, one[0]))
 
 
 def _bar(name: str, rate: Rate) -> Bar:
@@ -92,8 +88,9 @@ def _bar(name: str, rate: Rate) -> Bar:
 
 
 def _intents_in_words(report: ShadowReport) -> str:
-    rates = [(one.agreement.value, one.intent) for one in report.intents if one.agreement is not None]
-    lowest = f" Lowest: {min(rates)[1]} with {numbers.percent(min(rates)[0])}." if rates else ""
+    lowest = ""
+    for name, rate in _lowest(report)[:1]:
+        lowest = f" Lowest: {name} with {numbers.percent(rate.value)}."
     return f"Bars: the agreement on each served intent with its 95% interval.{lowest} A table follows."
 
 

@@ -101,7 +101,7 @@ def _agreement(rate: shadow_report.Rate | None) -> tuple[str | Text, ...]:
     if rate is None:
         return (_dim("never served"),)
     filled = round(rate.value * BAR_CELLS)
-    return numbers.rate(rate), Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
+    return numbers.share(rate), Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
 
 
 def _attributes(report: shadow_report.ShadowReport) -> Table:
