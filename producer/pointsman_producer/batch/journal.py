@@ -128,9 +128,9 @@ class Journal:
             if chosen != "jsonl":
                 finished = writers.staged(path)
                 self._file.seek(0)
-                with contextlib.closing(tables.open_table(finished, chosen, columns, ranks=ranks)) as table:
+                with tables.writing(finished, chosen, columns, ranks=ranks) as write:
                     for line in self._file:
-                        table.write(outcome_rows.flat_outcome(orjson.loads(line)))
+                        write(outcome_rows.flat_outcome(orjson.loads(line)))
             writers.publish(finished, path)
         finally:
             writers.staged(path).unlink(missing_ok=True)

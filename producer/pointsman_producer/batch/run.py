@@ -112,13 +112,13 @@ class _Run:
     def execute(self) -> Report:
         """Run, and publish the files at the end of the input."""
         new = writers.staged(self.plan.conversations)
-        table = tables.open_table(new, writers.format_of(self.plan.out), outcome_rows.SUMMARY_COLUMNS)
-        summariser = summaries.Summariser(lambda summary: table.write(summary._asdict()))
-        self._account = Account(
-            summariser, self.watcher, size=self.reader.size, rejected=lambda: self.rejects.count
-        )
+        chosen = writers.format_of(self.plan.out)
         try:
-            with contextlib.closing(table):
+            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
+                summariser = summaries.Summariser(lambda summary: write(summary._asdict()))
+                self._account = Account(
+                    summariser, self.watcher, size=self.reader.size, rejected=lambda: self.rejects.count
+                )
                 complete = self._classify()
                 summariser.close()
             if complete:

@@ -34,7 +34,7 @@ def primary_intent(intents: Iterable[str]) -> str:
 class Summariser:
     """Turns the outcomes into conversation summaries; `write` gets each one at the end of its conversation."""
 
-    def __init__(self, write: Callable[[ConversationSummary], None]) -> None:
+    def __init__(self, write: Callable[[ConversationSummary], object]) -> None:
         self._write = write
         self._owner: Conversation | None = None
         self._intents: list[str] = []

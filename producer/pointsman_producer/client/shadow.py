@@ -100,7 +100,9 @@ class ShadowClient:
         timeout_s: float = COMPARE_TIMEOUT_S,
     ) -> ShadowReport:
         """Classify texts with two versions, and report. Nothing is stored."""
-        _check_length(labels, texts)
+        if labels is not None and len(labels) != len(texts):
+            msg = f"{len(labels)} labels were given for {len(texts)} texts"
+            raise errors.InvalidMessageError(msg)
         deadline = time.monotonic() + timeout_s
         parts: list[Row] = []
         starts = range(0, len(texts), TEXTS_PER_MESSAGE)
@@ -130,30 +132,18 @@ class ShadowClient:
 
     def compare_predictions(
         self,
-        *,
         served: str,
         candidate: str,
-        served_intents: Sequence[str],
-        candidate_intents: Sequence[str],
-        served_confidence: Sequence[float] | None = None,
-        candidate_confidence: Sequence[float] | None = None,
-        labels: Sequence[str | None] | None = None,
-        texts: Sequence[str | None] | None = None,
+        answers: wire.Answers,
+        *,
         alpha: float = 0.05,
         margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
     ) -> ShadowReport:
         """Report on the answers of two other models, under any names."""
-        for column in (candidate_intents, served_confidence, candidate_confidence, labels, texts):
-            _check_length(column, served_intents)
-        part = {
-            "served": {"intent": list(served_intents), "confidence": _listed(served_confidence)},
-            "candidate": {"intent": list(candidate_intents), "confidence": _listed(candidate_confidence)},
-            "labels": _listed(labels),
-            "texts": _listed(texts),
-        }
         pair = {"served": served, "candidate": candidate}
-        answer = self._query("answers", timeout_s, **pair, alpha=alpha, margin=margin, parts=[part])
+        parts = [answers.model_dump()]
+        answer = self._query("answers", timeout_s, **pair, alpha=alpha, margin=margin, parts=parts)
         return ShadowReport.parse(answer)
 
     def drained(self) -> bool:
@@ -174,17 +164,7 @@ class ShadowClient:
         return handle.result(timeout_s)
 
 
-def _listed(column: Sequence[Any] | None) -> list[Any] | None:
-    return None if column is None else list(column)
-
-
 def _where_they_differ(answers: Row, texts: Sequence[str]) -> list[str | None]:
     """Keep the texts that a report shows: those with different answers."""
     both = zip(answers["served"]["intent"], answers["candidate"]["intent"], texts, strict=True)
     return [None if one == other else text for one, other, text in both]
-
-
-def _check_length(column: Sequence[Any] | None, texts: Sequence[Any]) -> None:
-    if column is not None and len(column) != len(texts):
-        msg = f"a column has {len(column)} entries for {len(texts)} texts"
-        raise errors.InvalidMessageError(msg)

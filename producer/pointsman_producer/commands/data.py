@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +50,10 @@ def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> 
         raise errors.InvalidDataError(msg)
     writers.require_free(out, force=force)
     read = utterances.read(file)
-    with writers.whole(out) as new, closing(writers.JsonLinesTable(new)) as table:
+    with writers.whole(out) as new, writers.json_lines(new) as write:
         for utterance in read:
             said_in = {"conversation_id": utterance.conversation} if utterance.conversation else {}
-            table.write({"text": utterance.text, "intent": utterance.intent, **said_in})
+            write({"text": utterance.text, "intent": utterance.intent, **said_in})
     repeated = list(repetitions(read))
     facts = {
         "out": str(out),

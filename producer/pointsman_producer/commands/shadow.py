@@ -1,7 +1,6 @@
 """`pointsman shadow`: compare the version that did not serve with the one that did, through the queue."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +96,9 @@ def compare(
     """Compare A, as the version that serves, with B on the texts in FILE."""
     _check_page(html)
     if from_predictions:
-        answers = asdict(comparison_files.read_predictions(file, served, candidate))
+        answers = comparison_files.read_predictions(file, served, candidate)
         with command_line.connected() as client:
-            found = client.shadow.compare_predictions(served=served, candidate=candidate, **answers, **limits)
+            found = client.shadow.compare_predictions(served, candidate, answers, **limits)
     else:
         texts, labels = comparison_files.read_texts(file)
         with command_line.connected() as client:

@@ -6,7 +6,6 @@ A message names all problems of a file at once, by their lines, and never quotes
 import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +15,7 @@ from pointsman_producer.transcripts import fields
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows, utterances, validation
+from pointsman_shared.wire import shadow
 
 # The answers to a file are reported on in one message.
 MAX_ROWS = 200_000
@@ -54,18 +54,6 @@ class _LabelledText(BaseModel):
 
     text: Text
     intent: Intent | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """Two models' answers to the same texts, in columns."""
-
-    served_intents: list[str]
-    candidate_intents: list[str]
-    served_confidence: list[float] | None
-    candidate_confidence: list[float] | None
-    labels: list[str | None] | None
-    texts: list[str | None] | None
 
 
 def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
@@ -123,7 +111,7 @@ def _limited(path: Path, texts: list[str]) -> list[str]:
     return texts
 
 
-def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
+def read_predictions(path: Path, served: str, candidate: str) -> shadow.Answers:
     """Read the answers of two models (`InvalidDataError`).
 
     JSON lines, a JSON list or CSV. The intents are in columns with the names of the models. Optional columns are
@@ -136,11 +124,15 @@ def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
     records = rows.read(path, problems, columns=())
     found: list[Any] = _checked(path, records, _prediction(served, candidate), problems)
     labels, texts = [row.label for row in found], [row.text for row in found]
-    return Predictions(
-        served_intents=_limited(path, [row.served for row in found]),
-        candidate_intents=[row.candidate for row in found],
-        served_confidence=_whole(path, [row.served_confidence for row in found], served),
-        candidate_confidence=_whole(path, [row.candidate_confidence for row in found], candidate),
+    confidences = [row.served_confidence for row in found], [row.candidate_confidence for row in found]
+    return shadow.Answers(
+        served=shadow.Side(
+            intent=_limited(path, [row.served for row in found]),
+            confidence=_whole(path, confidences[0], served),
+        ),
+        candidate=shadow.Side(
+            intent=[row.candidate for row in found], confidence=_whole(path, confidences[1], candidate)
+        ),
         labels=labels if any(labels) else None,
         texts=texts if any(texts) else None,
     )

@@ -51,14 +51,12 @@ class Conversation:
         return self.user.id if self.user else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """A line that cannot be used, and the reason."""
+class Rejection(NamedTuple):
+    """A line that cannot be used, the reason, and the line itself, cut to `MAX_QUOTED_CHARS`."""
 
     line: int
     reason: str
     content: str
-    """The line itself, cut to `MAX_QUOTED_CHARS`."""
 
 
 class Reader:
