@@ -100,7 +100,7 @@ class Client:
         Args:
             text: At most `jobs.MAX_TEXT_CHARS` characters.
             user: The user of the text: a `User`, a bare id, or None.
-            timeout_s: How long to wait.
+            timeout_s: How long to wait for the outcome.
             include_text: Whether the outcome repeats the text.
 
         Raises:
@@ -126,16 +126,13 @@ class Client:
         batch: str | None = None,
         queue: str = names.BULK_QUEUE,
     ) -> list[Handle]:
-        """Submit many texts in few messages, and return at once.
+        """Submit many texts in few messages, and return at once, with one handle for each text, in order.
 
         Args:
             texts: Any number of texts.
             users: One user for all texts, or one entry for each text.
             batch: A batch whose progress is counted; see `progress`.
             queue: `bulk`, or `interactive` for work with priority.
-
-        Returns:
-            One handle for each text, in order.
 
         Raises:
             InvalidMessageError: A text or a user breaks a limit; nothing was submitted.
@@ -148,11 +145,8 @@ class Client:
         if len(people) != len(texts):
             msg = f"{len(people)} users were given for {len(texts)} texts"
             raise errors.InvalidMessageError(msg)
-        size = TEXTS_PER_MESSAGE
-        requests = [
-            checked_request(texts[start : start + size], people[start : start + size], batch=batch)
-            for start in range(0, len(texts), size)
-        ]
+        parts = [slice(start, start + TEXTS_PER_MESSAGE) for start in range(0, len(texts), TEXTS_PER_MESSAGE)]
+        requests = [checked_request(texts[part], people[part], batch=batch) for part in parts]
         messages = [self.submit_message(request, queue=queue) for request in requests]
         return [
             Handle(message, place, text)
@@ -170,7 +164,7 @@ class Client:
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
     ) -> Iterator[TurnOutcome]:
-        """Classify a transcript file of any size through the bulk queue, and yield the outcomes one by one.
+        """Classify a transcript file of any size through the bulk queue, and yield the outcomes in the file's order.
 
         The file is read ahead by `window` messages. Outcomes that were yielded leave Redis soon.
 
@@ -182,9 +176,6 @@ class Client:
             reject: Called with each line that cannot be used, which is then left out. Without it, the first such
                 line raises an error as soon as it is read, before the outcomes of earlier lines.
             include_text: Whether the outcomes repeat the texts.
-
-        Returns:
-            One outcome for each of these turns, in the order of the file.
 
         Raises:
             SettingsError: `window` is less than 1, or `speakers` is empty.
@@ -200,14 +191,7 @@ class Client:
     ) -> MessageHandle:
         """Submit one message as it is.
 
-        Args:
-            request: The texts and their users.
-            message_id: An id of the caller's choice: a finished message of this id returns its stored reply and is
-                not done again.
-            queue: The queue.
-
-        Returns:
-            A handle of the message.
+        A finished message with the same `message_id` returns its stored reply and is not done again.
 
         Raises:
             QueueFullError: The queue was full, and stayed so for the time that a producer waits.
@@ -228,13 +212,10 @@ class Client:
         """Request a training run of a tier; see `TrainRequest`.
 
         Args:
-            tier: The tier.
+            tier: The name of the tier.
             requested_by: The name of the person or service, for the history.
             promote: Whether a version that passes the gate becomes the champion.
             on_busy: If a run of the tier waits or runs already: `refuse` fails, `join` waits for that run.
-
-        Returns:
-            A handle of the run.
 
         Raises:
             BusyError: Another run of the tier waits or runs.
@@ -259,11 +240,7 @@ class Client:
         return handle
 
     def cancel_training(self, tier: str) -> str | None:
-        """Ask the tier's training run, whether it waits or runs, to stop at its next step.
-
-        Returns:
-            The run's id; None if there is no run.
-        """
+        """Ask the tier's training run to stop at its next step, and return its id; None if there is no run."""
         return self._claims.cancel(tier, self.id)
 
     def models(
@@ -295,26 +272,15 @@ class Client:
         pipeline.execute()
 
     def cancel(self, job_or_message_id: str) -> bool:
-        """Cancel a message that has no outcome yet, with all its jobs; their results raise a `CancelledError`.
+        """Cancel a message with all its jobs; return False if it has an outcome already.
 
-        Args:
-            job_or_message_id: `Handle.id` or `MessageHandle.id`.
-
-        Returns:
-            False if the message has an outcome already.
-
-        Raises:
-            BrokerUnavailableError: Redis does not answer.
+        Their results raise a `CancelledError`.
         """
         message_id = job_or_message_id.partition(":")[0]
         return cancellation.cancel(self._store, message_id, self.settings.result_ttl_s)
 
     def cancel_batch(self, batch: str) -> None:
-        """Cancel the part of a batch that has not started; workers drop its messages when they come to them.
-
-        Raises:
-            BrokerUnavailableError: Redis does not answer.
-        """
+        """Cancel the part of a batch that has not started; workers drop its messages when they come to them."""
         cancellation.cancel_batch(self._store, batch, self.settings.result_ttl_s)
 
     def coalescer(self, *, linger_ms: float, max_batch: int) -> Coalescer:

@@ -1,7 +1,7 @@
 """Handles of jobs in flight: their state and their results."""
 
 import concurrent.futures
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
@@ -63,13 +63,7 @@ class MessageHandle(_Pending):
     """A message of `pointsman.classify` in flight."""
 
     def result(self, timeout_s: float | None = None) -> jobs.ClassifyReply:
-        """Wait for the reply.
-
-        Args:
-            timeout_s: How long to wait; None waits for ever.
-
-        Returns:
-            The reply, with one entry for each text.
+        """Wait for the reply, which has one entry for each text; without a timeout, wait for ever.
 
         Raises:
             ResultTimeoutError: The reply did not arrive in time; the message is still in flight.
@@ -86,12 +80,7 @@ class MessageHandle(_Pending):
 
 
 class Handle:
-    """One job in flight: its message and its place in it.
-
-    Attributes:
-        id: The job's id.
-        text: The text, as it was submitted.
-    """
+    """One job in flight: its `text` as it was submitted, its message and its place in it."""
 
     def __init__(self, message: MessageHandle, place: int, text: str) -> None:
         self.id = names.job_id(message.id, place)
@@ -146,12 +135,9 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
     message = " ".join(map(str, arguments)) if isinstance(arguments, list | tuple) else str(arguments)
     kind = getattr(errors, str(failure.get("exc_type")), None)
     if isinstance(kind, type) and issubclass(kind, errors.PointsmanError):
-        raise _explained(kind(message), failure)
-    msg = f"{failure.get('exc_type', 'the task failed')}: {message}"
-    raise _explained(errors.JobFailedError(msg), failure)
-
-
-def _explained(error: errors.PointsmanError, failure: Mapping[str, Any]) -> errors.PointsmanError:
-    """Add the dead letter that holds the message."""
+        error = kind(message)
+    else:
+        error = errors.JobFailedError(f"{failure.get('exc_type', 'the task failed')}: {message}")
+    # It holds the message.
     error.dead_letter = failure.get("dead_letter")
-    return error
+    raise error

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pointsman_producer.client import users
 from pointsman_producer.transcripts.reader import Conversation, Turn
@@ -70,8 +70,7 @@ class Chunk:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A message in flight; the caller has the first `written` of its outcomes already."""
 
     chunk: Chunk
@@ -120,10 +119,14 @@ class Window:
 
     def take(self) -> tuple[Sent, jobs.ClassifyReply]:
         """Wait for the reply to the oldest message; if a worker gave it up, the error names its lines."""
+        sent = self._sent[0]
         try:
-            reply = self._wait(self._sent[0].handle)
+            reply = self._wait(sent.handle)
         except errors.PermanentError as error:
-            raise self._naming_lines(error) from error
+            lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
+            named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
+            named.dead_letter = error.dead_letter
+            raise named from error
         return self._sent.popleft(), reply
 
     def take_ready(self) -> tuple[Sent, jobs.ClassifyReply]:
@@ -160,10 +163,3 @@ class Window:
                 if time.monotonic() >= deadline:
                     msg = f"no outcome came for {self._timeout_s:g} s: are workers running?"
                     raise errors.ResultTimeoutError(msg) from None
-
-    def _naming_lines(self, error: errors.PermanentError) -> errors.PermanentError:
-        sent = self._sent[0]
-        lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
-        named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
-        named.dead_letter = error.dead_letter
-        return named
