@@ -27,13 +27,7 @@ class Outbox:
         self._client_id = client_id
 
     def send(
-        self,
-        task: str,
-        payload: Mapping[str, Any],
-        *,
-        message_id: str,
-        queue: str,
-        summary: str,
+        self, task: str, payload: Mapping[str, Any], *, message_id: str, queue: str, summary: str
     ) -> None:
         """Put one message on a queue; the same id may be sent twice.
 

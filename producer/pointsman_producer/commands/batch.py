@@ -42,19 +42,12 @@ SECONDS_PER_MINUTE = 60
     )
 )
 @click.argument("source", metavar="FILE")
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    type=command_line.FILE,
-    help="The file of the outcomes: .jsonl, .csv or .parquet.",
-)
+@command_line.out_option("The file of the outcomes: .jsonl, .csv or .parquet.", required=True)
 @click.option(
     "--speaker",
     "speakers",
     multiple=True,
     default=(transcript_reader.CUSTOMER,),
-    show_default=True,
     help="The speaker whose turns are classified; may be repeated; all for every speaker.",
 )
 @click.option("--resume", is_flag=True, help="Complete an earlier run.")
@@ -181,10 +174,7 @@ class Display(Watcher):
                 f", {now.left_s // SECONDS_PER_MINUTE:.0f} min {now.left_s % SECONDS_PER_MINUTE:.0f} s left"
             )
         self._bar.update(
-            self._task,
-            total=now.size,
-            completed=now.position,
-            description=f"{now.outcomes:,} texts, {pace}",
+            self._task, total=now.size, completed=now.position, description=f"{now.outcomes:,} texts, {pace}"
         )
         if self._bar.disable and time.monotonic() - self._shown >= LINE_EVERY_S:
             self._shown = time.monotonic()
@@ -246,11 +236,7 @@ def _table(report: batches.Report) -> Table:
         of_rest = {tier: sum(counts.get(tier, 0) for _, counts in rest) for tier in tiers}
         lines[SHOWN_INTENTS:] = [(f"{len(rest)} more intents", of_rest)]
     rows = [
-        (
-            intent,
-            *(counts.get(tier, 0) for tier in tiers),
-            f"{sum(counts.values()) / report.tally.total:.1%}",
-        )
+        (intent, *(counts.get(tier, 0) for tier in tiers), f"{sum(counts.values()) / report.tally.total:.1%}")
         for intent, counts in lines
     ]
     return tables.table(rows, ("intent", *tiers, "share"))

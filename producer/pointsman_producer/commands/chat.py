@@ -38,7 +38,7 @@ class Session:
         note="In Interact: /plan NAME and /user ID change the user, /back returns to the menu. Ctrl-D leaves.",
     )
 )
-@click.option("--user", "user_id", metavar="ID", default="chat", show_default=True, help="The user.")
+@click.option("--user", "user_id", metavar="ID", default="chat", help="The user.")
 @click.option("--plan", metavar="NAME", help="The user's plan, as free or pro.")
 @command_line.json_option
 def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:

@@ -56,12 +56,17 @@ json_option = options(
 )
 
 
+def out_option(text: str, *, required: bool = False) -> Callable[[_Function], _Function]:
+    """Add `-o` for the file to write; the command gets it as `out`."""
+    return click.option("-o", "--out", type=FILE, required=required, help=text)
+
+
 def timeout_option(
     default: float, *, least: float = 1, text: str = "Seconds to wait."
 ) -> Callable[[_Function], _Function]:
     """Add `--timeout`; the command gets it as `timeout_s`."""
     kind = click.FloatRange(min=least)
-    return click.option("--timeout", "timeout_s", type=kind, default=default, show_default=True, help=text)
+    return click.option("--timeout", "timeout_s", type=kind, default=default, help=text)
 
 
 def examples(*lines: str, note: str = "") -> str:

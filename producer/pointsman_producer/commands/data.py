@@ -30,12 +30,7 @@ def data() -> None:
     ),
 )
 @click.argument("file", type=command_line.FILE)
-@click.option(
-    "-o",
-    "--out",
-    type=command_line.FILE,
-    help="The file of the utterances. [default: FILE with the ending .jsonl]",
-)
+@command_line.out_option("The file of the utterances. [default: FILE with the ending .jsonl]")
 @click.option("--force", is_flag=True, help="Replace an existing OUT.")
 @command_line.json_option
 def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:

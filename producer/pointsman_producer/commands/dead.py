@@ -64,7 +64,7 @@ def dead() -> None:
     ),
 )
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most letters.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, help="The most letters.")
 @command_line.json_option
 def list_letters(*, limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  the filters
     """List dead letters, the latest first, without their messages."""

@@ -35,12 +35,7 @@ class LabelGroup(click.Group):
 
 out_options = command_line.options(
     click.argument("pair", required=False),
-    click.option(
-        "-o",
-        "--out",
-        type=command_line.FILE,
-        help="The file for them: .jsonl, .csv or .parquet. [default: shown here]",
-    ),
+    command_line.out_option("The file for them: .jsonl, .csv or .parquet. [default: shown here]"),
     click.option("--force", is_flag=True, help="Replace an existing file."),
     command_line.json_option,
 )
@@ -62,7 +57,7 @@ def label() -> None:
 )
 @click.argument("job")
 @click.argument("intent")
-@click.option("--by", default="anonymous", show_default=True, help="Your name.")
+@click.option("--by", default="anonymous", help="Your name.")
 @command_line.json_option
 def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
     """Label JOB with the right INTENT; a second label corrects the first."""
@@ -83,9 +78,7 @@ Disagreements come first, in random order, because they decide. Agreements follo
     )
 )
 @out_options
-@click.option(
-    "--limit", type=click.IntRange(1, 20_000), default=50, show_default=True, help="The most texts."
-)
+@click.option("--limit", type=click.IntRange(1, 20_000), default=50, help="The most texts.")
 def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
     """Draw the texts to label first; fill in the column `label`, then submit the file with `label import`."""
     _check_out(out, force=force)

@@ -20,7 +20,7 @@ TIME_CHARS = len("2026-03-02T09:14")
 tier_argument = click.argument("tier")
 version_argument = click.argument("version", type=click.IntRange(min=1))
 perhaps_version = click.argument("version", type=click.IntRange(min=1), required=False)
-why_option = click.option("--why", default="", help="The reason, for the history.")
+why_option = click.option("--why", default="", show_default=False, help="The reason, for the history.")
 
 
 @click.group()
@@ -113,9 +113,7 @@ def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) 
 
 @models.command("prune", epilog=examples("pointsman models prune pro --keep 10"))
 @tier_argument
-@click.option(
-    "--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Newest versions to keep."
-)
+@click.option("--keep", type=click.IntRange(min=1), default=5, help="Newest versions to keep.")
 @command_line.json_option
 def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
     """Remove old versions of TIER, but not the champion, the candidate or the previous champion."""

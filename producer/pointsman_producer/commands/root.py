@@ -66,7 +66,11 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(metadata.version("pointsman"), message="%(prog)s %(version)s")
 def pointsman() -> None:
     """Classify texts through a queue; a feature flag chooses the model tier when a worker takes the job."""

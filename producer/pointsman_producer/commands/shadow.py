@@ -20,9 +20,7 @@ PAIR_COLUMNS = {name: name for name in ("served", "candidate", "texts", "agreed"
 
 def share_option(name: str, default: float, text: str) -> Callable[[Any], Any]:
     """Make an option that takes a share."""
-    return click.option(
-        name, type=click.FloatRange(0.0001, 0.5), default=default, show_default=True, help=text
-    )
+    return click.option(name, type=click.FloatRange(0.0001, 0.5), default=default, help=text)
 
 
 report_options = command_line.options(

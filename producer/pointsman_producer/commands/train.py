@@ -21,10 +21,9 @@ from pointsman_producer.commands import command_line, screen
     "--promote",
     type=click.Choice(["gate", "never"]),
     default="gate",
-    show_default=True,
     help="Promote the version if it passes the gate, or never.",
 )
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Whether to wait for the result.")
+@click.option("--wait/--no-wait", default=True, help="Whether to wait for the result.")
 @click.option(
     "--join",
     is_flag=True,

@@ -40,24 +40,13 @@ With POINTSMAN_REDIS_URL set, the deployment uses that Redis and starts none."""
     "--workers",
     type=click.IntRange(min=1),
     default=launcher.DEFAULT_WORKERS,
-    show_default=True,
     help="The number of serving processes.",
 )
 @click.option(
-    "--redis-port",
-    type=PORT,
-    default=embedded_redis.DEFAULT_PORT,
-    show_default=True,
-    help="Port of the embedded Redis.",
+    "--redis-port", type=PORT, default=embedded_redis.DEFAULT_PORT, help="Port of the embedded Redis."
 )
-@click.option("--flower/--no-flower", default=True, show_default=True, help="Whether to start Flower.")
-@click.option(
-    "--flower-port",
-    type=PORT,
-    default=launcher.DEFAULT_FLOWER_PORT,
-    show_default=True,
-    help="Port of Flower.",
-)
+@click.option("--flower/--no-flower", default=True, help="Whether to start Flower.")
+@click.option("--flower-port", type=PORT, default=launcher.DEFAULT_FLOWER_PORT, help="Port of Flower.")
 @click.option("--train", "train_missing", is_flag=True, help="Train the tiers without a model.")
 @command_line.json_option
 def up(
