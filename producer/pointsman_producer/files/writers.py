@@ -60,7 +60,8 @@ def whole(path: Path) -> Iterator[Path]:
         msg = f"{path} cannot be written: {error.strerror}"
         raise errors.InvalidDataError(msg) from error
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def require_free(path: Path, *, force: bool) -> None:

@@ -109,7 +109,8 @@ def parse_text(line: bytes) -> dict[str, Any]:
     try:
         return {"text": line.decode("utf-8").rstrip("\r\n")}
     except UnicodeDecodeError as error:
-        raise UnusableError(not_utf8(error)) from None
+        msg = f"is not UTF-8 at byte {error.start + 1} of the line"
+        raise UnusableError(msg) from None
 
 
 def check_text(text: str) -> None:
@@ -137,8 +138,3 @@ def parse_user(value: object) -> jobs.User | None:
     except errors.InvalidMessageError as error:
         msg = f"user: {error}"
         raise UnusableError(msg) from None
-
-
-def not_utf8(error: UnicodeDecodeError) -> str:
-    """Describe where a line is not text."""
-    return f"is not UTF-8 at byte {error.start + 1} of the line"
