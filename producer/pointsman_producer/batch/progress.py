@@ -1,10 +1,12 @@
 """How far a batch has come, the sums of its outcomes, and the watcher that is told."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pointsman_producer.batch import summaries
+from pointsman_producer.batch.rejects import RejectedLines
 from pointsman_producer.client.window import Chunk
 from pointsman_producer.files.writers import Row
 from pointsman_producer.transcripts.reader import Rejection
@@ -40,21 +42,16 @@ class Watcher:
         return False
 
 
+@dataclass(eq=False)
 class Account:
     """Adds up the outcomes of the journal, in order, and tells a watcher."""
 
-    def __init__(
-        self,
-        summariser: summaries.Summariser,
-        watcher: Watcher,
-        *,
-        size: int | None,
-        rejected: Callable[[], int],
-    ) -> None:
-        self._summariser = summariser
-        self._watcher = watcher
-        self._size = size
-        self._rejected = rejected
+    summariser: summaries.Summariser
+    watcher: Watcher
+    size: int | None
+    rejects: RejectedLines
+
+    def __post_init__(self) -> None:
         self._position = self._resumed = self._resumed_position = 0
         self._started = time.monotonic()
         self.tally = summaries.Tally()
@@ -83,17 +80,17 @@ class Account:
         rankings: Sequence[Sequence[object]],
     ) -> None:
         self.tally.add(intents, tiers)
-        self._summariser.add(chunk.owners[start : start + len(intents)], intents, tiers)
+        self.summariser.add(chunk.owners[start : start + len(intents)], intents, tiers)
         self.ranks = max(self.ranks, *map(len, rankings))
         self._position = chunk.position
-        self._watcher.progressed(self.progress())
+        self.watcher.progressed(self.progress())
 
     def progress(self) -> Progress:
         """Return how far the run has come."""
         elapsed_s = time.monotonic() - self._started
         read = self._position - self._resumed_position
-        left_s = elapsed_s * (self._size - self._position) / read if self._size and read > 0 else None
+        left_s = elapsed_s * (self.size - self._position) / read if self.size and read > 0 else None
         rate = (self.tally.total - self._resumed) / elapsed_s if elapsed_s else 0.0
         return Progress(
-            self.tally.total, self._resumed, self._rejected(), self._position, self._size, rate, left_s
+            self.tally.total, self._resumed, self.rejects.count, self._position, self.size, rate, left_s
         )

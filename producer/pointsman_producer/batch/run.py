@@ -116,9 +116,7 @@ class _Run:
         try:
             with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
                 summariser = summaries.Summariser(lambda summary: write(summary._asdict()))
-                self._account = Account(
-                    summariser, self.watcher, size=self.reader.size, rejected=lambda: self.rejects.count
-                )
+                self._account = Account(summariser, self.watcher, self.reader.size, self.rejects)
                 complete = self._classify()
                 summariser.close()
             if complete:

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Protocol
 
 from pointsman_producer.client import users
@@ -78,6 +78,7 @@ class Sent(NamedTuple):
     handle: MessageHandle
 
 
+@dataclass(eq=False)
 class Window:
     """Sends messages and takes their replies in the order in which they were sent.
 
@@ -85,22 +86,15 @@ class Window:
     outcomes leave Redis, to make the caller's copy durable.
     """
 
-    def __init__(
-        self,
-        submitter: Submitter,
-        *,
-        source: str,
-        size: int = DEFAULT_SIZE,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        heed: Callable[[], None] = lambda: None,
-        secure: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._submitter = submitter
-        self._source = source
-        self._size = size
-        self._timeout_s = timeout_s
-        self._heed = heed
-        self._secure = secure
+    submitter: Submitter
+    _: KW_ONLY
+    source: str
+    size: int = DEFAULT_SIZE
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    heed: Callable[[], None] = lambda: None
+    secure: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
         self._sent: deque[Sent] = deque()
         self._taken: list[str] = []
 
@@ -110,11 +104,11 @@ class Window:
     @property
     def is_full(self) -> bool:
         """Whether no further message may be sent now."""
-        return len(self._sent) >= self._size
+        return len(self._sent) >= self.size
 
     def send(self, chunk: Chunk, request: jobs.ClassifyRequest, *, message_id: str, written: int = 0) -> None:
         """Put a message on the bulk queue."""
-        handle = self._submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
+        handle = self.submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
         self._sent.append(Sent(chunk=chunk, written=written, handle=handle))
 
     def take(self) -> tuple[Sent, jobs.ClassifyReply]:
@@ -124,7 +118,7 @@ class Window:
             reply = self._wait(sent.handle)
         except errors.PermanentError as error:
             lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
-            named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
+            named = type(error)(f"message {sent.handle.id} ({lines} of {self.source}) failed: {error}")
             named.dead_letter = error.dead_letter
             raise named from error
         return self._sent.popleft(), reply
@@ -144,16 +138,16 @@ class Window:
         """Let all outcomes leave Redis that were released so far."""
         if not self._taken:
             return
-        self._secure()
+        self.secure()
         # They expire by themselves later.
         with contextlib.suppress(errors.RetryableError):
-            self._submitter.release(self._taken)
+            self.submitter.release(self._taken)
         self._taken = []
 
     def _wait(self, handle: MessageHandle) -> jobs.ClassifyReply:
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
         while True:
-            self._heed()
+            self.heed()
             try:
                 return handle.result(POLL_S)
             except errors.ResultTimeoutError:
@@ -161,5 +155,5 @@ class Window:
                     # It arrived just now, or never will because the client was closed, which the error says.
                     return handle.result(0)
                 if time.monotonic() >= deadline:
-                    msg = f"no outcome came for {self._timeout_s:g} s: are workers running?"
+                    msg = f"no outcome came for {self.timeout_s:g} s: are workers running?"
                     raise errors.ResultTimeoutError(msg) from None

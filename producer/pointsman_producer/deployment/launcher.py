@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -41,32 +42,26 @@ SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}
 QUIET_ROOT = "ignore:You're running the worker with superuser privileges"
 
 
+@dataclass(eq=False)
 class Deployment:
     """A whole deployment on this machine, as a context manager; `say` gets every line of every program.
 
     Without a `redis_port` it uses the Redis of the settings, and without a `flower_port` it starts no Flower.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        workers: int = DEFAULT_WORKERS,
-        redis_port: int | None = embedded_redis.DEFAULT_PORT,
-        flower_port: int | None = None,
-        beat: bool = True,
-        state_dir: Path = local_state.STATE_DIR,
-        say: Say,
-    ) -> None:
-        if redis_port is not None:
-            settings = settings.model_copy(update={"redis_url": SecretStr(embedded_redis.url(redis_port))})
-        self.settings = settings
-        self.workers = workers
-        self.redis_port = redis_port
-        self.flower_port = flower_port
-        self.beat = beat
-        self.state_dir = state_dir
-        self._say = say
+    settings: Settings
+    _: KW_ONLY
+    say: Say
+    workers: int = DEFAULT_WORKERS
+    redis_port: int | None = embedded_redis.DEFAULT_PORT
+    flower_port: int | None = None
+    beat: bool = True
+    state_dir: Path = local_state.STATE_DIR
+
+    def __post_init__(self) -> None:
+        if self.redis_port is not None:
+            url = SecretStr(embedded_redis.url(self.redis_port))
+            self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
         self._keepers: list[Keeper] = []
         self._held = contextlib.ExitStack()
@@ -88,7 +83,7 @@ class Deployment:
         self._held.enter_context(local_state.claim(self.state_dir))
         try:
             self._check()
-            self._supervisor = Supervisor(self._say)
+            self._supervisor = Supervisor(self.say)
             self._start_redis(self._supervisor)
             self._start_programs(self._supervisor)
             redis_url = embedded_redis.url(self.redis_port) if self.redis_port is not None else None
