@@ -184,8 +184,6 @@ def show(card: dict[str, Any]) -> None:
             **_judgement(card["certificate"]),
         }
     )
-    if card["flagged"]:
-        command_line.say(f"[red]flagged[/] workers could not load it: {escape(card['flagged'])}")
     for warning in card["warnings"]:
         command_line.note("warning", warning)
 

@@ -31,9 +31,12 @@ def claim(state_dir: Path) -> Iterator[None]:
     """Be the only launcher in a state folder; raise BusyError if another one runs there."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / LOCK_NAME).open("a") as lock:
-        if not _lock(lock):
-            msg = f"a deployment already runs in {state_dir}: stop it first, or work in another folder"
-            raise errors.BusyError(msg)
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _lock(lock):
+            if time.monotonic() > deadline:
+                msg = f"a deployment already runs in {state_dir}: stop it first, or work in another folder"
+                raise errors.BusyError(msg)
+            time.sleep(0.05)
         try:
             yield
         finally:
@@ -41,16 +44,10 @@ def claim(state_dir: Path) -> Iterator[None]:
 
 
 def _lock(lock: IO[str]) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        else:
-            return True
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def announce(state_dir: Path, redis_url: str | None) -> None:
