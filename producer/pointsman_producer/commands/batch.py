@@ -18,13 +18,13 @@ from pointsman_producer.batch import run as batches
 from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import state as local_state
+from pointsman_producer.deployment.signals import SIGNALS
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Without a terminal, a line in the log replaces the bar.
 LINE_EVERY_S = 5.0
 SHOWN_REJECTIONS = 10
@@ -126,13 +126,8 @@ class Display(Watcher):
         self._stop = False
         self._rejections = 0
         self._shown = time.monotonic()
-        self._bar = progress.Progress(
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("{task.description}"),
-            console=command_line.err,
-            transient=True,
-            disable=not command_line.err.is_terminal,
+        self._bar = screen.progress_bar(
+            progress.BarColumn(), progress.TaskProgressColumn(), progress.TextColumn("{task.description}")
         )
         self._task = self._bar.add_task("", total=None)
 

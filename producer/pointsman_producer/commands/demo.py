@@ -94,7 +94,8 @@ def run(settings: Settings, console: Console) -> dict[str, object]:
     )
     with Interrupts(deployment.kill) as interrupts:
         try:
-            announce("Start Redis, two serving processes and a trainer", ["up", "--workers", str(WORKERS)])
+            starting = "Start Redis, two serving processes and a trainer"
+            step(starting, ["up", "--workers", str(WORKERS)], run_it=False)
             deployment.start()
             deployment.wait_ready()
             command_line.say(f"  They run. Their log is {LOG}.")
@@ -141,17 +142,13 @@ def walk(client: Client) -> dict[str, object]:
     }
 
 
-def announce(title: str, arguments: Sequence[str]) -> None:
-    """Print the title of a step, and its command."""
+def step(title: str, arguments: Sequence[str], *, run_it: bool = True) -> None:
+    """Announce a command and run it."""
     command_line.say(f"\n[bold]{escape(title)}[/]")
     command_line.say(f"  [cyan]$ {escape(shlex.join(['pointsman', *arguments]))}[/]")
-
-
-def step(title: str, arguments: Sequence[str]) -> None:
-    """Announce a command and run it."""
-    announce(title, arguments)
-    root = click.get_current_context().find_root().command
-    root.main(args=list(arguments), prog_name="pointsman", standalone_mode=False)
+    if run_it:
+        root = click.get_current_context().find_root().command
+        root.main(args=list(arguments), prog_name="pointsman", standalone_mode=False)
 
 
 def shadowed_pair(client: Client) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from concurrent import futures
 from typing import Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from pointsman_producer.client.client import Client
@@ -102,19 +109,19 @@ def wait_for_training(
 ) -> jobs.TrainReply:
     """Show the progress of a training run on stderr until it is done."""
     deadline = time.monotonic() + timeout_s
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    hidden = not command_line.err.is_terminal
-    with Progress(*columns, console=command_line.err, transient=True, disable=hidden) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    with progress_bar(*columns) as bar:
         shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
         while not futures.wait([handle.future], POLL_S).done and time.monotonic() < deadline:
             if progress := handle.progress():
                 bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
     return handle.result(max(0.0, deadline - time.monotonic()))
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar on stderr, which leaves no trace, and is shown on a terminal only."""
+    hidden = not command_line.err.is_terminal
+    return Progress(*columns, console=command_line.err, transient=True, disable=hidden)
 
 
 def myself() -> str:

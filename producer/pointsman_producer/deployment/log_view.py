@@ -7,7 +7,7 @@ levels from WARNING upwards stay.
 import re
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -49,8 +49,7 @@ _CELERY_CEREMONY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """A line without its program's prefix; the level is `WARNING`, `ERROR`, `CRITICAL` or empty."""
 
     level: str
@@ -83,10 +82,7 @@ class TidyLog:
         if line is None:
             return
         with self._lock:
-            self._console.print(self._styled(name, line), soft_wrap=True)
-
-    def _styled(self, name: str, line: Line) -> Text:
-        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
-        level = (f"{line.level} ", _STYLES[line.level]) if line.level else ""
-        now = (time.strftime("%H:%M:%S"), "dim")
-        return Text.assemble(now, "  ", (f"{name:<{NAME_WIDTH}}", colour), "  ", level, line.message)
+            colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+            level = (f"{line.level} ", _STYLES[line.level]) if line.level else ""
+            now, who = (time.strftime("%H:%M:%S"), "dim"), (f"{name:<{NAME_WIDTH}}", colour)
+            self._console.print(Text.assemble(now, "  ", who, "  ", level, line.message), soft_wrap=True)

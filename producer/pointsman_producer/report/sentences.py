@@ -147,12 +147,10 @@ def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
         if report.agreement is not None:
             yield "Every sampled text was compared, so no missing text biases the figures."
         return
+    groups = {"shed to keep serving fast": found.shed, "failed in the candidate": found.failed}
     why = "; ".join(
         f"{sum(reasons.values()):,} {what} ({_listed(reasons)})"
-        for what, reasons in (
-            ("shed to keep serving fast", found.shed),
-            ("failed in the candidate", found.failed),
-        )
+        for what, reasons in groups.items()
         if reasons
     )
     were = "was" if found.texts == 1 else "were"
