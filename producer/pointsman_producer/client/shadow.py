@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.stream import TEXTS_PER_MESSAGE
@@ -23,11 +23,15 @@ Row = dict[str, Any]
 Ask = Callable[[str, dict[str, Any], str, str], TaskHandle[Any]]
 
 
-class ShadowClient:
-    """The shadow's side of a client; see `Client.shadow`. `ask` sends a task's payload to a queue, with a summary.
+class Limits(TypedDict, total=False):
+    """The error rate of a report's verdict, by default 5%, and how much accuracy `no worse` may lose, by default 1%."""
 
-    A report's `alpha` is the verdict's error rate; its `margin` is how much accuracy `no worse` may lose.
-    """
+    alpha: float
+    margin: float
+
+
+class ShadowClient:
+    """The shadow's side of a client; see `Client.shadow`. `ask` sends a task's payload to a queue, with a summary."""
 
     def __init__(self, ask: Ask, store: Store) -> None:
         self._ask = ask
@@ -39,17 +43,11 @@ class ShadowClient:
         return found
 
     def report(
-        self,
-        served: str,
-        candidate: str,
-        *,
-        alpha: float = 0.05,
-        margin: float = 0.01,
-        timeout_s: float = TIMEOUT_S,
+        self, served: str, candidate: str, *, timeout_s: float = TIMEOUT_S, **limits: Unpack[Limits]
     ) -> ShadowReport:
         """Report on a pair of versions, as `pro@7`; raise InvalidDataError if it was not compared."""
-        pair = {"served": served, "candidate": candidate}
-        return ShadowReport.parse(self._query("report", timeout_s, **pair, alpha=alpha, margin=margin))
+        answer = self._query("report", timeout_s, served=served, candidate=candidate, **limits)
+        return ShadowReport.parse(answer)
 
     def label(self, job_id: str, intent: str, by: str = "anonymous", *, timeout_s: float = TIMEOUT_S) -> None:
         """Label a job with its right intent; a second label corrects the first."""
@@ -95,9 +93,8 @@ class ShadowClient:
         texts: Sequence[str],
         labels: Sequence[str | None] | None = None,
         *,
-        alpha: float = 0.05,
-        margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
+        **limits: Unpack[Limits],
     ) -> ShadowReport:
         """Classify texts with two versions, and report. Nothing is stored."""
         if labels is not None and len(labels) != len(texts):
@@ -112,9 +109,7 @@ class ShadowClient:
             shown = _where_they_differ(answers, texts[part])
             parts.append({**answers, "labels": part_labels, "texts": shown})
         left_s = max(1.0, deadline - time.monotonic())
-        pair = {"served": served, "candidate": candidate}
-        answer = self._query("answers", left_s, **pair, alpha=alpha, margin=margin, parts=parts)
-        return ShadowReport.parse(answer)
+        return self._report_on(parts, left_s, served=served, candidate=candidate, **limits)
 
     def _answers(self, served: str, candidate: str, texts: Sequence[str], deadline: float) -> Iterator[Row]:
         """Yield the answers of both versions, message by message, with a limited number of messages in flight."""
@@ -136,15 +131,12 @@ class ShadowClient:
         candidate: str,
         answers: wire.Answers,
         *,
-        alpha: float = 0.05,
-        margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
+        **limits: Unpack[Limits],
     ) -> ShadowReport:
         """Report on the answers of two other models, under any names."""
-        pair = {"served": served, "candidate": candidate}
         parts = [answers.model_dump()]
-        answer = self._query("answers", timeout_s, **pair, alpha=alpha, margin=margin, parts=parts)
-        return ShadowReport.parse(answer)
+        return self._report_on(parts, timeout_s, served=served, candidate=candidate, **limits)
 
     def drained(self) -> bool:
         """Tell whether all served texts that are to be shadowed are counted."""
@@ -156,6 +148,9 @@ class ShadowClient:
         while not (drained := self.drained()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return drained
+
+    def _report_on(self, parts: list[Row], timeout_s: float, **fields: str | float) -> ShadowReport:
+        return ShadowReport.parse(self._query("answers", timeout_s, parts=parts, **fields))
 
     def _query(self, action: str, timeout_s: float, **fields: Any) -> Any:  # noqa: ANN401  each action's own JSON
         query = {"action": action, **fields}

@@ -1,7 +1,7 @@
 """`pointsman data`: convert a team's own data for Pointsman."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,12 @@ def repetitions(read: Sequence[Utterance]) -> Iterator[tuple[list[int], list[str
 def _show(facts: dict[str, Any]) -> None:
     counts = f"{facts['utterances']} utterances of {len(facts['intents'])} intents"
     command_line.out.print(f"{counts} are in {escape(facts['out'])}")
-    for same in facts["contradictions"][:SHOWN_FINDINGS]:
-        _name("contradictory", same["lines"], f"the same text is {' and '.join(same['intents'])}")
-    _count_rest("contradictory", facts["contradictions"])
-    for same in facts["duplicates"][:SHOWN_FINDINGS]:
-        _name("duplicate", same["lines"], f"the same text is always {same['intent']}")
-    _count_rest("duplicate", facts["duplicates"])
+    _list("contradictory", facts["contradictions"], lambda same: " and ".join(same["intents"]))
+    _list("duplicate", facts["duplicates"], lambda same: f"always {same['intent']}")
 
 
-def _name(kind: str, lines: Sequence[int], what: str) -> None:
-    command_line.note(kind, f"lines {', '.join(map(str, lines))}: {what}")
-
-
-def _count_rest(kind: str, found: Sequence[object]) -> None:
+def _list(kind: str, found: Sequence[dict[str, Any]], what: Callable[[dict[str, Any]], str]) -> None:
+    for same in found[:SHOWN_FINDINGS]:
+        command_line.note(kind, f"lines {', '.join(map(str, same['lines']))}: the same text is {what(same)}")
     if len(found) > SHOWN_FINDINGS:
         command_line.note(kind, f"and {len(found) - SHOWN_FINDINGS} more; --json lists all")

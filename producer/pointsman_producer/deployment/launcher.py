@@ -106,7 +106,7 @@ class Deployment:
                     msg = f"{' and '.join(sorted(missing))} did not answer within {timeout_s:.0f} s; see the log"
                     raise errors.ResultTimeoutError(msg)
                 answers = app.control.ping(timeout=PING_TIMEOUT_S) or []
-                missing -= {node for answer in answers for node in answer}
+                missing -= {worker for answer in answers for worker in answer}
 
     def stop(self) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""

@@ -73,15 +73,11 @@ def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
 
 
 def _customer_turns(path: Path) -> list[str]:
-    problems = rows.Problems()
-
-    def reject(rejection: transcript_reader.Rejection) -> None:
-        problems.add(f"{path}:{rejection.line}", rejection.reason)
-
-    with transcript_reader.Reader(path, reject=reject) as reader:
+    rejected: list[transcript_reader.Rejection] = []
+    with transcript_reader.Reader(path, reject=rejected.append) as reader:
         turns = (turn.text for conversation in reader for turn in conversation.turns)
         texts = list(itertools.islice(turns, MAX_ROWS + 1))
-    problems.raise_if_any()
+    rows.Problems([f"{path}:{line}: {reason}" for line, reason, _ in rejected]).raise_if_any()
     return texts
 
 
