@@ -88,7 +88,7 @@ def replies(
 ) -> Generator[tuple[Sent, jobs.ClassifyReply], None, None]:
     """Send chunks through a window, and yield the replies in order."""
     for chunk in to_send:
-        while window.is_full:
+        while len(window) >= window.size:
             yield window.take()
         send(chunk)
     while window:

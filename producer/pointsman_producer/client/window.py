@@ -101,11 +101,6 @@ class Window:
     def __len__(self) -> int:
         return len(self._sent)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further message may be sent now."""
-        return len(self._sent) >= self.size
-
     def send(self, chunk: Chunk, request: jobs.ClassifyRequest, *, message_id: str, written: int = 0) -> None:
         """Put a message on the bulk queue."""
         handle = self.submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)

@@ -37,7 +37,6 @@ OUTCOMES = STATE_DIR / "outcomes.jsonl"
 PAGE = STATE_DIR / "shadow.html"
 SAMPLE = "Can I pay you with my Google Pay wallet?"
 FREE = ["classify", SAMPLE, "--user", "demo-free", "--attr", "plan=free"]
-PRO = ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"]
 FREE_USER = jobs.User(id="demo-free", custom={"plan": "free"})
 POLL_S = 0.1
 SEEN_TIMEOUT_S = 15.0
@@ -133,7 +132,7 @@ def walk(client: Client) -> dict[str, object]:
         ["shadow", "report", name, "--html", str(PAGE)],
     )
     step("Ask as a free customer", FREE)
-    step("Ask the same as a pro customer", PRO)
+    step("Ask the same as a pro customer", ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"])
     flip_seen_after_s = turn_the_flag(client)
     return {
         "outcomes": len(OUTCOMES.read_bytes().splitlines()),

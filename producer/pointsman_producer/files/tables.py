@@ -107,17 +107,13 @@ def _parquet_rows(path: Path, columns: Mapping[str, Kind]) -> Iterator[Write]:
 
 
 def table(
-    rows: Iterable[Sequence[object]],
-    columns: Sequence[str],
-    *,
-    right: Collection[str] = (),
-    title: str | None = None,
+    rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Collection[str] = ()
 ) -> TerminalTable:
     """Make a table for a terminal: None is empty, a rich `Text` keeps its style, and long ids are never cut.
 
     Numbers and shares are aligned right, and so are the columns of `right`.
     """
-    made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    made = TerminalTable(box=None, pad_edge=False, header_style="dim")
     listed = list(rows)
     for place, heading in enumerate(columns):
         first = listed[0][place] if listed and place < len(listed[0]) else ""

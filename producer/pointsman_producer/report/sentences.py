@@ -39,19 +39,14 @@ def decision(report: shadow_report.ShadowReport) -> Decision:
         return _undecided(report)
     if found.decision == "keep looking":
         return _keep_looking(report, found)
+    served, candidate = report.served, report.candidate
+    no_worse = (
+        f"{candidate} is no worse than {served}: it loses less than {found.margin:.1%} accuracy, if any."
+    )
     headline, statement, tone = {
-        "better": (
-            f"Switch: {report.candidate} is more accurate than {report.served}.",
-            found.better,
-            "good",
-        ),
-        "worse": (f"Keep {report.served}: {report.candidate} is less accurate.", found.worse, "bad"),
-        "no worse": (
-            f"{report.candidate} is no worse than {report.served}: "
-            f"it loses less than {found.margin:.1%} accuracy, if any.",
-            found.no_worse,
-            "good",
-        ),
+        "better": (f"Switch: {candidate} is more accurate than {served}.", found.better, "good"),
+        "worse": (f"Keep {served}: {candidate} is less accurate.", found.worse, "bad"),
+        "no worse": (no_worse, found.no_worse, "good"),
     }[found.decision]
     grounds = f"It took {count(statement.made_after or 0, 'labelled disagreement')}."
     if statement.made_after == 0:

@@ -68,4 +68,4 @@ def test_a_terminal_table_has_its_headings_and_its_alignment() -> None:
         "first  share",
         "a         7%",
     ]
-    assert shown(tables.table([], ("first", "[x]"), title="t")) == ["t", "first  [x]"]
+    assert shown(tables.table([], ("first", "[x]"))) == ["first  [x]"]
