@@ -101,14 +101,8 @@ def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
 @selection
 def replay(*, ids: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  the selection
     """Send dead letters again: the named ones, or those that the options select."""
-    # A malformed letter cannot be sent again; one that is named is tried all the same.
-    act(
-        "replayed",
-        DeadLetters.replay,
-        ids,
-        lambda letter: bool(ids) or letter.reason != dead_letters.MALFORMED,
-        **options,
-    )
+    # A malformed letter cannot be sent again; for one that is named, an error says so.
+    act("replayed", DeadLetters.replay, ids, skipped=None if ids else dead_letters.MALFORMED, **options)
 
 
 @dead.command(
@@ -137,20 +131,21 @@ def act(
     what: str,
     do: Callable[[DeadLetters, DeadLetter], bool],
     ids: tuple[str, ...],
-    is_meant: Callable[[DeadLetter], bool] = lambda _: True,
     *,
+    skipped: str | None = None,
     everything: bool,
     dry_run: bool,
     as_json: bool,
     **wanted: Any,  # noqa: ANN401  the filters
 ) -> None:
-    """Do something with the letters that a command selects, and report it; `--dry-run` only reports."""
+    """Do something with the letters that a command selects, but for those of a reason, and report it."""
     if not ids and Filter(**wanted) == Filter() and not everything:
         msg = "select some: ids, --reason, --batch, --older-than, --newer-than, or --all"
         raise click.UsageError(msg)
     with connected() as letters:
         chosen = [one(letters, letter_id) for letter_id in ids] if ids else letters.find(Filter(**wanted))
-        done = [letter.id for letter in chosen if is_meant(letter) and (dry_run or do(letters, letter))]
+        meant = (letter for letter in chosen if letter.reason != skipped)
+        done = [letter.id for letter in meant if dry_run or do(letters, letter)]
     if as_json:
         command_line.emit({"would" if dry_run else "done": what, "ids": done})
         return

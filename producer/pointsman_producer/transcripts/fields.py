@@ -113,13 +113,13 @@ def parse_text(line: bytes) -> dict[str, Any]:
         raise UnusableError(msg) from None
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, place: str = "") -> None:
     """Refuse a text that cannot be classified."""
     if not text or text.isspace():
-        msg = "text is empty"
+        msg = f"{place}text is empty"
         raise UnusableError(msg)
     if len(text) > jobs.MAX_TEXT_CHARS:
-        msg = f"text has {len(text)} characters; at most {jobs.MAX_TEXT_CHARS} are allowed"
+        msg = f"{place}text has {len(text)} characters; at most {jobs.MAX_TEXT_CHARS} are allowed"
         raise UnusableError(msg)
 
 

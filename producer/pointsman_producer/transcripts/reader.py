@@ -164,18 +164,12 @@ class Reader:
 
     def _nested(self, number: int, line: NestedLine) -> Conversation:
         user = fields.parse_user(line.user)
-        turns = tuple(
-            Turn(place, turn.speaker, turn.text, turn.ts)
-            for place, turn in enumerate(line.turns)
-            if self._wants(turn.speaker)
-        )
-        for turn in turns:
-            try:
-                fields.check_text(turn.text)
-            except UnusableError as error:
-                msg = f"turn {turn.place}: {error}"
-                raise UnusableError(msg) from None
-        return Conversation(id=line.conversation_id, user=user, turns=turns, line=number)
+        turns: list[Turn] = []
+        for place, turn in enumerate(line.turns):
+            if self._wants(turn.speaker):
+                fields.check_text(turn.text, f"turn {place}: ")
+                turns.append(Turn(place, turn.speaker, turn.text, turn.ts))
+        return Conversation(id=line.conversation_id, user=user, turns=tuple(turns), line=number)
 
     def _wants(self, speaker: str) -> bool:
         if self._everybody or speaker in self._speakers:
