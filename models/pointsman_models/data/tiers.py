@@ -151,6 +151,11 @@ class Routing:
     """The tier without a usable value."""
 
     @property
+    def tiers(self) -> frozenset[str]:
+        """The tiers that users can be served by."""
+        return frozenset((*self.values.values(), self.default))
+
+    @property
     def is_boolean(self) -> bool:
         """Whether the flag is a boolean; otherwise it is a text."""
         return self.values.keys() <= {"true", "false"}

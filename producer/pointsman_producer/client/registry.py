@@ -7,7 +7,6 @@ from pointsman_shared import errors, names
 
 TIMEOUT_S = 30.0
 CHAMPION, CANDIDATE = "champion", "candidate"
-TIERS = (names.BASE_TIER, names.PRO_TIER)
 
 
 def versions(client: Client, tier: str | None = None) -> list[dict[str, Any]]:
@@ -15,10 +14,14 @@ def versions(client: Client, tier: str | None = None) -> list[dict[str, Any]]:
     return client.models("list", tier=tier).result(TIMEOUT_S)
 
 
+def tiers(client: Client) -> dict[str, int | None]:
+    """List the declared tiers, each with its champion, if it has one."""
+    return {line["tier"]: line[CHAMPION] for line in client.models("tiers").result(TIMEOUT_S)}
+
+
 def missing_tiers(client: Client) -> list[str]:
-    """Name the tiers without a champion, among those that the flag chooses between."""
-    champions = {version["tier"] for version in versions(client) if version[CHAMPION]}
-    return [tier for tier in TIERS if tier not in champions]
+    """Name the declared tiers without a champion."""
+    return [tier for tier, champion in tiers(client).items() if champion is None]
 
 
 def find_version(client: Client, name: str) -> str:

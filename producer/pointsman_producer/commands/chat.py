@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import click
 from rich.markup import escape
 
+from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
-from pointsman_producer.client.registry import TIERS
 from pointsman_producer.commands import command_line, screen
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
@@ -19,7 +19,6 @@ with contextlib.suppress(ImportError):
 
 MENU = "1 - Interact | 2 - Train | 3 - Exit"
 HELP = "/plan NAME, /user ID, /back to the menu; anything else is classified"
-_NUMBERS = {str(number) for number in range(1, len(TIERS) + 1)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,12 +88,12 @@ def interact(session: Session) -> None:
 
 def train(session: Session) -> None:
     """Ask for a tier and train it."""
-    menu = " | ".join(f"{number} - {tier}" for number, tier in enumerate(TIERS, start=1))
-    wanted = ask(f"which tier: {menu}: ")
-    if not wanted:
-        return
-    tier = TIERS[int(wanted) - 1] if wanted in _NUMBERS else wanted
     with _errors_said():
+        tiers = {str(number): tier for number, tier in enumerate(registry.tiers(session.client), start=1)}
+        wanted = ask(f"which tier: {' | '.join(f'{number} - {tier}' for number, tier in tiers.items())}: ")
+        if not wanted:
+            return
+        tier = tiers.get(wanted, wanted)
         reply = screen.train_and_wait(session.client, tier)
         screen.give(reply, screen.show_training, as_json=session.as_json)
 

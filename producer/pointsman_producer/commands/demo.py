@@ -182,9 +182,9 @@ def turn_the_flag(client: Client) -> float:
 def wait_until_served(
     processes: Callable[[], Sequence[Process]], workers: int, timeout_s: float = SERVED_TIMEOUT_S
 ) -> None:
-    """Wait until every serving process serves both tiers; raise TierUnavailableError at the timeout."""
+    """Wait until every serving process serves every tier; raise TierUnavailableError at the timeout."""
     deadline = time.monotonic() + timeout_s
-    while sum(set(registry.TIERS) <= set(process["tiers"]) for process in processes()) < workers:
+    while sum(None not in process["tiers"].values() for process in processes()) < workers:
         if time.monotonic() > deadline:
             msg = f"not all workers loaded the trained tiers within {timeout_s:.0f} s"
             raise errors.TierUnavailableError(msg)

@@ -6,7 +6,6 @@ from importlib import metadata
 from itertools import groupby
 from typing import Any
 
-from pointsman_producer.client.registry import TIERS
 from pointsman_producer.diagnostics.findings import Finding, Remedy, ok, problem, warning
 from pointsman_producer.diagnostics.probe import Process, Trouble
 from pointsman_shared import names
@@ -82,7 +81,7 @@ def processes(found: Sequence[Process], now: float) -> Iterator[Finding]:
     for _, alike in groupby(sorted(found, key=_likeness), key=_likeness):
         yield from _alike(list(alike), now)
     for tier in sorted({tier for process in found for tier in process["tiers"]}):
-        served = sorted({process["tiers"][tier] for process in found if tier in process["tiers"]})
+        served = sorted({version for process in found if (version := process["tiers"].get(tier))})
         if len(served) > 1:
             detail = f"{tier} is served as {', '.join(f'v{version}' for version in served)}"
             yield warning("models", detail, Remedy.WAIT_FOR_SWAP)
@@ -113,8 +112,9 @@ def _alike(alike: Sequence[Process], now: float) -> Iterator[Finding]:
 
 
 def _tiers(process: Process, who: str) -> Iterator[Finding]:
-    served = ", ".join(f"{tier} v{version}" for tier, version in process["tiers"].items()) or "nothing"
-    if missing := [tier for tier in TIERS if tier not in process["tiers"]]:
+    tiers = process["tiers"].items()
+    served = ", ".join(f"{tier} v{version}" for tier, version in tiers if version) or "nothing"
+    if missing := [tier for tier, version in tiers if version is None]:
         detail = f"{who}: {served}; missing {', '.join(missing)}"
         yield problem("models", detail, Remedy.TRAIN, *missing)
     else:

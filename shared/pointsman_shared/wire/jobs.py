@@ -196,9 +196,11 @@ def outcome(reply: ClassifyReply, place: int, text: str | None) -> Outcome:
 class ModelsQuery(Wire):
     """One message of `pointsman.models`: a question to the registry, or a change of it."""
 
-    action: Literal["list", "show", "history", "diff", "verify", "promote", "nominate", "rollback", "prune"]
+    action: Literal[
+        "tiers", "list", "show", "history", "diff", "verify", "promote", "nominate", "rollback", "prune"
+    ]
     tier: Identifier | None = None
-    """If it is left out, `list` covers every declared tier."""
+    """If it is left out, `tiers` and `list` cover every declared tier."""
     version: int | None = Field(default=None, ge=1)
     """For `show`, `diff` and `verify`, by default the champion. `promote` and `nominate` need it."""
     other: int | None = Field(default=None, ge=1)

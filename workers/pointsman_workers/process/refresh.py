@@ -44,7 +44,7 @@ class Refresh:
         """Load new champions; report when something changed, or after ten seconds."""
         self._tiers.refresh()
         self._models.refresh()
-        news = (dict(self._models.versions()), self._problems())
+        news = (self._served(), self._problems())
         at, before = self._reported
         if news != before or time.monotonic() - at > REPORT_S:
             self._report()
@@ -61,6 +61,10 @@ class Refresh:
         pipeline.expire(self._key(), REPORT_TTL_S)
         pipeline.execute()
 
+    def _served(self) -> dict[str, int | None]:
+        """Return the version of each tier; None for one that users should be served by, but that has no model."""
+        return {**dict.fromkeys(sorted(self._tiers.routing.tiers)), **self._models.versions()}
+
     def _problems(self) -> list[str]:
         return [problem for source in self._sources for problem in source()]
 
@@ -69,7 +73,7 @@ class Refresh:
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "updated_at": str(time.time()),
-            "tiers": orjson.dumps(self._models.versions()).decode(),
+            "tiers": orjson.dumps(self._served()).decode(),
             "flags": orjson.dumps(asdict(self._flag_state())).decode(),
             "problems": orjson.dumps(self._problems()).decode(),
             "versions": orjson.dumps(versions()).decode(),

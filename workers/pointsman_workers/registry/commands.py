@@ -38,12 +38,14 @@ class Commands:
         self._shadow = shadow
 
     def answer(self, query: jobs.ModelsQuery) -> Lines:
-        """Answer a query: one entry per version for `list`, per change for `history`, one for everything else."""
+        """Answer a query: an entry per tier, version (`list`) or change (`history`), one for everything else."""
         if query.tier is not None and query.tier not in self._tiers:
             msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
             raise errors.UnknownTierError(msg)
+        wanted = [query.tier] if query.tier else list(self._tiers)
+        if query.action == "tiers":
+            return [{"tier": tier, "champion": self._registry.champion(tier)} for tier in wanted]
         if query.action == "list":
-            wanted = [query.tier] if query.tier else list(self._tiers)
             return [line for tier in wanted for line in self._list(tier)]
         if query.tier is None:
             msg = f"{query.action} needs a tier"

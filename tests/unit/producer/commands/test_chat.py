@@ -50,10 +50,14 @@ REPLY = jobs.TrainReply(
 )
 
 
-class FakeClient(Client):
-    """A client without Redis: remembers what it was asked."""
+TIERS: list[dict[str, Any]] = [{"tier": "base", "champion": 1}, {"tier": "pro", "champion": None}]
 
-    def __init__(self) -> None:  # the connections of a real client are what a test is to do without
+
+class FakeClient(Client):
+    """A client without Redis: remembers what it was asked; its registry answers with the lines it is given."""
+
+    def __init__(self, lines: list[dict[str, Any]] = TIERS) -> None:  # without a real client's connections
+        self.lines = lines
         self.asked: list[tuple[str, jobs.User | str | None]] = []
         self.trained: list[str] = []
 
@@ -70,6 +74,11 @@ class FakeClient(Client):
             raise errors.ResultTimeoutError(msg)
         self.asked.append((text, user))
         return outcome(text)
+
+    def models(self, action: str, **_: object) -> TaskHandle[list[dict[str, Any]]]:
+        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle("m1", lambda _: self.lines, lambda _: None)
+        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
+        return handle
 
     def train(
         self,
@@ -201,30 +210,17 @@ def test_a_version_that_may_not_serve_is_shown_with_the_reasons(capsys: pytest.C
     assert "serving   no: golden utterance failed" in capsys.readouterr().out
 
 
-class ListingClient(FakeClient):
-    """A client whose registry has the versions it is given."""
-
-    def __init__(self, versions: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.versions = versions
-
-    def models(self, action: str, **_: object) -> TaskHandle[list[dict[str, Any]]]:
-        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle("m1", lambda _: self.versions, lambda _: None)
-        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
-        return handle
-
-
 @pytest.mark.parametrize(
     ("champions", "missing"),
     [
-        ([], ["base", "pro"]),
-        ([("base", True), ("pro", False)], ["pro"]),
-        ([("base", True), ("pro", True)], []),
+        ({"base": None, "pro": None}, ["base", "pro"]),
+        ({"base": 1, "pro": None, "third": None}, ["pro", "third"]),
+        ({"base": 1, "pro": 7}, []),
     ],
 )
-def test_a_tier_without_a_champion_is_missing(champions: list[tuple[str, bool]], missing: list[str]) -> None:
-    versions = [{"tier": tier, "version": 1, "champion": champion} for tier, champion in champions]
-    assert registry.missing_tiers(ListingClient(versions)) == missing
+def test_a_tier_without_a_champion_is_missing(champions: dict[str, int | None], missing: list[str]) -> None:
+    lines = [{"tier": tier, "champion": champion} for tier, champion in champions.items()]
+    assert registry.missing_tiers(FakeClient(lines)) == missing
 
 
 def test_versions_are_listed_with_their_alias() -> None:

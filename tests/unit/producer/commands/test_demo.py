@@ -14,7 +14,7 @@ FLAGS = {"f": {"proModel": {"t": 0, "v": {"b": False}, "i": "everyone-else"}}}
 
 
 def process(pid: int, *tiers: str) -> Process:
-    return {"host": "a", "pid": pid, "tiers": dict.fromkeys(tiers, 1)}
+    return {"host": "a", "pid": pid, "tiers": {"base": None, "pro": None, **dict.fromkeys(tiers, 1)}}
 
 
 class Taking:

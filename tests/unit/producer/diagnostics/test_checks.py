@@ -132,7 +132,7 @@ def test_without_a_trainer_there_is_a_warning_and_a_command() -> None:
 
 
 def test_a_tier_that_is_not_served_is_a_problem_with_the_command_that_trains_it() -> None:
-    patient = Patient(reports=[{**PROCESS, "tiers": {"base": 1}}])
+    patient = Patient(reports=[{**PROCESS, "tiers": {"base": 1, "pro": None}}])
     assert complaints(patient) == [("problem", "models", "pointsman train pro")]
     assert "missing pro" in detail_of(patient, "models")
 
