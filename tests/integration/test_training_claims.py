@@ -107,3 +107,14 @@ def test_a_tier_is_booked_for_the_run_that_asked_first(claims: TrainingClaims, r
     claims.unbook("base", "run 1")
     assert claims.book("base", "run 2") == "run 2"
     assert claims.cancel("pro", "marge") is None
+
+
+@pytest.mark.parametrize(("worked_s", "attempts"), [(55, b"2"), (65, b"0")])
+def test_a_run_that_has_worked_for_a_minute_starts_again_at_zero_attempts(
+    worked_s: float, attempts: bytes, claims: TrainingClaims, redis: Redis
+) -> None:
+    entry = keys.open("run 1")
+    claims.claim("base", "run 1", "trainer")
+    redis.hset(entry, mapping={"message": "x", "attempts": 2, "started_at": time.time() - worked_s})
+    assert claims.renew("base", "run 1", "trainer") == training_claims.MINE
+    assert redis.hget(entry, "attempts") == attempts
