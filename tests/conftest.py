@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import reaper
 from tests.support.redis_server import RedisServer
+
+# Before anything is started, also by pytest-xdist.
+reaper.watch()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from typing import Self
 
 import redis
 
+from tests.support import reaper
+
 START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
 ATTEMPTS = 5
@@ -92,6 +94,7 @@ class RedisServer:
         ]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        reaper.adopt(self._process.pid)
         self._wait_until_ready()
 
     def pause(self) -> None:
