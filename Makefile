@@ -14,6 +14,9 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 AGAIN := again
 endif
 
+# Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+
 .PHONY: help demo up test lint bench chaos clean $(AGAIN)
 .NOTPARALLEL:
 
@@ -29,7 +32,7 @@ up: $(INSTALLED) ## run Redis, workers, trainer, beat and Flower here until Ctrl
 	@$(BIN)/pointsman up $(ARGS)
 
 test: $(INSTALLED_DEV) ## run the tests (ARGS="-k ledger" chooses)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(INSTALLED_DEV) ## check style, formatting, types and the layering
 	$(BIN)/ruff check .

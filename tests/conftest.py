@@ -1,11 +1,16 @@
 """Fixtures that several kinds of tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import reaper
+from tests.support import reaper, running
 from tests.support.redis_server import RedisServer
+from tests.support.running import Running
+
+TESTS = Path(__file__).parent
+ORDER = ("acceptance", "integration", "contract", "unit")
 
 # Before anything is started, also by pytest-xdist.
 reaper.watch()
@@ -23,3 +28,24 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of the real server, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def session_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One deployment of tiny models for the whole run; a test takes it as `shared_deployment`."""
+    extra = {"visibility_timeout_s": 10}
+    with running.deployment(tmp_path_factory.mktemp("shared"), extra=extra) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def shared_deployment(session_deployment: Running) -> Running:
+    """The deployment of the whole run, as if it had just started: for modules whose tests leave it sound."""
+    session_deployment.reset()
+    return session_deployment
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that the processes that share the tests end at about the same time."""
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))

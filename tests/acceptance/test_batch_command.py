@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import names
-from tests.support import flag_config, running
+from tests.support import flag_config
 from tests.support.deadlines import eventually
 from tests.support.running import DATA, Running
 
@@ -28,10 +28,9 @@ BAD_INPUT = 3
 TIMES = ("wait_ms", "inference_ms")
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running.deployment(tmp_path_factory.mktemp("deployment")) as deployment:
-        yield deployment
+@pytest.fixture
+def deployed(shared_deployment: Running) -> Running:
+    return shared_deployment
 
 
 @pytest.fixture(scope="module")

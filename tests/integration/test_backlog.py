@@ -1,7 +1,7 @@
 """The queue of shadow work in a real Redis: filled by the transaction that stores an outcome, emptied exactly once."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,31 +15,10 @@ from pointsman_shared.store.connection import Store
 from pointsman_workers.shadow import backlog
 from pointsman_workers.shadow.backlog import Backlog, Taken
 from pointsman_workers.shadow.store import Addition, Comparisons
-from tests.support import redis_server
 from tests.support.ledgers import open_ledger, stored
 
 PAIR = "pro@7 vs base@4"
 FOUND = {PAIR: Addition(fields={'["texts","day","d"]': 1})}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[redis_server.RedisServer]:
-    with redis_server.RedisServer.start() as server:
-        yield server
-
-
-@pytest.fixture
-def settings(server: redis_server.RedisServer) -> Settings:
-    with Redis.from_url(server.url) as redis:
-        redis.config_set("maxmemory", 0)
-        redis.flushall()
-    return Settings.model_validate({"redis_url": server.url})
-
-
-@pytest.fixture
-def redis(settings: Settings) -> Iterator[Redis]:
-    with Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        yield client
 
 
 def wish(message_id: str, texts: int = 3, **changes: Any) -> Mapping[str, Any]:

@@ -23,23 +23,6 @@ NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
 
 
 @pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[Client]:
-    with Client(settings=settings) as client:
-        yield client
-
-
-@pytest.fixture
 def messages(settings: Settings) -> Iterator[InFlight]:
     messages = open_in_flight(settings)
     yield messages

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,17 +26,6 @@ CLASSIFIED = {
     "route_of": [0],
     "routes": [],
 }
-
-
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        yield client
 
 
 def reply(message_id: str, intent: str = "greeting") -> dict[str, object]:

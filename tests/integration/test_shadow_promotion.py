@@ -8,6 +8,7 @@ from sklearn.base import clone
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, live_tiers, running, tier_files, tiny
 from tests.support.deadlines import eventually
@@ -21,12 +22,6 @@ FREE = jobs.User(id="free", custom={"plan": "free"})
 RIGHT = {
     text: intent for intent in (*tiny.BASE_INTENTS, names.OUT_OF_SCOPE) for text in tier_files.texts(intent)
 }
-
-
-@pytest.fixture(scope="module")
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as hook:
-        yield hook
 
 
 def keep_confused(registry: Registry) -> int:
@@ -52,11 +47,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iter
 
 
 @pytest.fixture
-def client(deployed: Running) -> Iterator[Client]:
-    """A client of a deployment that serves the version that is easy to beat."""
-    deployed.registry.promote("base", CHAMPION, "tests", "to have one to beat")
-    with Client(settings=deployed.settings) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 def compare(client: Client, candidate: int) -> None:

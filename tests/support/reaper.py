@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import IO, Final
+from typing import Final
 
 import psutil
 
@@ -33,7 +33,7 @@ def watch() -> None:
 
 def adopt(pid: int) -> None:
     """List a process that hides its environment."""
-    _pipe(os.getpid()).write(f"{pid}\n".encode())
+    os.write(_pipe(os.getpid()), f"{pid}\n".encode())
 
 
 def mark() -> dict[str, str]:
@@ -43,22 +43,18 @@ def mark() -> dict[str, str]:
 
 
 @functools.cache
-def _pipe(_pid: int) -> IO[bytes]:
+def _pipe(pid: int) -> int:
     # A worker of pytest-xdist carries the mark of its controller, too, and so do its processes.
     path = "/".join(filter(None, (os.environ.get(MARK), uuid.uuid4().hex)))
     environ = {name: value for name, value in os.environ.items() if name != MARK}
-    process = subprocess.Popen(
-        [sys.executable, __file__, path, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        env=environ,
-        start_new_session=True,
-        bufsize=0,
-    )
-    os.environ[MARK] = path
-    assert process.stdin is not None
-    # It ends only after this process, which is why it is not waited for.
+    its_end, our_end = os.pipe()
+    command = [sys.executable, __file__, path, str(pid)]
+    process = subprocess.Popen(command, stdin=its_end, env=environ, start_new_session=True)
+    # It ends after this process, which is why it is not waited for.
     process.returncode = 0
-    return process.stdin
+    os.close(its_end)
+    os.environ[MARK] = path
+    return our_end
 
 
 def marked(path: str) -> Iterator[psutil.Process]:

@@ -66,8 +66,9 @@ class RedisServer:
         return self._running().pid
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Forget everything, also a limit of its memory."""
         with self.client() as client:
+            client.config_set("maxmemory", 0)
             client.flushall()
 
     def client(self) -> redis.Redis:
