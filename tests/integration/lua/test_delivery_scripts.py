@@ -62,15 +62,10 @@ def test_the_ids_of_taken_messages_are_read(store: Store, redis: Redis) -> None:
 
 
 def attempt(store: Store, **changes: Any) -> Any:
-    names = {
-        "result": "result",
-        "guard": "guard",
-        "entry": "entry",
-        "index": "open",
-        "cancelled": "cancelled",
-    }
-    values = {"id": "m", "worker": "w", "now": 7, "ttl": 60, "delivery": "first", **changes}
-    return ATTEMPT(store, **names, **values)
+    names = {name: name for name in ("result", "guard", "entry", "cancelled", "interrupted", "deferred")}
+    values = {"id": "m", "worker": "w", "now": 7, "ttl": 60, "delivery": "first"}
+    limits = {"most": 3, "calm_s": 30, "again_s": 5, "patience_s": 100}
+    return ATTEMPT(store, **{"index": "open", **names, **values, **limits, **changes})
 
 
 def test_each_delivery_is_one_attempt(store: Store, redis: Redis) -> None:
@@ -80,6 +75,72 @@ def test_each_delivery_is_one_attempt(store: Store, redis: Redis) -> None:
     assert attempt(store, delivery="second", worker="v", now=9) == [2, None]
     assert redis.hmget("entry", ["worker", "started_at", "delivery"]) == [b"v", b"9", b"second"]
     assert redis.ttl("entry") == -1
+
+
+def interrupt(store: Store, redis: Redis, name: str, times: int, at: float) -> None:
+    """Attempt a message once more than it is interrupted."""
+    redis.hset(f"entry:{name}", "message", "raw")
+    for place in range(times + 1):
+        attempt(store, id=name, entry=f"entry:{name}", now=at, delivery=f"{name} {place}")
+
+
+def test_a_message_that_was_interrupted_is_noted_with_the_moment(store: Store, redis: Redis) -> None:
+    interrupt(store, redis, "m", times=0, at=7)
+    assert redis.exists("interrupted") == 0
+    interrupt(store, redis, "n", times=1, at=8)
+    assert redis.zrange("interrupted", 0, -1, withscores=True) == [(b"n", 8.0)]
+    assert 0 < redis.ttl("interrupted") <= 30
+
+
+def last_attempt(store: Store, now: float, delivery: str = "last") -> Any:
+    return attempt(store, entry="entry:m", now=now, delivery=delivery)
+
+
+def test_the_last_attempt_is_deferred_while_others_are_interrupted(store: Store, redis: Redis) -> None:
+    interrupt(store, redis, "m", times=1, at=7)
+    interrupt(store, redis, "other", times=1, at=8)
+    assert last_attempt(store, now=10) == [-2, None]
+    assert redis.hget("entry:m", "attempts") == b"2"
+    assert redis.zscore("deferred", "m") == 15
+    assert redis.zscore("open", "m") == 15
+
+
+def test_the_last_attempt_is_made_when_only_this_message_is_interrupted(store: Store, redis: Redis) -> None:
+    interrupt(store, redis, "m", times=1, at=7)
+    assert last_attempt(store, now=10) == [3, None]
+    assert redis.exists("deferred") == 0
+
+
+@pytest.mark.parametrize(("waited_s", "attempts"), [(30, 3), (29, -2)])
+def test_an_interruption_of_others_counts_until_it_has_been_calm_for_long(
+    store: Store, redis: Redis, waited_s: int, attempts: int
+) -> None:
+    interrupt(store, redis, "other", times=1, at=8)
+    interrupt(store, redis, "m", times=1, at=8)
+    assert last_attempt(store, now=8 + waited_s) == [attempts, None]
+
+
+@pytest.mark.parametrize(("waited_s", "attempts"), [(100, 3), (99, -2)])
+def test_the_last_attempt_is_not_deferred_for_ever(
+    store: Store, redis: Redis, waited_s: int, attempts: int
+) -> None:
+    interrupt(store, redis, "m", times=1, at=7)
+    redis.zadd("interrupted", {"other": 7})
+    assert last_attempt(store, now=10) == [-2, None]
+    redis.zadd("interrupted", {"other": 10 + waited_s})
+    assert last_attempt(store, now=10 + waited_s, delivery="later") == [attempts, None]
+
+
+def test_a_message_that_proves_to_be_poison_says_nothing_about_the_others(store: Store, redis: Redis) -> None:
+    interrupt(store, redis, "poison", times=3, at=7)
+    assert redis.zscore("interrupted", "poison") is None
+
+
+def test_a_message_that_could_not_be_published_again_is_not_deferred(store: Store, redis: Redis) -> None:
+    interrupt(store, redis, "other", times=1, at=7)
+    interrupt(store, redis, "m", times=1, at=7)
+    redis.hdel("entry:m", "message")
+    assert last_attempt(store, now=10) == [3, None]
 
 
 def test_an_entry_without_its_message_expires(store: Store, redis: Redis) -> None:
@@ -201,9 +262,10 @@ def test_the_waiting_clients_hear_of_every_closing(store: Store, redis: Redis) -
     ]
 
 
-def republish(store: Store) -> Any:
+def republish(store: Store, *, is_deferred: bool = False) -> Any:
     names = {"index": "open", "entry": "entry", "guard": "guard", "queue": "bulk", "stats": "stats"}
-    return REPUBLISH(store, **names, id="m", now=7, message="raw")
+    values = {"id": "m", "now": 7, "message": "raw", "is_deferred": int(is_deferred)}
+    return REPUBLISH(store, **names, deferred="deferred", **values)
 
 
 def test_a_lost_message_is_the_next_to_be_taken(store: Store, redis: Redis) -> None:
@@ -211,9 +273,17 @@ def test_a_lost_message_is_the_next_to_be_taken(store: Store, redis: Redis) -> N
     redis.hset("entry", mapping={"message": "raw", "alive_at": 5})
     assert republish(store) == 1
     assert redis.lrange("bulk", 0, -1) == [b"waiting", b"raw"]
-    assert redis.hgetall("entry") == {b"message": b"raw", b"republished": b"1"}
+    assert redis.hgetall("entry") == {b"message": b"raw"}
     assert redis.zscore("open", "m") == 7
     assert redis.hgetall("stats") == {b"republished": b"1"}
+
+
+def test_a_deferred_message_is_published_once_and_is_not_counted_as_lost(store: Store, redis: Redis) -> None:
+    redis.hset("entry", "message", "raw")
+    redis.zadd("deferred", {"m": 1})
+    assert [republish(store, is_deferred=True) for _ in range(2)] == [1, 0]
+    assert redis.lrange("bulk", 0, -1) == [b"raw"]
+    assert redis.exists("stats", "deferred") == 0
 
 
 @pytest.mark.parametrize("guarded", [True, False])

@@ -256,5 +256,5 @@ def label(store: Store, job: str, intent: str) -> None:
 def test_a_corrected_label_keeps_its_place(store: Store, redis: Redis) -> None:
     for job, intent in (("a", "greeting"), ("b", "goodbye"), ("a", "hours")):
         label(store, job, intent)
-    found = {job.decode(): json.loads(row) for job, row in redis.hgetall("labels").items()}
-    assert found == {"a": {"intent": "hours", "place": 1}, "b": {"intent": "goodbye", "place": 2}}
+    found = [json.loads(row) for row in redis.hmget("labels", ["a", "b"]) if row]
+    assert found == [{"intent": "hours", "place": 1}, {"intent": "goodbye", "place": 2}]

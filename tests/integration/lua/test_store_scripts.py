@@ -95,8 +95,9 @@ def replay(store: Store) -> Any:
     return REPLAY(store, **names, open="open", id="m", now=7, batches="batch:")
 
 
-def give_up(redis: Redis, **fields: str | int) -> None:
-    redis.hset("dead:m", mapping={"payload": "raw", "queue": "bulk", **fields})
+def give_up(redis: Redis, **counts: str | int) -> None:
+    for name, value in {"payload": "raw", "queue": "bulk", **counts}.items():
+        redis.hset("dead:m", name, value)
     redis.zadd("dead", {"m": 1})
     redis.set("guard", "1")
     redis.set("result", "failed")
