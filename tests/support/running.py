@@ -46,8 +46,12 @@ class Running:
         """Bring back the state after the start, with the first versions; later ones stay in the registry, unused."""
         self.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
         for tier in TIERS:
-            for change in (self.registry.promote, self.registry.nominate):
-                change(tier, 1, "tests", "to start anew")
+            aliases = self.registry.aliases(tier)
+            if aliases.champion != 1:
+                self.registry.promote(tier, 1, "tests", "to start anew")
+            if aliases.candidate is not None:
+                # The champion is no rival of its own.
+                self.registry.nominate(tier, 1, "tests", "to start anew")
         with Store.connect(self.settings) as store:
             eventually(
                 lambda: all(_serves_first(process) for process in probe.processes(store)), "they serve"
