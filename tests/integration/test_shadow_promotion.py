@@ -8,7 +8,6 @@ from sklearn.base import clone
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
-from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, live_tiers, running, tier_files, tiny
 from tests.support.deadlines import eventually
@@ -47,8 +46,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iter
 
 
 @pytest.fixture
-def settings(deployed: Running) -> Settings:
-    return deployed.settings
+def client(deployed: Running) -> Iterator[Client]:
+    """A client of a deployment that serves the version that is easy to beat."""
+    deployed.registry.promote("base", CHAMPION, "tests", "to have one to beat")
+    with Client(settings=deployed.settings) as client:
+        yield client
 
 
 def compare(client: Client, candidate: int) -> None:
