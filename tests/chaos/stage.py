@@ -191,12 +191,19 @@ class Stage:
                 self.garbage.append(kind)
 
     def evidence(self) -> list[str]:
-        """Give what is still in the ledger and where, for whoever looks for a fault."""
+        """Return what is left in the ledger, for a person who looks for a fault."""
         with self.redis.client() as redis:
-            open_ids = [raw.decode() for raw in redis.zrange(keys.OPEN_INDEX, 0, 9)]
-            entries = [(each, redis.hgetall(keys.open(each))) for each in open_ids]
-        kept = (b"queue", b"starts", b"worker", b"at", b"started_at", b"republished")
-        return [f"open {each}: { {key: entry.get(key) for key in kept} }" for each, entry in entries]
+            found = [(raw.decode(), at) for raw, at in redis.zrange(keys.OPEN_INDEX, 0, 9, withscores=True)]
+            entries = [(each, at, redis.hgetall(keys.open(each))) for each, at in found]
+            deferred = [raw.decode() for raw in redis.zrange(keys.DEFERRED, 0, 9)]
+        facts = [
+            (each, at, {key: value for key, value in entry.items() if key != b"message"})
+            for each, at, entry in entries
+        ]
+        return [
+            f"deferred: {deferred}",
+            *(f"open {each}, seen {at:.0f}: {entry}" for each, at, entry in facts),
+        ]
 
     def _children(self) -> list[int]:
         """Give the processes of the pool; one that has just been started is given time to do some work first."""

@@ -24,7 +24,7 @@ from pointsman_workers.shadow.candidates import Candidates
 from pointsman_workers.shadow.runner import MAX_AGE_S, Runner
 from pointsman_workers.shadow.store import SAMPLES, Comparisons
 from tests.support import tiny
-from tests.support.flags import PlanFlags
+from tests.support.flags import plan_router
 from tests.support.ledgers import open_ledger
 
 TIER_PAIR, CANDIDATE_PAIR = "base@1 vs pro@2", "base@1 vs base@3"
@@ -96,7 +96,7 @@ class Deployed:
         body = json.dumps([[request.model_dump()], {}, None]).encode()
         envelope = json.dumps({"body": base64.b64encode(body).decode()})
         redis.hset(keys.open(message_id), mapping={"message": envelope, "queue": "bulk"})
-        reply = classify.classify(request, message_id, flags=PlanFlags(), models=self.models)
+        reply = classify.classify(request, message_id, router=plan_router(), models=self.models)
         wish = backlog.wish(message_id, texts=len(texts), places=None, shed=None, limit_bytes=backlog.MIB)
         open_ledger(self.settings).finish(message_id, reply, extra=wish)
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Collection
 
+from pointsman_models.data.tiers import Routing
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags.provider import FlagState, Value
+from pointsman_workers.serving.routing import Router
+
+ROUTING = Routing(flag="proModel", values={"true": "pro", "false": "base"}, default="base")
 
 
 class FakeFlags:
@@ -36,3 +40,8 @@ class PlanFlags(FakeFlags):
                 key=key, value=True, variation_id="p", reason="targeting_rule", etag="e1"
             )
         return jobs.FlagDecision(key=key, value=default, variation_id="b", reason="default", etag="e1")
+
+
+def plan_router() -> Router:
+    """Route the users of the plan `pro` to pro, all others to base."""
+    return Router(PlanFlags(), lambda: ROUTING)

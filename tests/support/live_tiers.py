@@ -7,6 +7,11 @@ from typing import Final
 from pointsman_shared import names
 from tests.support import tier_files, tiny
 
+ROUTING: Final = """[routing]
+flag = "proModel"
+values = { true = "pro", false = "base" }
+default = "base"
+"""
 GATE: Final = "[gate]\nmargin = 0.9\n"
 
 
@@ -21,7 +26,7 @@ def write(folder: Path, *, gate: str = GATE, search: str = tier_files.SEARCH) ->
         table(folder, tier, intents)
         for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS))
     ]
-    (folder / "tiers.toml").write_text("\n".join([*tables, gate, search]), encoding="utf-8")
+    (folder / "tiers.toml").write_text("\n".join([ROUTING, *tables, gate, search]), encoding="utf-8")
     return folder
 
 

@@ -31,6 +31,7 @@ from pointsman_workers.flags.configcat import ConfigCatFlags
 from pointsman_workers.flags.configcat_poller import FlagPoller
 from pointsman_workers.flags.sources import ConfigSource, FileSource, StoreSource
 from pointsman_workers.process import celery_config, shutdown
+from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.heartbeat import BEAT_S, Heartbeat, end_this_process
 from pointsman_workers.process.loaded_models import LoadedModels
 from pointsman_workers.process.per_process import PerProcess
@@ -86,7 +87,7 @@ class ServingParts:
         self._poller: FlagPoller | None = None
         self.store = PerProcess(partial(Store.connect_patiently, settings))
         self.registry = PerProcess(partial(Registry, settings.registry_url))
-        self.tiers = partial(tiers.load, settings.data_dir / "tiers.toml")
+        self.tiers = PerProcess(partial(DeclaredTiers, settings.data_dir / tiers.FILE_NAME))
         self.notify = Notifications(
             settings.notice_urls.get_secret_value().split() if settings.notice_urls else ()
         )
@@ -119,7 +120,7 @@ class ServingParts:
             self.registry(), self.tiers(), inherited=self._inherited, on_refused=self._report_refusal
         )
         models.refresh()
-        return Process(models, ConfigCatFlags(self._source()), self.store(), self.problems)
+        return Process(models, self.tiers(), ConfigCatFlags(self._source()), self.store(), self.problems)
 
     def _source(self) -> ConfigSource:
         if self._settings.configcat_sdk_key is None:
@@ -135,12 +136,17 @@ class Process:
     """The parts of one serving process."""
 
     def __init__(
-        self, models: LoadedModels, flags: ConfigCatFlags, store: Store, problems: Iterable[Any]
+        self,
+        models: LoadedModels,
+        tiers: DeclaredTiers,
+        flags: ConfigCatFlags,
+        store: Store,
+        problems: Iterable[Any],
     ) -> None:
         self.models = models
         self.flags = flags
-        self._refresh = Refresh(models, store, flags.state, tuple(problems))
-        self._thread = Periodic("refreshing models", self._refresh.step, REFRESH_S)
+        self._refresh = Refresh(models, tiers, store, flags.state, tuple(problems))
+        self._thread = Periodic("refreshing models", self._refresh.step, REFRESH_S, at_once=True)
         self._thread.start()
 
     def close(self) -> None:

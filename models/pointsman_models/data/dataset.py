@@ -105,6 +105,7 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
     rows.extend(_as_out_of_scope(row) for _, found in background for row in found)
     added, left_out = _fitting(tier, rows, more)
     rows.extend(added)
+    rows, dropped = _drop_conflicts(rows) if tier.on_conflict == "drop" else (rows, [])
     examples, warnings = _drop_duplicates(rows, problems)
     _check_counts(tier, examples, problems)
     problems.raise_if_any()
@@ -116,7 +117,7 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
             *(_facts(tier, path, len(found)) for path, found in (*labelled, *background)),
             *(_source_facts(source) for source in more),
         ),
-        warnings=(*warnings, *left_out, *_untested(tier, examples)),
+        warnings=(*warnings, *dropped, *left_out, *_untested(tier, examples)),
     )
 
 
@@ -141,6 +142,18 @@ def _check_intents(
             problems.add(row.place, f"intent {row.intent!r} is not declared for the tier {tier.name!r}")
 
 
+def _drop_conflicts(rows: Sequence[utterances.Utterance]) -> tuple[list[utterances.Utterance], list[str]]:
+    """Leave out every row of a text with two labels."""
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        labels.setdefault(normalise(row.text), set()).add(row.intent)
+    kept = [row for row in rows if len(labels[normalise(row.text)]) == 1]
+    places = [row.place for row in rows if len(labels[normalise(row.text)]) > 1]
+    return kept, [
+        f"{len(places)} rows of texts with two labels were left out: {listed(places)}"
+    ] if places else []
+
+
 def _drop_duplicates(
     rows: Sequence[utterances.Utterance], problems: formats.Problems
 ) -> tuple[list[utterances.Utterance], list[str]]:
@@ -152,7 +165,9 @@ def _drop_duplicates(
             continue
         if kept.intent != row.intent:
             problems.add(
-                row.place, f"labelled {row.intent!r}, but the same text at {kept.place} is {kept.intent!r}"
+                row.place,
+                f"labelled {row.intent!r}, but the same text at {kept.place} is {kept.intent!r}; "
+                'on_conflict = "drop" in tiers.toml leaves both out',
             )
         else:
             copies.append(f"{row.place} (as {kept.place})")

@@ -1,10 +1,12 @@
-"""Tiers: which intents a model answers and which data it is trained on. A file declares them; the code knows none.
+"""Tiers: which intents a model answers, which data it is trained on, and which flag leads users to it.
 
-A new tier, or a team's own intents, takes a change of `tiers.toml` and of data only.
+A file declares them; the code knows none. A new tier, or a team's own intents, takes a change of `tiers.toml`, of the
+flag and of data only.
 """
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -126,6 +128,8 @@ class Tier:
     datasets: tuple[Path, ...]
     out_of_scope: tuple[Path, ...]
     golden: Path | None
+    on_conflict: Literal["error", "drop"]
+    """What happens to texts with two labels: the training fails, or leaves all their rows out."""
     search: SearchSpace
     gate: GateOptions
     root: Path
@@ -136,11 +140,46 @@ class Tier:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How the value of a feature flag leads to a tier."""
+
+    flag: str
+    values: Mapping[str, str]
+    """The tier of each value; a boolean's values are `true` and `false`."""
+    default: str
+    """The tier without a usable value."""
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the flag is a boolean; otherwise it is a text."""
+        return self.values.keys() <= {"true", "false"}
+
+    def tier(self, value: object) -> str | None:
+        """Return the tier that a value leads to, or None if it leads to none."""
+        return self.values.get(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """All that `tiers.toml` declares."""
+
+    tiers: Mapping[str, Tier]
+    routing: Routing
+
+
+class _RoutingTable(_Declared):
+    flag: str = Field(min_length=1)
+    values: dict[str, str] = Field(min_length=1)
+    default: str
+
+
 class _TierTable(_Declared):
     intents: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[Path, ...] = Field(min_length=1)
     out_of_scope: tuple[Path, ...] = ()
     golden: Path | None = None
+    on_conflict: Literal["error", "drop"] = "error"
     search: dict[str, Any] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
 
@@ -159,6 +198,7 @@ class _TiersFile(_Declared):
     tiers: dict[str, _TierTable] = Field(min_length=1)
     search: dict[str, Any] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
+    routing: _RoutingTable | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -166,11 +206,30 @@ class _TiersFile(_Declared):
         if bad:
             msg = f"{bad[0]!r} cannot name a tier: use letters, digits, - and _"
             raise ValueError(msg)
+        wanted = [self.routing.default, *self.routing.values.values()] if self.routing else []
+        unknown = [tier for tier in wanted if tier not in self.tiers]
+        if unknown:
+            msg = f"routing leads to a tier {unknown[0]!r} that is not declared"
+            raise ValueError(msg)
+        if self.routing is None and len(self.tiers) > 1:
+            msg = "several tiers need a table [routing]: flag, values and default"
+            raise ValueError(msg)
         return self
 
+    def make_routing(self) -> Routing:
+        """Return the declared routing; without one, all users get the only tier."""
+        if self.routing is None:
+            return Routing(flag="", values={}, default=next(iter(self.tiers)))
+        return Routing(**self.routing.model_dump())
 
-def load(path: Path) -> dict[str, Tier]:
-    """Read the declared tiers, by name.
+
+def load(path: Path) -> Mapping[str, Tier]:
+    """Read the declared tiers, by name; see `declaration`."""
+    return declaration(path).tiers
+
+
+def declaration(path: Path) -> Declaration:
+    """Read the declared tiers and their routing.
 
     Args:
         path: The declaration, or the folder that holds it as `tiers.toml`.
@@ -181,9 +240,10 @@ def load(path: Path) -> dict[str, Tier]:
     path = (path / FILE_NAME if path.is_dir() else path).absolute()
     try:
         declared = _TiersFile.model_validate(_parse(path))
-        return {
+        found = {
             name: _make_tier(name, table, declared, path.parent) for name, table in declared.tiers.items()
         }
+        return Declaration(tiers=found, routing=declared.make_routing())
     except ValidationError as error:
         msg = f"{path}: {jobs.describe(error)}"
         raise errors.SettingsError(msg) from None
@@ -215,6 +275,7 @@ def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -
         datasets=tuple(root / file for file in table.datasets),
         out_of_scope=tuple(root / file for file in table.out_of_scope),
         golden=root / table.golden if table.golden else None,
+        on_conflict=table.on_conflict,
         search=SearchSpace.model_validate({**declared.search, **table.search}),
         gate=gate,
         root=root,

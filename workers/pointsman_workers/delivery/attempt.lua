@@ -15,8 +15,8 @@ if succeeded or redis.call('EXISTS', guard) == 1 then
 end
 if redis.call('EXISTS', cancelled) == 1 then return {-1, false} end
 
-local last, noted = unpack(redis.call('HMGET', entry, 'delivery', 'interrupted'))
-local attempts = tonumber(redis.call('HGET', entry, 'attempts') or '0')
+local last, noted, attempts = unpack(redis.call('HMGET', entry, 'delivery', 'interrupted', 'attempts'))
+attempts = tonumber(attempts or '0')
 -- Redis's client asks again if it misses the answer; that is the same attempt.
 local is_new = last ~= delivery
 if is_new and attempts > 0 then

@@ -12,7 +12,6 @@ local stored = false
 if redis.call('EXISTS', guard) == 1 then
   stored = redis.call('GET', result)
 else
-  local message, queue, at, attempts = unpack(redis.call('HMGET', entry, 'message', 'queue', 'at', 'attempts'))
   if what.guard then redis.call('SET', guard, '1', 'EX', what.ttl) end
   redis.call('SET', result, outcome, 'EX', what.ttl)
   redis.call('PUBLISH', result, outcome)
@@ -24,6 +23,7 @@ else
   redis.call('ZREM', letters, id)
   if what.letter then
     local fields = what.letter.fields
+    local message, queue, at, attempts = unpack(redis.call('HMGET', entry, 'message', 'queue', 'at', 'attempts'))
     if message then fields.payload, fields.queue, fields.submitted_at = message, queue, at end
     if attempts and fields.attempts == 0 then fields.attempts = attempts end
     bury(letter, letters, id, what.letter)

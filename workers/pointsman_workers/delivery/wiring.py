@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointsman_models.data.dataset import Source
-from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion.gate import Shadow
 from pointsman_models.registry.versions import Registry
 from pointsman_shared.settings import Settings
@@ -14,6 +13,7 @@ from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.ledger import NO_EXTENSION
 from pointsman_workers.delivery.task import WorkerApp
 from pointsman_workers.flags.provider import Provider
+from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.loaded_models import LoadedModels
 from pointsman_workers.process.per_process import PerProcess
 
@@ -38,7 +38,7 @@ class Wiring:
         queues: The queues that its workers consume.
         store: The connection to Redis of each process.
         registry: The model registry of each process.
-        tiers: Reads the declared tiers.
+        tiers: The declared tiers of each process.
         models: The classifiers of each serving process.
         flags: The feature flags of each serving process.
         notify: Notifies people: event, tier, version, text, facts.
@@ -56,7 +56,7 @@ class Wiring:
     queues: list[str]
     store: PerProcess[Store]
     registry: PerProcess[Registry]
-    tiers: Callable[[], Mapping[str, Tier]]
+    tiers: PerProcess[DeclaredTiers]
     models: PerProcess[LoadedModels]
     flags: PerProcess[Provider]
     notify: Notify

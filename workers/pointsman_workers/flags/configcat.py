@@ -19,19 +19,21 @@ from configcatclient import user as sdk_user
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags import configcat_logs
 from pointsman_workers.flags import sources as config_sources
-from pointsman_workers.flags.provider import FlagState, Value
+from pointsman_workers.flags.provider import (
+    DEFAULT,
+    ERROR,
+    NO_CONFIG,
+    PERCENTAGE,
+    TARGETING_RULE,
+    FlagState,
+    Value,
+)
 
 logger = logging.getLogger(__name__)
 
 MEMO_S: Final = 1.0
 HTTP_TIMEOUT_S: Final = 5.0
 FIRST_FETCH_WAIT_S: Final = 6.0
-
-TARGETING_RULE: Final = "targeting_rule"
-PERCENTAGE: Final = "percentage"
-DEFAULT: Final = "default"
-NO_CONFIG: Final = "no_config"
-ERROR: Final = "error"
 
 
 class ConfigCatFlags:

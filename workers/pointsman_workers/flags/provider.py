@@ -1,11 +1,18 @@
 """The port to feature flags: what features ask of them, whichever vendor answers."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pointsman_shared.wire import jobs
 
 Value = bool | int | float | str
+
+# The reasons of a decision.
+TARGETING_RULE: Final = "targeting_rule"
+PERCENTAGE: Final = "percentage"
+DEFAULT: Final = "default"
+NO_CONFIG: Final = "no_config"
+ERROR: Final = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

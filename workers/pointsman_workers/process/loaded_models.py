@@ -7,7 +7,7 @@ cannot be loaded, the old one goes on serving and `doctor` shows the problem.
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from pointsman_models.inference.classifier import Classifier
@@ -44,14 +44,14 @@ class LoadedModels:
     def __init__(
         self,
         registry: Registry,
-        tiers: Iterable[str],
+        tiers: Collection[str],
         *,
         inherited: "LoadedModels | None" = None,
         on_refused: Callable[[str, int, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
-        self.tiers = tuple(tiers)
+        self._tiers = tiers
         self._serving: dict[str, Classifier] = dict(inherited._serving) if inherited else {}
         self._others: OrderedDict[tuple[str, int], Classifier] = OrderedDict()
         self._refused: dict[tuple[str, int], tuple[float, str]] = {}
@@ -59,6 +59,11 @@ class LoadedModels:
         self._clock = clock
         self._problems: dict[str, str] = {}
         self._problems_of_others: dict[str, str] = {}
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers to serve; they follow the declaration."""
+        return tuple(self._tiers)
 
     def classifier(self, tier: str) -> Classifier:
         """Return the version of a tier that serves now, or raise a TierUnavailableError."""
@@ -89,7 +94,7 @@ class LoadedModels:
 
     def refresh(self) -> None:
         """Load champions that do not serve yet. Never raises: the serving version goes on."""
-        for tier in self.tiers:
+        for tier in list(self._tiers):
             try:
                 self._refresh(tier)
             except Exception as error:  # a broken version may raise anything; the old one goes on serving

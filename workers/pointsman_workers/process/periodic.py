@@ -15,10 +15,13 @@ class Periodic:
     `what` names the step in the log, as "looking for lost messages".
     """
 
-    def __init__(self, what: str, step: Callable[[], float | None], interval_s: float) -> None:
+    def __init__(
+        self, what: str, step: Callable[[], float | None], interval_s: float, *, at_once: bool = False
+    ) -> None:
         self._what = what
         self._step = step
         self._interval_s = interval_s
+        self._first_s = 0.0 if at_once else interval_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"pointsman: {what.partition(' ')[2]}", daemon=True
@@ -40,7 +43,7 @@ class Periodic:
         return self._stopped.wait(seconds)
 
     def _run(self) -> None:
-        pause = self._interval_s
+        pause = self._first_s
         while not self._stopped.wait(pause):
             pause = self._once()
 

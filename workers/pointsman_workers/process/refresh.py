@@ -13,6 +13,7 @@ import orjson
 
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
+from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.loaded_models import LoadedModels
 
 REFRESH_S: Final = 1.0
@@ -27,18 +28,21 @@ class Refresh:
     def __init__(
         self,
         models: LoadedModels,
+        tiers: DeclaredTiers,
         store: Store,
         flag_state: Callable[[], Any],
         problems: Sequence[Callable[[], list[str]]] = (),
     ) -> None:
         self._models = models
+        self._tiers = tiers
         self._store = store
         self._flag_state = flag_state
-        self._sources = (models.problems, *problems)
+        self._sources = (models.problems, tiers.problems, *problems)
         self._reported: tuple[float, object] = (float("-inf"), None)
 
     def step(self) -> float:
         """Load new champions; report when something changed, or after ten seconds."""
+        self._tiers.refresh()
         self._models.refresh()
         news = (dict(self._models.versions()), self._problems())
         at, before = self._reported

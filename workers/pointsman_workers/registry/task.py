@@ -20,6 +20,6 @@ def install(wiring: Wiring) -> None:
     )
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         commands = Commands(
-            wiring.registry(), wiring.tiers(), wiring.notify, wiring.sources, wiring.advisor()
+            wiring.registry(), wiring.tiers().current(), wiring.notify, wiring.sources, wiring.advisor()
         )
         return commands.answer(jobs.ModelsQuery.parse(query))

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 from pointsman_models.inference.classifier import Classifier, Predictions
 from pointsman_shared.wire import jobs
-from pointsman_workers.flags.provider import Provider
-from pointsman_workers.serving import routing
+from pointsman_workers.serving.routing import Router
 
 COLUMNS = ("intent", "confidence", "ranking", "ranking_confidence")
 
@@ -25,12 +24,12 @@ class Models(Protocol):
 
 
 def classify(
-    request: jobs.ClassifyRequest, message_id: str, *, flags: Provider, models: Models
+    request: jobs.ClassifyRequest, message_id: str, *, router: Router, models: Models
 ) -> dict[str, Any]:
     """Classify a message."""
     wait_ms = _since(request.submitted_at)
-    routes = routing.route(request, flags)
-    tiers = [routes.tier(place) for place in range(len(routes.decisions))]
+    routes = router.route(request)
+    tiers = list(routes.tiers)
     used = {tier: models.classifier(tier) for tier in dict.fromkeys(tiers)}
     columns: dict[str, list[Any]] = {}
     inference_ms: dict[str, float] = {}

@@ -1,34 +1,56 @@
 """Routing each job of a message to a tier, by the feature flag of its user, at dequeue."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from pointsman_shared import names
+from pointsman_models.data.tiers import Routing
 from pointsman_shared.wire import jobs
-from pointsman_workers.flags.provider import Provider
+from pointsman_workers.flags.provider import ERROR, NO_CONFIG, Provider
+
+MOST_PROBLEMS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """The routes of the texts of one message."""
+    """The routes of the texts of one message: distinct decisions, their tiers, and for each text its place among them."""
 
-    decisions: tuple[jobs.FlagDecision, ...]
+    decisions: Sequence[jobs.FlagDecision]
+    tiers: Sequence[str]
     of: Sequence[int]
 
-    def tier(self, place: int) -> str:
-        """Return the tier that a decision leads to."""
-        return names.PRO_TIER if self.decisions[place].value else names.BASE_TIER
 
+class Router:
+    """Routes messages as the declaration of the tiers says."""
 
-def route(request: jobs.ClassifyRequest, flags: Provider) -> Routes:
-    """Evaluate the tier flag once per distinct user of a message, not once per text."""
-    user_of = request.user_places()
-    decisions: dict[jobs.FlagDecision, int] = {}
-    place_of_user = [
-        decisions.setdefault(flags.decide(names.TIER_FLAG, False, user), len(decisions))
-        for user in request.users
-    ]
-    if jobs.ANONYMOUS in user_of:
+    def __init__(self, flags: Provider, routing: Callable[[], Routing]) -> None:
+        self._flags = flags
+        self._routing = routing
+        self._leading_nowhere: dict[str, None] = {}
+
+    def route(self, request: jobs.ClassifyRequest) -> Routes:
+        """Evaluate the tier flag once per distinct user of a message, not once per text."""
+        routing, user_of = self._routing(), request.user_places()
+        found: dict[tuple[jobs.FlagDecision, str], int] = {}
         # The last place is for texts without a user, whose place is -1.
-        place_of_user.append(decisions.setdefault(flags.decide(names.TIER_FLAG, False, None), len(decisions)))
-    return Routes(decisions=tuple(decisions), of=[place_of_user[user] for user in user_of])
+        users = [*request.users, *([None] if jobs.ANONYMOUS in user_of else [])]
+        place_of = [found.setdefault(self._decide(routing, user), len(found)) for user in users]
+        decisions, tiers = zip(*found, strict=True)
+        return Routes(decisions=decisions, tiers=tiers, of=[place_of[user] for user in user_of])
+
+    def problems(self) -> list[str]:
+        """Return the flag's values that lead to no tier."""
+        return [
+            f"flag {value}, which leads to no tier: the default serves" for value in self._leading_nowhere
+        ]
+
+    def _decide(self, routing: Routing, user: jobs.User | None) -> tuple[jobs.FlagDecision, str]:
+        decision = self._flags.decide(routing.flag, False if routing.is_boolean else "", user)
+        if decision.reason in {NO_CONFIG, ERROR}:
+            return decision, routing.default
+        tier = routing.tier(decision.value)
+        if tier is not None:
+            return decision, tier
+        if len(self._leading_nowhere) < MOST_PROBLEMS:
+            self._leading_nowhere[f"{routing.flag} = {decision.value!r}"] = None
+        return decision.model_copy(update={"reason": ERROR}), routing.default

@@ -9,7 +9,9 @@ from pointsman_shared import names
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.task import LedgerTask, needed, serving_limits
 from pointsman_workers.delivery.wiring import Wiring
+from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.serving import classify as serving
+from pointsman_workers.serving.routing import Router
 
 
 class Answer:
@@ -46,6 +48,8 @@ class ClassifyTask(LedgerTask):
 def install(wiring: Wiring) -> None:
     """Give an application the classification task."""
     limits = serving_limits(wiring.settings)
+    router = PerProcess(lambda: Router(wiring.flags(), lambda: wiring.tiers().routing))
+    wiring.problems.append(lambda: router().problems())
 
     @wiring.app.task(
         shared=False,
@@ -56,12 +60,14 @@ def install(wiring: Wiring) -> None:
         time_limit=limits.hard_s,
     )
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
-        return Answer(_answer(wiring, str(task.request.id), task.request.reply_to, request))
+        return Answer(_answer(wiring, router(), str(task.request.id), task.request.reply_to, request))
 
 
-def _answer(wiring: Wiring, message_id: str, client_id: str | None, payload: object) -> dict[str, Any]:
+def _answer(
+    wiring: Wiring, router: Router, message_id: str, client_id: str | None, payload: object
+) -> dict[str, Any]:
     request = jobs.ClassifyRequest.parse(payload)
-    reply = serving.classify(request, message_id, flags=wiring.flags(), models=wiring.models())
+    reply = serving.classify(request, message_id, router=router, models=wiring.models())
     with needed():
         outcome: dict[str, Any] = wiring.app.ledger().finish(
             message_id,

@@ -1,1 +1,3 @@
 """Classify served texts again with other versions, and count the differences. Knows no serving."""
+
+__all__ = ["task"]

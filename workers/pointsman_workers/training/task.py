@@ -38,7 +38,7 @@ def install(wiring: Wiring) -> None:
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         wanted = jobs.TrainRequest.parse(request)
         trainer = Trainer(
-            wiring.registry(), wiring.tiers(), wiring.notify, _sources(wiring), wiring.advisor()
+            wiring.registry(), wiring.tiers().current(), wiring.notify, _sources(wiring), wiring.advisor()
         )
         trainer.require(wanted.tier)
         # The claim ends after the outcome is stored, so that a second delivery finds the one or the other.

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -58,8 +59,18 @@ def test_one_text_with_two_labels_is_refused_with_both_lines(tmp_path: Path) -> 
     tier = tier_files.small_tier(tmp_path)
     append(tier.datasets[0], ("Hello there?", "goodbye"))
     assert refusal(tier) == [
-        "known.jsonl:73: labelled 'goodbye', but the same text at known.jsonl:8 is 'greeting'"
+        "known.jsonl:73: labelled 'goodbye', but the same text at known.jsonl:8 is 'greeting'; "
+        'on_conflict = "drop" in tiers.toml leaves both out'
     ]
+
+
+def test_a_tier_may_leave_out_all_rows_of_a_text_with_two_labels(tmp_path: Path) -> None:
+    tier = dataclasses.replace(tier_files.small_tier(tmp_path), on_conflict="drop")
+    append(tier.datasets[0], ("Hello there?", "goodbye"))
+    found = dataset.assemble(tier)
+    assert len(found.examples) == 95
+    assert "hello there" not in {example.text for example in found.examples}
+    assert found.warnings == ("2 rows of texts with two labels were left out: known.jsonl:8, known.jsonl:73",)
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
@@ -74,7 +85,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     tier_files.write_lines(tier.datasets[0], rows)
     assert refusal(tier) == [
         "known.jsonl:28: intent 'payment_methods' is not declared for the tier 'small'",
-        "known.jsonl:27: labelled 'greeting', but the same text at known.jsonl:25 is 'goodbye'",
+        "known.jsonl:27: labelled 'greeting', but the same text at known.jsonl:25 is 'goodbye'; "
+        'on_conflict = "drop" in tiers.toml leaves both out',
         "tier 'small': intent 'goodbye' has 2 different examples; 10 are needed",
         "tier 'small': intent 'business_hours' is declared but has no example",
     ]

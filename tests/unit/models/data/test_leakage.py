@@ -1,4 +1,7 @@
+import random
 from pathlib import Path
+
+import pytest
 
 from pointsman_models.data import dataset, leakage, splits
 from pointsman_shared.data_files import utterances
@@ -22,6 +25,40 @@ def test_the_nearest_of_several_copies_is_named() -> None:
 def test_another_text_about_the_same_is_none() -> None:
     asked = ["are you open on sunday", "can i pay cash", "hi there", "", "%%%%"]
     assert leakage.nearest_copies(asked, TRAIN).tolist() == [-1] * 5
+
+
+def jaccard(one: str, other: str) -> float:
+    """Compare two texts as the definition says, trigram by trigram."""
+    sets = []
+    for text in (one, other):
+        words = [f" {word} " for word in splits.normalise(text).split()]
+        sets.append({word[at : at + 3] for word in words for at in range(max(1, len(word) - 2))})
+    union = sets[0] | sets[1]
+    return len(sets[0] & sets[1]) / len(union) if union else 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_near_copy_is_found_and_no_other_text(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(leakage, "LOOKED_AT", 1_000)
+    monkeypatch.setattr(leakage, "COMPARED", 7)
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("abcde", k=chance.randint(1, 6))) for _ in range(40)]
+
+    def text() -> str:
+        return " ".join(chance.choices(words, k=chance.randint(1, 9)))
+
+    def typo(text: str) -> str:
+        at = chance.randrange(len(text))
+        return text[:at] + chance.choice("abcde ") + text[at + 1 :]
+
+    train = [text() for _ in range(150)]
+    test = [typo(chance.choice(train)) for _ in range(60)] + [text() for _ in range(60)]
+    found = leakage.nearest_copies(test, train).tolist()
+    for asked, place in zip(test, found, strict=True):
+        best = max(jaccard(asked, other) for other in train)
+        assert (place >= 0) == (best >= leakage.NEAR)
+        if place >= 0:
+            assert jaccard(asked, train[place]) == pytest.approx(best)
 
 
 def test_nothing_to_compare_is_no_near_copy() -> None:

@@ -49,6 +49,15 @@ def test_a_tier_changes_single_lines_of_the_common_search(tmp_path: Path) -> Non
         (MINIMAL + "[search]\nfeatures = [{ words = [2, 1] }]", "n-gram lengths"),
         (MINIMAL + '[search]\nclassifiers = [{ kind = "LinearSVC", c = [0.0] }]', "c must be positive"),
         (MINIMAL + '[search]\nclassifiers = [{ kind = "SVC", c = [1.0] }]', "kind"),
+        (
+            MINIMAL + '[routing]\nflag = "f"\nvalues = { true = "pro" }\ndefault = "base"',
+            "'pro' that is not declared",
+        ),
+        (
+            MINIMAL + '[routing]\nflag = "f"\nvalues = { true = "base" }\ndefault = "pro"',
+            "'pro' that is not declared",
+        ),
+        (MINIMAL + MINIMAL.replace("base", "pro"), r"several tiers need a table \[routing\]"),
     ],
 )
 def test_a_declaration_that_cannot_be_used_says_what_is_wrong(
@@ -61,3 +70,20 @@ def test_a_declaration_that_cannot_be_used_says_what_is_wrong(
 def test_a_missing_declaration_says_which_setting_leads_to_it(tmp_path: Path) -> None:
     with pytest.raises(errors.SettingsError, match="POINTSMAN_DATA_DIR"):
         tiers.load(tmp_path / "none.toml")
+
+
+def test_a_flags_values_lead_to_declared_tiers(tmp_path: Path) -> None:
+    routing = '[routing]\nflag = "f"\nvalues = { true = "pro", false = "base" }\ndefault = "base"\n'
+    declared = tiers.declaration(declare(tmp_path, MINIMAL + MINIMAL.replace("base", "pro") + routing))
+    assert declared.routing.is_boolean
+    assert [declared.routing.tier(value) for value in (True, False, "true", "x")] == [
+        "pro",
+        "base",
+        "pro",
+        None,
+    ]
+
+
+def test_a_single_tier_needs_no_routing(tmp_path: Path) -> None:
+    routing = tiers.declaration(declare(tmp_path, MINIMAL)).routing
+    assert (routing.default, routing.tier(True)) == ("base", None)

@@ -7,7 +7,7 @@ from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 from pointsman_workers.serving import classify
 from tests.support import tiny
-from tests.support.flags import PlanFlags
+from tests.support.flags import plan_router
 
 FREE = jobs.User(id="free", custom={"plan": "free"})
 PRO = jobs.User(id="pro", custom={"plan": "pro"})
@@ -31,7 +31,7 @@ class NoPro(TwoTiers):
 
 
 def answer(request: jobs.ClassifyRequest) -> jobs.ClassifyReply:
-    reply = classify.classify(request, "m-1", flags=PlanFlags(), models=TwoTiers())
+    reply = classify.classify(request, "m-1", router=plan_router(), models=TwoTiers())
     return jobs.ClassifyReply.model_validate(reply)
 
 
@@ -82,12 +82,12 @@ def test_a_clock_that_is_ahead_gives_no_negative_wait() -> None:
 def test_a_message_for_a_tier_that_is_not_there_fails_as_a_whole() -> None:
     request = jobs.ClassifyRequest(texts=["hi", "hi"], users=[FREE, PRO], user_of=[0, 1])
     with pytest.raises(errors.TierUnavailableError):
-        classify.classify(request, "m-1", flags=PlanFlags(), models=NoPro())
+        classify.classify(request, "m-1", router=plan_router(), models=NoPro())
 
 
 def test_the_counters_add_up_to_the_texts() -> None:
     request = jobs.ClassifyRequest(texts=["bye", "bye", PAYMENT], users=[FREE, PRO], user_of=[0, 1, 1])
-    reply = classify.classify(request, "m-1", flags=PlanFlags(), models=TwoTiers())
+    reply = classify.classify(request, "m-1", router=plan_router(), models=TwoTiers())
     assert classify.counters(reply) == {
         "done": 3,
         "base:goodbye": 1,

@@ -1,0 +1,52 @@
+"""A third tier: declared in `tiers.toml` and the flag file alone, while a deployment runs."""
+
+from pathlib import Path
+
+from pointsman_producer.client.client import Client
+from pointsman_shared.wire import jobs
+from tests.support import flag_config, live_tiers, running, tiny
+from tests.support.deadlines import eventually
+
+TIMEOUT_S = 60
+ROUTING = """[routing]
+flag = "tierOfPlan"
+values = { free = "base", pro = "pro", enterprise = "enterprise" }
+default = "base"
+"""
+
+
+def user(plan: str) -> jobs.User:
+    return jobs.User(id=plan, custom={"plan": plan})
+
+
+def declare_third(data: Path) -> None:
+    """Add a tier, and lead the plans to the tiers by a text flag."""
+    table = live_tiers.table(data, "enterprise", tiny.PRO_INTENTS)
+    declared = (data / "tiers.toml").read_text().replace(live_tiers.ROUTING, ROUTING)
+    staged = data / "tiers.toml.new"
+    staged.write_text(f"{declared}\n{table}")
+    staged.replace(data / "tiers.toml")
+
+
+def test_a_third_tier_serves_after_its_training_without_code_and_without_restart(tmp_path: Path) -> None:
+    data = live_tiers.write(tmp_path / "data")
+    with (
+        running.deployment(tmp_path, extra={"data_dir": data}) as deployed,
+        Client(settings=deployed.settings) as client,
+    ):
+        pids = deployed.deployment.pids()
+        rules = [flag_config.rule("plan", [plan], plan) for plan in ("pro", "enterprise", "platinum")]
+        deployed.set_flags(flag_config.document({"tierOfPlan": flag_config.flag("free", rules=rules)}))
+        declare_third(data)
+        assert client.train("enterprise").result(TIMEOUT_S).promoted
+
+        def tiers() -> list[str]:
+            plans = ("free", "pro", "enterprise", "platinum")
+            return [
+                client.classify("hello there", user=user(plan), timeout_s=TIMEOUT_S).tier for plan in plans
+            ]
+
+        eventually(lambda: tiers() == ["base", "pro", "enterprise", "base"], "each plan has its tier")
+        outcome = client.classify("hello there", user=user("platinum"))
+        assert (outcome.flag.value, outcome.flag.reason) == ("platinum", "error")
+        assert deployed.deployment.pids() == pids

@@ -1,0 +1,75 @@
+"""The house: what a room offers, and how large it may be."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = [ROOT / name / f"pointsman_{name}" for name in ("shared", "models", "workers", "producer")]
+FILES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+ROOMS = sorted(path.parent for path in FILES if path.name == "__init__.py" and path.parent not in PACKAGES)
+MAX_FILES = 15
+
+
+def name_of(path: Path) -> str:
+    """Name a module or a room as it is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts[1:])
+
+
+MODULES = {name_of(path) for path in FILES}
+
+
+def exports(room: Path) -> set[str]:
+    for node in ast.parse((room / "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules of ours that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                longer = f"{node.module}.{alias.name}"
+                yield longer if longer in MODULES else node.module
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_is_entered_through_what_it_exports(room: Path) -> None:
+    name = name_of(room)
+    outside = [path for path in FILES if room not in path.parents]
+    entered = {
+        module.removeprefix(f"{name}.")
+        for path in outside
+        for module in imports(path)
+        if module.startswith(f"{name}.")
+    }
+    assert entered <= exports(room)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_exports_modules_that_it_has(room: Path) -> None:
+    assert exports(room) <= {path.stem for path in room.glob("*.py")}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_says_in_one_sentence_what_it_is_for_and_what_it_must_not_know(room: Path) -> None:
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    assert "know" in said.lower()
+    assert "\n" not in said
+
+
+def test_no_folder_but_the_commands_has_more_than_fifteen_files() -> None:
+    files = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert [
+        name_of(folder) for folder, count in files.items() if count > MAX_FILES and folder.name != "commands"
+    ] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_lua_stands_in_a_python_file(path: Path) -> None:
+    assert "redis.call(" not in path.read_text()
