@@ -68,14 +68,20 @@ class Running:
 
 @contextlib.contextmanager
 def deployment(
-    folder: Path, *, workers: int = 2, beat: bool = False, extra: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    workers: int = 2,
+    beat: bool = False,
+    redis_url: str | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> Iterator[Running]:
-    """Run an embedded Redis, serving workers and a trainer; pro is for the plan `pro`."""
+    """Run serving workers and a trainer on a Redis, by default an embedded one; pro is for the plan `pro`."""
     settings = Settings.model_validate(
         {
             "registry_url": str(folder / "registry"),
             "data_dir": DATA,
             "flags_file": folder / "flags.json",
+            **({"redis_url": redis_url} if redis_url else {}),
             **(extra or {}),
         }
     )
@@ -87,7 +93,7 @@ def deployment(
     with Deployment(
         settings,
         workers=workers,
-        redis_port=embedded_redis.free_port(),
+        redis_port=None if redis_url else embedded_redis.free_port(),
         beat=beat,
         state_dir=folder / "state",
         say=lambda name, line: log.append(f"{name} {line}"),
