@@ -343,6 +343,8 @@ def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
             "configcat_poll_interval_s": 1,
             # So that what a killed worker had taken is waited for seconds, not a minute.
             "visibility_timeout_s": 10,
+            # The same for a trainer: it is waited for twice as long as a training may take.
+            "train_time_limit_s": 30,
             "train_schedule": {TRAINED_TIER: TRAIN_EVERY},
             # Shedding is for a deployment that cannot keep up; here all is to be compared.
             "shadow_max_mib": 1024,

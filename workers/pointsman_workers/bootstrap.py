@@ -175,14 +175,14 @@ def _wire(settings: Settings, queues: list[str], rooms: Iterable[str], parts: Se
     )
     app.ledger = PerProcess(lambda: Ledger(parts.store(), settings, extension=wiring.extension))
     app.in_flight = PerProcess(lambda: InFlight.open(parts.store(), settings))
+    # A task reads when it is acknowledged from the settings, once, when it is made.
+    app.conf.update(
+        celery_config.worker_configuration(transport=channel.TRANSPORT, consumer=consumer.WatchfulConsumer)
+    )
     app.intake = channel.Intake(app.tasks, app.in_flight)
     for room in rooms:
         importlib.import_module(f"pointsman_workers.{room}.task").install(wiring)
-    app.conf.update(
-        celery_config.worker_configuration(
-            tuple(queues), transport=channel.TRANSPORT, consumer=consumer.WatchfulConsumer
-        )
-    )
+    app.conf.task_queues = celery_config.queues_named(queues)
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "intake": app.intake}
     celery_config.quieten()
     return wiring

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kombu import Exchange, Queue
@@ -20,11 +20,14 @@ def explained() -> Iterator[None]:
         sys.exit(f"pointsman: {error}")
 
 
-def worker_configuration(queues: tuple[str, ...], *, transport: str, consumer: type) -> dict[str, Any]:
-    """Return the Celery settings of a worker that consumes some queues through our transport and consumer."""
+def queues_named(names: Iterable[str]) -> list[Queue]:
+    """Give each queue an exchange of its own: on a shared one, every queue would get every message."""
+    return [Queue(name, Exchange(name), routing_key=name) for name in names]
+
+
+def worker_configuration(*, transport: str, consumer: type) -> dict[str, Any]:
+    """Return the Celery settings of a worker that consumes through our transport and consumer."""
     return {
-        # Each queue has an exchange of its own: on a shared one, every queue would get every message.
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in queues],
         # The broker lets a message go only when its outcome is stored.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
