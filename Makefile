@@ -17,7 +17,7 @@ endif
 # Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo up test lint bench chaos clean $(AGAIN)
+.PHONY: help demo up test cover lint bench chaos clean $(AGAIN)
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -34,11 +34,18 @@ up: $(INSTALLED) ## run Redis, workers, trainer, beat and Flower here until Ctrl
 test: $(INSTALLED_DEV) ## run the tests (ARGS="-k ledger" chooses)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-lint: $(INSTALLED_DEV) ## check style, formatting, types and the layering
+cover: $(INSTALLED_DEV) ## run all tests, the slow ones too, and list the files that they run too little of
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m '' $(ARGS); status=$$?; .ci/coverage $(BIN)/coverage; exit $$status
+
+lint: $(INSTALLED_DEV) ## check style, formatting, types, the layering and the Lua scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v luacheck >/dev/null; then luacheck --quiet .; else \
+		echo "luacheck is not installed (Debian: apt install lua-check), so the Lua scripts are not checked"; \
+	fi
 
 bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
