@@ -17,12 +17,12 @@ endif
 # Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo up test cover lint bench chaos clean $(AGAIN)
+.PHONY: help demo up test cover lint bench chaos mutants clean $(AGAIN)
 .NOTPARALLEL:
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  make %-6s %s\n' "$$name" "$$text"; \
+		printf '  make %-7s %s\n' "$$name" "$$text"; \
 	done
 
 demo: $(INSTALLED) ## take a guided tour: train, classify, turn a flag; about two minutes
@@ -52,6 +52,9 @@ bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 
 chaos: $(INSTALLED_DEV) ## kill, cut and choke a real deployment, and count what became of the work
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+mutants: $(INSTALLED_DEV) ## make small mistakes, and list those that no quick test notices (ARGS="--sample 50 --seed 1 --package models")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean: ## remove .venv and what the tools leave behind; models/registry and .pointsman stay
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
