@@ -32,6 +32,10 @@ class BrokerUnavailableError(RetryableError):
     """Redis cannot be reached, or refuses to take the message."""
 
 
+class UnavailableError(RetryableError):
+    """A disk or a server that the work needs cannot be used now, such as the one that holds the registry."""
+
+
 class ResultTimeoutError(RetryableError):
     """No outcome arrived in time."""
 
@@ -86,3 +90,9 @@ class TimeLimitError(PermanentError):
 
 class CancelledError(PermanentError):
     """A job was cancelled before it was done, or a training was asked to stop."""
+
+
+def can_pass(error: Exception) -> bool:
+    """Return whether what a disk, a network or a server refused can succeed later, unchanged."""
+    lasting = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+    return isinstance(error, OSError) and not isinstance(error, lasting)

@@ -480,7 +480,9 @@ def test_a_full_disk_is_told_and_leaves_no_half_version(tmp_path: Path) -> None:
             lambda: registry.save("base", PIPELINE, make_card()),
             lambda: registry.nominate("base", 1, "marge", "try it"),
         ):
-            with pytest.raises(errors.RegistryError, match="the registry cannot be written: File too large"):
+            with pytest.raises(
+                errors.UnavailableError, match="the registry cannot be written: File too large"
+            ):
                 change()
     assert registry.versions("base") == [1]
     assert registry.champion("base") == 1

@@ -151,7 +151,6 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
             message_id="train-pro-2026-01-01T03:00:00",
             queue=names.TRAIN_QUEUE,
             summary="tier pro",
-            keep_result=True,
         )
     client.train("base", on_busy="join").result(TIMEOUT_S)
     assert len(deployed.registry.versions("pro")) == len(before) + 1

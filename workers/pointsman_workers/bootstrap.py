@@ -25,7 +25,7 @@ from pointsman_shared.store.connection import UNAVAILABLE, Store
 from pointsman_workers.delivery import channel, consumer, reconciler
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import Ledger
-from pointsman_workers.delivery.task import WorkerApp, serving_limits, training_limits
+from pointsman_workers.delivery.task import Limits, WorkerApp, serving_limits, training_limits
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.flags.configcat import ConfigCatFlags
 from pointsman_workers.flags.configcat_poller import FlagPoller
@@ -50,11 +50,13 @@ REFUSED_TTL_S: Final = 86_400
 def serving_app(settings: Settings) -> WorkerApp:
     """Build the application of a serving worker."""
     parts = ServingParts(settings)
-    wiring = _wire(settings, list(names.SERVING_QUEUES), SERVING_ROOMS, parts)
+    limits = serving_limits(settings)
+    wiring = _wire(settings, list(names.SERVING_QUEUES), SERVING_ROOMS, parts, limits)
     schedule.configure(wiring.app, settings)
-    limit_s = serving_limits(settings).hard_s
     _connect(signals.worker_init, lambda **_: parts.load())
-    _connect(signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limit_s, looks=True))
+    _connect(
+        signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=True)
+    )
     _connect(signals.worker_process_init, lambda **_: parts.process())
     _connect(signals.worker_process_shutdown, lambda **_: parts.close())
     _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
@@ -67,13 +69,15 @@ def training_app(settings: Settings) -> WorkerApp:
     Every consumer of the Redis transport restores what any worker left unacknowledged for the consumer's visibility
     timeout, so a trainer notes its messages under keys of its own: a serving worker must not restart a long training.
     """
-    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings))
+    limits = training_limits(settings)
+    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings), limits)
     wiring.app.conf.broker_transport_options |= {
         "visibility_timeout": settings.train_visibility_timeout_s,
         **{f"unacked{part}_key": f"{keys.UNACKED}{part}:train" for part in ("", "_index", "_mutex")},
     }
-    limit_s = training_limits(settings).hard_s
-    _connect(signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limit_s, looks=False))
+    _connect(
+        signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=False)
+    )
     _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
     return wiring.app
 
@@ -158,7 +162,9 @@ class Process:
             self._refresh.withdraw()
 
 
-def _wire(settings: Settings, queues: list[str], rooms: Iterable[str], parts: ServingParts) -> Wiring:
+def _wire(
+    settings: Settings, queues: list[str], rooms: Iterable[str], parts: ServingParts, limits: Limits
+) -> Wiring:
     app = cast("WorkerApp", broker_config.make_app(settings, WorkerApp))
     wiring = Wiring(
         app=app,
@@ -175,9 +181,10 @@ def _wire(settings: Settings, queues: list[str], rooms: Iterable[str], parts: Se
     )
     app.ledger = PerProcess(lambda: Ledger(parts.store(), settings, extension=wiring.extension))
     app.in_flight = PerProcess(lambda: InFlight.open(parts.store(), settings))
-    # A task reads when it is acknowledged from the settings, once, when it is made.
+    # A task reads its limits, and when it is acknowledged, from the settings, once, when it is made.
     app.conf.update(
         celery_config.worker_configuration(transport=channel.TRANSPORT, consumer=consumer.WatchfulConsumer)
+        | {"task_soft_time_limit": limits.soft_s, "task_time_limit": limits.hard_s}
     )
     app.intake = channel.Intake(app.tasks, app.in_flight)
     for room in rooms:

@@ -160,22 +160,26 @@ class _CharacterBlock(_Block):
         super().__init__(vectorizer, weights)
         self._forget()
 
+    def add_scores(self, texts: Sequence[str], scores: Scores) -> None:
+        super().add_scores(texts, scores)
+        if len(self._word_ids) > MAX_REMEMBERED_WORDS:
+            self._forget()
+
     def _forget(self) -> None:
         self._word_ids: dict[str, int] = {}
-        self._word_places: list[Places] = []
-        self._table: csr_array | None = None
+        # The words' features, one word after the other, with room for more; word i ends at ends[i + 1].
+        self._places: Places = np.empty(1 << 12, dtype=np.int32)
+        self._ends: Places = np.zeros(1 << 10, dtype=np.int32)
+        self._ones: Scores = np.ones(len(self._places))
 
     def places(self, text: str) -> Places:
         words = self._preprocess(text).split()
-        ids = self._ids(words)
-        return np.concatenate([self._word_places[word] for word in ids]) if ids else _EMPTY
+        ids, ends = self._ids(words), self._ends
+        return np.concatenate([self._places[ends[word] : ends[word + 1]] for word in ids]) if ids else _EMPTY
 
     def counts(self, texts: Sequence[str]) -> csr_array:
-        split = [self._preprocess(text).split() for text in texts]
-        if len(self._word_ids) > MAX_REMEMBERED_WORDS:
-            self._forget()
-        found = [self._ids(words) for words in split]
-        return _matrix(found, len(self._word_places)) @ self._words_by_features()
+        found = [self._ids(self._preprocess(text).split()) for text in texts]
+        return _matrix(found, len(self._word_ids)) @ self._words_by_features()
 
     def _ids(self, words: list[str]) -> list[int]:
         ids = self._word_ids
@@ -187,8 +191,15 @@ class _CharacterBlock(_Block):
     def _learn(self, word: str) -> int:
         get = self._vocabulary.get
         found = [place for gram in self._grams(word) if (place := get(gram)) is not None]
-        self._word_ids[word] = number = len(self._word_places)
-        self._word_places.append(np.array(found, dtype=np.int32))
+        number, start = len(self._word_ids), self._ends[len(self._word_ids)]
+        end = start + len(found)
+        self._ends = _with_room(self._ends, number + 2)
+        if end > len(self._places):
+            self._places = _with_room(self._places, end)
+            self._ones = np.ones(len(self._places))
+        self._places[start:end] = found
+        self._ends[number + 1] = end
+        self._word_ids[word] = number
         return number
 
     def _grams(self, word: str) -> list[str]:
@@ -203,18 +214,21 @@ class _CharacterBlock(_Block):
         return grams
 
     def _words_by_features(self) -> csr_array:
-        if self._table is None or self._table.shape[0] != len(self._word_places):
-            self._table = _matrix(self._word_places, len(self._weights))
-        return self._table
+        # Views: so that a new word costs what it adds, not a new table.
+        ends = self._ends[: len(self._word_ids) + 1]
+        places, ones = self._places[: ends[-1]], self._ones[: ends[-1]]
+        return csr_array((ones, places, ends), shape=(len(ends) - 1, len(self._weights)))
 
 
-def _matrix(rows: Sequence[Sequence[int] | Places], width: int) -> csr_array:
+def _with_room(array: Places, size: int) -> Places:
+    """Return the array with at least so many elements, so that growing by one is cheap on average."""
+    return array if size <= len(array) else np.resize(array, max(size, 2 * len(array)))
+
+
+def _matrix(rows: Sequence[Sequence[int]], width: int) -> csr_array:
     starts = np.zeros(len(rows) + 1, dtype=np.int32)
     np.cumsum([len(row) for row in rows], out=starts[1:])
-    if rows and isinstance(rows[0], np.ndarray):
-        places = np.concatenate(rows)
-    else:
-        places = np.array([place for row in rows for place in row], dtype=np.int32)
+    places = np.array([place for row in rows for place in row], dtype=np.int32)
     return csr_array((np.ones(len(places)), places, starts), shape=(len(rows), width))
 
 

@@ -54,8 +54,10 @@ class Storage:
 
         Raises:
             FileNotFoundError: There is no such file.
+            UnavailableError: It cannot be read now.
         """
-        content: bytes = self._fs.cat_file(path)
+        with _usable("read"):
+            content: bytes = self._fs.cat_file(path)
         return content
 
     def read_model(self, path: str, model: type[Model]) -> Model | None:
@@ -83,12 +85,10 @@ class Storage:
     def numbers(self, tier: str) -> list[int]:
         """List the tier's folders that have a number for a name, in rising order."""
         try:
-            found = self._fs.ls(self.path(tier), detail=False)
+            with _usable("read"):
+                found = self._fs.ls(self.path(tier), detail=False)
         except FileNotFoundError:
             return []
-        except OSError as error:
-            msg = f"the registry cannot be read: {error.strerror or type(error).__name__}"
-            raise errors.RegistryError(msg) from error
         last = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(int(name) for name in last if name.isascii() and name.isdecimal())
 
@@ -103,7 +103,7 @@ class Storage:
 
     def make_folder(self, path: str) -> None:
         """Make a folder, and the bucket that it is in."""
-        with _writing():
+        with _usable("written"):
             self._fs.makedirs(path, exist_ok=True)
 
     def create(self, path: str, content: bytes) -> None:
@@ -111,9 +111,10 @@ class Storage:
 
         Raises:
             FileExistsError: Another process created it first.
-            RegistryError: It cannot be written.
+            RegistryError: The place cannot be written to.
+            UnavailableError: It cannot be written now, as when the disk is full.
         """
-        with _writing():
+        with _usable("written"):
             if isinstance(self._fs, LocalFileSystem):
                 self._fs.makedirs(self._fs._parent(path), exist_ok=True)
                 with self._staged(path, content) as temporary:
@@ -127,9 +128,10 @@ class Storage:
         """Write a file so that a reader sees the old or the new content, never a part.
 
         Raises:
-            RegistryError: It cannot be written.
+            RegistryError: The place cannot be written to.
+            UnavailableError: It cannot be written now, as when the disk is full.
         """
-        with _writing():
+        with _usable("written"):
             if not isinstance(self._fs, LocalFileSystem):
                 self._fs.pipe_file(path, content)
                 return
@@ -148,11 +150,11 @@ class Storage:
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def _usable(how: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError as error:
-        msg = f"the registry cannot be written: {error.strerror or type(error).__name__}"
-        raise errors.RegistryError(msg) from error
+        msg = f"the registry cannot be {how}: {error.strerror or type(error).__name__}"
+        raise (errors.UnavailableError if errors.can_pass(error) else errors.RegistryError)(msg) from error

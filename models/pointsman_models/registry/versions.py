@@ -109,7 +109,8 @@ class Registry(AliasHistory):
             The card as saved, with the version's number and the digests of its files.
 
         Raises:
-            RegistryError: The disk is full, or the place cannot be written to.
+            RegistryError: The place cannot be written to.
+            UnavailableError: It cannot be written now, as when the disk is full.
         """
         content = model_file.write(pipeline)
         version = self._claim(tier, content)

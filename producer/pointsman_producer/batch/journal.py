@@ -78,17 +78,9 @@ class Journal:
         except (BlockingIOError, FileNotFoundError):
             return False
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds no byte."""
-        return os.fstat(self._file.fileno()).st_size == 0
-
     def read_header(self) -> bytes | None:
         """Read the header; None if there is none."""
-        try:
-            return self._header_path.read_bytes()
-        except FileNotFoundError:
-            return None
+        return self._header_path.read_bytes() if self._header_path.exists() else None
 
     def begin(self, header: bytes) -> None:
         """Start over with a header and no rows."""
@@ -105,26 +97,19 @@ class Journal:
     def replay(self, limit: int) -> list[Row]:
         """Return the next rows of the earlier run; fewer than `limit` at their end."""
         rows: list[Row] = []
-        while len(rows) < limit and (row := self._next_row()) is not None:
-            rows.append(row)
+        while not self._replayed and len(rows) < limit:
+            line = self._file.readline()
+            with contextlib.suppress(orjson.JSONDecodeError):
+                row: Row = orjson.loads(line)
+                if row and line.endswith(b"\n"):
+                    self._end += len(line)
+                    rows.append(row)
+                    continue
+            # The torn last row.
+            self._file.seek(self._end)
+            self._file.truncate()
+            self._replayed = True
         return rows
-
-    def _next_row(self) -> Row | None:
-        if self._replayed:
-            return None
-        line = self._file.readline()
-        try:
-            row: Row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = {}
-        if row and line.endswith(b"\n"):
-            self._end += len(line)
-            return row
-        # The torn last row.
-        self._file.seek(self._end)
-        self._file.truncate()
-        self._replayed = True
-        return None
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Add rows."""
@@ -138,23 +123,18 @@ class Journal:
 
     def publish_as(self, path: Path, columns: Mapping[str, Kind], *, ranks: int) -> None:
         """Make the rows the output, in the format of its ending, and remove the journal; JSON lines are renamed."""
-        chosen = writers.format_of(path)
-        if chosen == "jsonl":
-            writers.publish(self.path, path)
-        else:
-            self._convert(writers.staged(path), chosen, columns, ranks)
-            writers.publish(writers.staged(path), path)
-        self.remove()
-
-    def _convert(self, path: Path, chosen: writers.Format, columns: Mapping[str, Kind], ranks: int) -> None:
-        self._file.seek(0)
+        chosen, finished = writers.format_of(path), self.path
         try:
-            with contextlib.closing(tables.open_table(path, chosen, columns, ranks=ranks)) as table:
-                for line in self._file:
-                    table.write(outcome_rows.flat_outcome(orjson.loads(line)))
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            if chosen != "jsonl":
+                finished = writers.staged(path)
+                self._file.seek(0)
+                with tables.writing(finished, chosen, columns, ranks=ranks) as write:
+                    for line in self._file:
+                        write(outcome_rows.flat_outcome(orjson.loads(line)))
+            writers.publish(finished, path)
+        finally:
+            writers.staged(path).unlink(missing_ok=True)
+        self.remove()
 
     def remove(self) -> None:
         """Delete the journal and its header."""
@@ -205,9 +185,9 @@ def open_journal(
 
 def _stored_header(journal: Journal, header_path: Path) -> Header | None:
     content = journal.read_header()
-    if content is None and journal.is_empty:
-        return None
     if content is None:
+        if journal.path.stat().st_size == 0:
+            return None
         msg = f"{journal.path} cannot be resumed: {header_path} is gone; --force starts over"
         raise errors.InvalidDataError(msg)
     try:

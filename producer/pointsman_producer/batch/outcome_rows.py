@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 
-from pointsman_producer.batch.summaries import ConversationSummary
+from pointsman_producer.client import stream
 from pointsman_producer.client.window import Chunk
 from pointsman_producer.files.tables import Kind
 from pointsman_producer.files.writers import Row
 from pointsman_producer.transcripts.reader import Conversation, Turn
-from pointsman_shared import errors, names
+from pointsman_shared import names
 from pointsman_shared.wire import jobs
 
 OUTCOME_COLUMNS: Mapping[str, Kind] = {
@@ -53,11 +53,8 @@ def encode_outcomes(
     reply: jobs.ClassifyReply, owners: Sequence[Conversation], turns: Sequence[Turn], *, include_text: bool
 ) -> list[bytes]:
     """Encode a reply as one JSON line per turn, in order; raise JobFailedError if it does not fit the turns."""
-    try:
+    with stream.fitting(reply, turns):
         return list(_lines(reply, owners, turns, include_text=include_text))
-    except (ValueError, IndexError) as error:
-        msg = f"the reply to message {reply.message_id} does not fit its {len(turns)} texts"
-        raise errors.JobFailedError(msg) from error
 
 
 def are_of(chunk: Chunk, message_id: str, rows: Sequence[Row]) -> bool:
@@ -130,20 +127,10 @@ def flat_outcome(row: Row) -> Row:
 
     A numeric time and a flag's value become text, as `true` and `false`.
     """
-    flag = row.pop("flag")
-    row["ts"] = _as_text(row["ts"])
-    row["flag_key"] = flag["key"]
-    row["flag_value"] = _as_text(flag["value"])
-    row["flag_variation_id"] = flag["variation_id"]
-    row["flag_reason"] = flag["reason"]
-    row["flag_etag"] = flag["etag"]
+    row |= {f"flag_{name}": value for name, value in row.pop("flag").items()}
+    row["ts"], row["flag_value"] = _as_text(row["ts"]), _as_text(row["flag_value"])
     return row
 
 
 def _as_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def summary_row(summary: ConversationSummary) -> Row:
-    """Turn a conversation's summary into a row."""
-    return {name: getattr(summary, name) for name in SUMMARY_COLUMNS}

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pointsman_producer.batch.journal import Header, digest
 from pointsman_producer.client import stream
 from pointsman_producer.client.window import DEFAULT_SIZE, DEFAULT_TIMEOUT_S
+from pointsman_producer.files import writers
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
@@ -16,16 +17,7 @@ from pointsman_shared.wire import jobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to classify, and where to write the outcomes.
-
-    Attributes:
-        source: A transcript file; see `transcripts.Reader`.
-        resume: Continue an earlier run, or start if there was none.
-        force: Start over and replace the output.
-        batch_id: The batch's id; None for a random one.
-        window: The most messages in flight.
-        timeout_s: How long to wait for the next message's outcomes.
-    """
+    """What to classify, and where to write the outcomes; a batch without an id gets a random one."""
 
     source: str
     out: Path
@@ -74,10 +66,8 @@ def check_outputs(plan: Plan) -> None:
     if plan.journal.exists():
         msg = f"{plan.journal} is there: --resume completes that batch, --force starts over"
         raise errors.InvalidDataError(msg)
-    for path in (plan.out, plan.conversations):
-        if path.exists():
-            msg = f"{path} exists: --force replaces it"
-            raise errors.InvalidDataError(msg)
+    writers.require_free(plan.out, force=False)
+    writers.require_free(plan.conversations, force=False)
 
 
 def header(plan: Plan, size: int | None) -> Header:

@@ -1,5 +1,6 @@
 """The lines of a transcript that cannot be used, written to a file with their numbers and the reasons."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ class RejectedLines:
     def __init__(self, path: Path, tell: Callable[[Rejection], None]) -> None:
         self._path = path
         self._tell = tell
-        self._table: writers.JsonLinesTable | None = None
+        self._opened = contextlib.ExitStack()
         self.count = 0
 
     def begin(self) -> None:
@@ -22,13 +23,12 @@ class RejectedLines:
 
     def add(self, rejection: Rejection) -> None:
         """Add a line."""
-        if self._table is None:
-            self._table = writers.JsonLinesTable(self._path)
-        self._table.write({"line": rejection.line, "reason": rejection.reason, "content": rejection.content})
+        if not self.count:
+            self._write = self._opened.enter_context(writers.json_lines(self._path))
+        self._write(rejection._asdict())
         self.count += 1
         self._tell(rejection)
 
     def close(self) -> None:
         """Close the file."""
-        if self._table is not None:
-            self._table.close()
+        self._opened.close()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from pointsman_producer.batch import outcome_rows, summaries
 from pointsman_producer.batch import plan as plans
@@ -73,32 +72,21 @@ def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], w
         reader = stack.enter_context(
             transcript_reader.Reader(plan.source, speakers=plan.speakers, reject=rejects.add)
         )
+        asked = plans.header(plan, reader.size)
         journal, header = open_journal(
-            plan.journal,
-            plan.header,
-            plans.header(plan, reader.size),
-            resume=plan.resume,
-            batch_id=plan.batch_id,
+            plan.journal, plan.header, asked, resume=plan.resume, batch_id=plan.batch_id
         )
         stack.callback(journal.close)
         rejects.begin()
         submitter = stack.enter_context(connect())
-        return _Run(
-            plan=plan,
-            header=header,
-            journal=journal,
-            reader=reader,
-            rejects=rejects,
-            submitter=submitter,
-            watcher=watcher,
-        ).execute()
+        return _Run(plan, header, journal, reader, rejects, submitter, watcher).execute()
 
 
 class _StoppedError(Exception):
     """The watcher stops the run. It never leaves this module."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Run:
     """One run over a file, from the first turn to the last."""
 
@@ -124,20 +112,27 @@ class _Run:
     def execute(self) -> Report:
         """Run, and publish the files at the end of the input."""
         new = writers.staged(self.plan.conversations)
-        table = tables.open_table(new, writers.format_of(self.plan.out), outcome_rows.SUMMARY_COLUMNS)
-        summariser = summaries.Summariser(lambda summary: table.write(outcome_rows.summary_row(summary)))
-        self._account = Account(
-            summariser, self.watcher, size=self.reader.size, rejected=lambda: self.rejects.count
-        )
+        chosen = writers.format_of(self.plan.out)
         try:
-            with contextlib.closing(table):
+            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
+                summariser = summaries.Summariser(lambda summary: write(summary._asdict()))
+                self._account = Account(summariser, self.watcher, self.reader.size, self.rejects)
                 complete = self._classify()
                 summariser.close()
             if complete:
-                self._publish(new)
+                writers.publish(new, self.plan.conversations)
+                columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
+                self.journal.publish_as(self.plan.out, columns, ranks=self._account.ranks)
         finally:
             new.unlink(missing_ok=True)
-        return self._report(conversations=summariser.count, complete=complete)
+        return Report(
+            batch=self.header.batch,
+            complete=complete,
+            progress=self._account.progress(),
+            conversations=summariser.count,
+            tally=self._account.tally,
+            duration_s=time.monotonic() - self._started,
+        )
 
     def _classify(self) -> bool:
         chunks = stream.chunks(self.reader, self.header.texts_per_message)
@@ -145,7 +140,10 @@ class _Run:
             for sent, reply in stream.replies(chunks, self._window, self._process):
                 self._write(sent, reply)
         except _StoppedError:
-            self._write_what_is_ready()
+            # What is ready is written; the run that resumes this one reports a message that failed.
+            with contextlib.suppress(errors.PointsmanError):
+                while self._window:
+                    self._write(*self._window.take_ready())
             return False
         finally:
             self._window.flush()
@@ -184,35 +182,15 @@ class _Run:
         self._account.add_reply(chunk, reply, start=written)
         self._window.release(sent.handle.id)
 
-    def _write_what_is_ready(self) -> None:
-        # The run that resumes this one reports a message that failed.
-        with contextlib.suppress(errors.PointsmanError):
-            while self._window:
-                self._write(*self._window.take_ready())
-
     def _check_end(self) -> None:
+        """Refuse a journal with more outcomes than the input has, and an input without a turn to classify."""
         if self.journal.replay(1):
             self._refuse_other_input()
-        if self._account.tally.total == 0 and (self.reader.speakers_seen or self.rejects.count):
-            raise errors.InvalidDataError(self._why_nothing())
-
-    def _why_nothing(self) -> str:
-        if self.rejects.count and not self.reader.speakers_seen:
-            return f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
-        asked, seen = ", ".join(self.header.speakers), ", ".join(sorted(self.reader.speakers_seen))
-        return f"{self.plan.source} has no turn by {asked}: choose --speaker among {seen}, or `all`"
-
-    def _publish(self, conversations: Path) -> None:
-        writers.publish(conversations, self.plan.conversations)
-        columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
-        self.journal.publish_as(self.plan.out, columns, ranks=self._account.ranks)
-
-    def _report(self, *, conversations: int, complete: bool) -> Report:
-        return Report(
-            batch=self.header.batch,
-            complete=complete,
-            progress=self._account.progress(),
-            conversations=conversations,
-            tally=self._account.tally,
-            duration_s=time.monotonic() - self._started,
-        )
+        seen = self.reader.speakers_seen
+        if self._account.tally.total or not (seen or self.rejects.count):
+            return
+        msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
+        if seen:
+            asked, others = ", ".join(self.header.speakers), ", ".join(sorted(seen))
+            msg = f"{self.plan.source} has no turn by {asked}: choose --speaker among {others}, or `all`"
+        raise errors.InvalidDataError(msg)

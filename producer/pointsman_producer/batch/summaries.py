@@ -6,23 +6,14 @@ is in memory.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman_producer.transcripts.reader import Conversation
 from pointsman_shared import names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationSummary:
-    """The subject of one conversation.
-
-    Attributes:
-        turns: How many turns were classified.
-        intents: The intent of each of them, in order.
-        primary_intent: The most frequent intent in scope, the earliest of equals; `out_of_scope` if there is none.
-        out_of_scope_share: The share of these turns that are out of scope, in [0, 1].
-        tiers: The tiers that answered, in the order of their first answer.
-    """
+class ConversationSummary(NamedTuple):
+    """The subject of one conversation, of whose turns `turns` were classified."""
 
     conversation_id: str
     user_id: str | None
@@ -34,7 +25,7 @@ class ConversationSummary:
 
 
 def primary_intent(intents: Iterable[str]) -> str:
-    """Choose the primary intent; see `ConversationSummary`."""
+    """Choose the most frequent intent in scope, the earliest of equals; `out_of_scope` if there is none."""
     in_scope = Counter(intent for intent in intents if intent != names.OUT_OF_SCOPE)
     # max returns the first of equals, and a Counter keeps the order of arrival.
     return max(in_scope, key=in_scope.__getitem__, default=names.OUT_OF_SCOPE)
@@ -43,7 +34,7 @@ def primary_intent(intents: Iterable[str]) -> str:
 class Summariser:
     """Turns the outcomes into conversation summaries; `write` gets each one at the end of its conversation."""
 
-    def __init__(self, write: Callable[[ConversationSummary], None]) -> None:
+    def __init__(self, write: Callable[[ConversationSummary], object]) -> None:
         self._write = write
         self._owner: Conversation | None = None
         self._intents: list[str] = []
@@ -66,21 +57,19 @@ class Summariser:
         """Finish the last conversation."""
         if self._owner is None:
             return
-        self._write(_summarise(self._owner, self._intents, self._tiers))
+        self._write(
+            ConversationSummary(
+                conversation_id=self._owner.id,
+                user_id=self._owner.user_id,
+                turns=len(self._intents),
+                intents=tuple(self._intents),
+                primary_intent=primary_intent(self._intents),
+                out_of_scope_share=self._intents.count(names.OUT_OF_SCOPE) / len(self._intents),
+                tiers=tuple(dict.fromkeys(self._tiers)),
+            )
+        )
         self.count += 1
         self._owner, self._intents, self._tiers = None, [], []
-
-
-def _summarise(owner: Conversation, intents: list[str], tiers: list[str]) -> ConversationSummary:
-    return ConversationSummary(
-        conversation_id=owner.id,
-        user_id=owner.user_id,
-        turns=len(intents),
-        intents=tuple(intents),
-        primary_intent=primary_intent(intents),
-        out_of_scope_share=intents.count(names.OUT_OF_SCOPE) / len(intents),
-        tiers=tuple(dict.fromkeys(tiers)),
-    )
 
 
 class Tally:

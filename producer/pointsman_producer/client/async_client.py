@@ -8,7 +8,6 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from pointsman_producer.client import window as windows
@@ -70,9 +69,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -119,14 +116,7 @@ class AsyncClient:
 
         A thread of its own reads the file and calls `reject`.
         """
-        stream = Stream(
-            path=path,
-            speakers=speakers,
-            window=window,
-            timeout_s=timeout_s,
-            reject=reject,
-            include_text=include_text,
-        )
+        stream = Stream(path, speakers, window, timeout_s, reject, include_text)
         left = threading.Event()
 
         def heed() -> None:

@@ -15,7 +15,7 @@ _CANCEL = scripts.load(__file__, "cancel")
 def cancel(store: Store, message_id: str, ttl_s: int) -> bool:
     """Cancel a message, unless it has an outcome; a worker that runs it at this moment has no effect any more."""
     raw: Any = store.hget(keys.open(message_id), "message")
-    batch, texts, client_id = _origin(raw)
+    batch, texts, client_id = _origin(raw) if raw is not None else ("", 0, "")
     done = _CANCEL(
         store,
         result=keys.result(message_id),
@@ -37,10 +37,8 @@ def cancel_batch(store: Store, batch: str, ttl_s: int) -> None:
     store.set(keys.cancelled(batch), "1", ex=ttl_s)
 
 
-def _origin(raw: bytes | None) -> tuple[str, int, str]:
+def _origin(raw: bytes) -> tuple[str, int, str]:
     """Read a message's batch, the number of its texts, and the client that waits for it."""
-    if raw is None:
-        return "", 0, ""
     message = json.loads(raw)
     arguments = json.loads(base64.b64decode(message["body"]))[0]
     payload = arguments[0] if arguments and isinstance(arguments[0], dict) else {}

@@ -1,15 +1,15 @@
 """The client: submit jobs, read outcomes. Needs Celery, Redis and pydantic; never a model."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import SecretStr
 
-from pointsman_producer.client import cancellation, training_runs
+from pointsman_producer.client import cancellation
 from pointsman_producer.client import window as windows
 from pointsman_producer.client.coalescer import Coalescer, Draft
 from pointsman_producer.client.handles import Handle, MessageHandle, TaskHandle
@@ -24,6 +24,7 @@ from pointsman_shared.settings import Settings, problem_of_url
 from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -66,6 +67,7 @@ class Client:
         self._outbox = Outbox(settings, self.id)
         self._inbox = Inbox(self._store, self.id)
         self._pressure = Pressure(self._store, settings)
+        self._claims = TrainingClaims(self._store)
         self.shadow = ShadowClient(self._ask, self._store)
         self._coalescer: Coalescer | None = None
         if linger_ms > 0:
@@ -74,9 +76,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Client:
         Args:
             text: At most `jobs.MAX_TEXT_CHARS` characters.
             user: The user of the text: a `User`, a bare id, or None.
-            timeout_s: How long to wait.
+            timeout_s: How long to wait for the outcome.
             include_text: Whether the outcome repeats the text.
 
         Raises:
@@ -126,16 +126,13 @@ class Client:
         batch: str | None = None,
         queue: str = names.BULK_QUEUE,
     ) -> list[Handle]:
-        """Submit many texts in few messages, and return at once.
+        """Submit many texts in few messages, and return at once, with one handle for each text, in order.
 
         Args:
             texts: Any number of texts.
             users: One user for all texts, or one entry for each text.
             batch: A batch whose progress is counted; see `progress`.
             queue: `bulk`, or `interactive` for work with priority.
-
-        Returns:
-            One handle for each text, in order.
 
         Raises:
             InvalidMessageError: A text or a user breaks a limit; nothing was submitted.
@@ -148,11 +145,8 @@ class Client:
         if len(people) != len(texts):
             msg = f"{len(people)} users were given for {len(texts)} texts"
             raise errors.InvalidMessageError(msg)
-        size = TEXTS_PER_MESSAGE
-        requests = [
-            checked_request(texts[start : start + size], people[start : start + size], batch=batch)
-            for start in range(0, len(texts), size)
-        ]
+        parts = [slice(start, start + TEXTS_PER_MESSAGE) for start in range(0, len(texts), TEXTS_PER_MESSAGE)]
+        requests = [checked_request(texts[part], people[part], batch=batch) for part in parts]
         messages = [self.submit_message(request, queue=queue) for request in requests]
         return [
             Handle(message, place, text)
@@ -170,7 +164,7 @@ class Client:
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
     ) -> Iterator[TurnOutcome]:
-        """Classify a transcript file of any size through the bulk queue, and yield the outcomes one by one.
+        """Classify a transcript file of any size through the bulk queue, and yield the outcomes in the file's order.
 
         The file is read ahead by `window` messages. Outcomes that were yielded leave Redis soon.
 
@@ -183,9 +177,6 @@ class Client:
                 line raises an error as soon as it is read, before the outcomes of earlier lines.
             include_text: Whether the outcomes repeat the texts.
 
-        Returns:
-            One outcome for each of these turns, in the order of the file.
-
         Raises:
             SettingsError: `window` is less than 1, or `speakers` is empty.
             InvalidDataError: While iterating, like the following: the file, or a line of it, cannot be used.
@@ -193,29 +184,14 @@ class Client:
             ResultTimeoutError: No outcome arrived in time.
             JobFailedError: A worker gave a message up; the error names its lines.
         """
-        stream = Stream(
-            path=path,
-            speakers=speakers,
-            window=window,
-            timeout_s=timeout_s,
-            reject=reject,
-            include_text=include_text,
-        )
-        return stream.outcomes(self)
+        return Stream(path, speakers, window, timeout_s, reject, include_text).outcomes(self)
 
     def submit_message(
         self, request: jobs.ClassifyRequest, *, message_id: str | None = None, queue: str = names.BULK_QUEUE
     ) -> MessageHandle:
         """Submit one message as it is.
 
-        Args:
-            request: The texts and their users.
-            message_id: An id of the caller's choice: a finished message of this id returns its stored reply and is
-                not done again.
-            queue: The queue.
-
-        Returns:
-            A handle of the message.
+        A finished message with the same `message_id` returns its stored reply and is not done again.
 
         Raises:
             QueueFullError: The queue was full, and stayed so for the time that a producer waits.
@@ -236,13 +212,10 @@ class Client:
         """Request a training run of a tier; see `TrainRequest`.
 
         Args:
-            tier: The tier.
+            tier: The name of the tier.
             requested_by: The name of the person or service, for the history.
             promote: Whether a version that passes the gate becomes the champion.
             on_busy: If a run of the tier waits or runs already: `refuse` fails, `join` waits for that run.
-
-        Returns:
-            A handle of the run.
 
         Raises:
             BusyError: Another run of the tier waits or runs.
@@ -250,31 +223,25 @@ class Client:
         """
         request = jobs.TrainRequest.parse({"tier": tier, "requested_by": requested_by, "promote": promote})
         mine = new_id()
-        run = training_runs.claim(self._store, tier, mine)
+        run = self._claims.book(tier, mine)
         if run != mine and on_busy == "refuse":
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
             raise errors.BusyError(msg)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
         if run == mine:
-            self._send_training(request, run)
+            try:
+                self._send(names.TRAIN_TASK, request.model_dump(), run, names.TRAIN_QUEUE, f"tier {tier}")
+            except errors.PointsmanError:
+                # Without Redis, the booking expires by itself.
+                with contextlib.suppress(errors.RetryableError):
+                    self._claims.unbook(tier, run)
+                raise
         return handle
 
     def cancel_training(self, tier: str) -> str | None:
-        """Ask the tier's training run, whether it waits or runs, to stop at its next step.
-
-        Returns:
-            The run's id; None if there is no run.
-        """
-        return training_runs.cancel(self._store, tier, self.id)
-
-    def _send_training(self, request: jobs.TrainRequest, run: str) -> None:
-        summary, queue = f"tier {request.tier}", names.TRAIN_QUEUE
-        try:
-            self._send(names.TRAIN_TASK, request.model_dump(), run, queue=queue, summary=summary, keep=True)
-        except errors.PointsmanError:
-            training_runs.release(self._store, request.tier, run)
-            raise
+        """Ask the tier's training run to stop at its next step, and return its id; None if there is no run."""
+        return self._claims.cancel(tier, self.id)
 
     def models(
         self,
@@ -310,26 +277,15 @@ class Client:
         pipeline.execute()
 
     def cancel(self, job_or_message_id: str) -> bool:
-        """Cancel a message that has no outcome yet, with all its jobs; their results raise a `CancelledError`.
+        """Cancel a message with all its jobs; return False if it has an outcome already.
 
-        Args:
-            job_or_message_id: `Handle.id` or `MessageHandle.id`.
-
-        Returns:
-            False if the message has an outcome already.
-
-        Raises:
-            BrokerUnavailableError: Redis does not answer.
+        Their results raise a `CancelledError`.
         """
         message_id = job_or_message_id.partition(":")[0]
         return cancellation.cancel(self._store, message_id, self.settings.result_ttl_s)
 
     def cancel_batch(self, batch: str) -> None:
-        """Cancel the part of a batch that has not started; workers drop its messages when they come to them.
-
-        Raises:
-            BrokerUnavailableError: Redis does not answer.
-        """
+        """Cancel the part of a batch that has not started; workers drop its messages when they come to them."""
         cancellation.cancel_batch(self._store, batch, self.settings.result_ttl_s)
 
     def coalescer(self, *, linger_ms: float, max_batch: int) -> Coalescer:
@@ -337,9 +293,9 @@ class Client:
         return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
 
     def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
-        handle: TaskHandle[Any] = TaskHandle(new_id(), _as_is, self._inbox.fetch)
+        handle: TaskHandle[Any] = TaskHandle(new_id(), lambda value: value, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
-        self._send(task, payload, handle.id, queue=queue, summary=summary, keep=True)
+        self._send(task, payload, handle.id, queue, summary)
         return handle
 
     def _send_draft(self, draft: Draft) -> None:
@@ -359,22 +315,14 @@ class Client:
         }
         of_batch = f", batch {request.batch}" if request.batch else ""
         summary = f"{len(request.texts)} text{'s' if len(request.texts) > 1 else ''}{of_batch}"
-        self._send(names.CLASSIFY_TASK, payload, message.id, queue=queue, summary=summary, keep=False)
+        self._send(names.CLASSIFY_TASK, payload, message.id, queue, summary)
 
-    def _send(
-        self, task: str, payload: Mapping[str, Any], message_id: str, *, queue: str, summary: str, keep: bool
-    ) -> None:
+    def _send(self, task: str, payload: Mapping[str, Any], message_id: str, queue: str, summary: str) -> None:
         try:
-            self._outbox.send(
-                task, payload, message_id=message_id, queue=queue, summary=summary, keep_result=keep
-            )
+            self._outbox.send(task, payload, message_id=message_id, queue=queue, summary=summary)
         except errors.PointsmanError:
             self._inbox.forget(message_id)
             raise
-
-
-def _as_is(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    return value
 
 
 def new_id() -> str:

@@ -7,6 +7,7 @@ fifty times as fast. Each job keeps its own id, user and result.
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_shared import errors
@@ -36,24 +37,20 @@ class Draft:
         return Handle(self.message, len(self.texts) - 1, text)
 
 
+@dataclass(eq=False)
 class Coalescer:
-    """Collects jobs and sends them together, from a thread of its own.
+    """Collects jobs and sends them together, from a thread of its own; an error of `send` is the result of all of them.
 
-    Args:
-        send: Publishes a draft; its error becomes the result of every job in the draft.
-        new_id: Makes a message id.
-        linger_s: How long the first job of a message waits for others. With 0, the jobs that arrive while a message
-            is sent share the next one.
-        max_batch: The most jobs of a message.
+    With a `linger_s` of 0, the jobs that arrive while a message is sent share the next one.
     """
 
-    def __init__(
-        self, send: Callable[[Draft], None], new_id: Callable[[], str], *, linger_s: float, max_batch: int
-    ) -> None:
-        self._send = send
-        self._new_id = new_id
-        self._linger_s = linger_s
-        self._max_batch = max_batch
+    send: Callable[[Draft], None]
+    new_id: Callable[[], str]
+    _: KW_ONLY
+    linger_s: float
+    max_batch: int
+
+    def __post_init__(self) -> None:
         self._drafts: list[Draft] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -65,12 +62,14 @@ class Coalescer:
             if self._closed:
                 msg = "the client is closed"
                 raise errors.BrokerUnavailableError(msg)
-            self._ensure_thread()
-            if not self._drafts or not self._drafts[-1].has_room_for(text, self._max_batch):
-                self._drafts.append(Draft(self._new_id()))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
+                self._thread.start()
+            if not self._drafts or not self._drafts[-1].has_room_for(text, self.max_batch):
+                self._drafts.append(Draft(self.new_id()))
             handle = self._drafts[-1].add(text, user)
             # A new draft also tells the thread that the draft before it is full.
-            if len(self._drafts[-1].texts) in {1, self._max_batch}:
+            if len(self._drafts[-1].texts) in {1, self.max_batch}:
                 self._changed.notify()
             return handle
 
@@ -82,19 +81,13 @@ class Coalescer:
         if self._thread is not None:
             self._thread.join()
 
-    def _ensure_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
-            self._thread.start()
-
     def _run(self) -> None:
         while (draft := self._next()) is not None:
             try:
-                self._send(draft)
-            except errors.PointsmanError as error:
-                draft.message.future.set_exception(error)
+                self.send(draft)
             except Exception as error:
-                logger.exception("a message could not be sent")
+                if not isinstance(error, errors.PointsmanError):
+                    logger.exception("a message could not be sent")
                 draft.message.future.set_exception(error)
 
     def _next(self) -> Draft | None:
@@ -102,8 +95,8 @@ class Coalescer:
             self._changed.wait_for(lambda: self._drafts or self._closed)
             if not self._drafts:
                 return None
-            self._changed.wait_for(self._is_full, timeout=self._linger_s)
+            self._changed.wait_for(self._is_full, timeout=self.linger_s)
             return self._drafts.pop(0)
 
     def _is_full(self) -> bool:
-        return self._closed or len(self._drafts) > 1 or len(self._drafts[0].texts) >= self._max_batch
+        return self._closed or len(self._drafts) > 1 or len(self._drafts[0].texts) >= self.max_batch

@@ -1,7 +1,8 @@
 """Handles of jobs in flight: their state and their results."""
 
-import concurrent.futures
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
@@ -16,7 +17,7 @@ Status = Literal["pending", "done", "failed"]
 T = TypeVar("T")
 
 
-class _Pending:
+class _Pending(Generic[T]):
     """A message in flight, whose result is stored under its id."""
 
     def __init__(self, message_id: str) -> None:
@@ -28,70 +29,53 @@ class _Pending:
         """`pending`, `done` or `failed`."""
         if not self.future.done():
             return "pending"
-        return "failed" if self._failure else "done"
+        return "failed" if isinstance(self._outcome, Exception) else "done"
 
     def done(self) -> bool:
         """Tell whether the outcome is there."""
         return self.future.done()
 
-    @cached_property
-    def _failure(self) -> BaseException | None:
-        unsent = self.future.exception(timeout=0)
-        if unsent is not None:
-            return unsent
-        raw = self.future.result(timeout=0)
-        if b'"SUCCESS"' in raw[:STATUS_BYTES]:
-            return None
-        try:
-            payload(raw)
-        except errors.PointsmanError as error:
-            return error
-        return None
-
-    def _raw(self, timeout_s: float | None) -> bytes:
-        try:
-            return self.future.result(timeout_s)
-        except concurrent.futures.TimeoutError:
-            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
-            raise errors.ResultTimeoutError(msg) from None
-        except concurrent.futures.CancelledError:
-            msg = f"the client was closed before {self.id} was done"
-            raise errors.ResultTimeoutError(msg) from None
-
-
-class MessageHandle(_Pending):
-    """A message of `pointsman.classify` in flight."""
-
-    def result(self, timeout_s: float | None = None) -> jobs.ClassifyReply:
-        """Wait for the reply.
-
-        Args:
-            timeout_s: How long to wait; None waits for ever.
-
-        Returns:
-            The reply, with one entry for each text.
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait for the result; without a timeout, wait for ever.
 
         Raises:
-            ResultTimeoutError: The reply did not arrive in time; the message is still in flight.
+            ResultTimeoutError: The result did not arrive in time; the message is still in flight.
             PointsmanError: The worker could not do it; `is_retryable` tells whether to try again.
         """
-        self._raw(timeout_s)
-        if self._failure is not None:
-            raise self._failure
-        return self._reply
+        try:
+            with contextlib.suppress(futures.CancelledError):
+                self.future.exception(timeout_s)
+        except TimeoutError:
+            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
+            raise errors.ResultTimeoutError(msg) from None
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
 
     @cached_property
-    def _reply(self) -> jobs.ClassifyReply:
-        return jobs.StoredReply.model_validate_json(self.future.result(timeout=0)).result
+    def _outcome(self) -> T | Exception:
+        try:
+            return self._decode(self.future.result(timeout=0))
+        except futures.CancelledError:
+            return errors.ResultTimeoutError(f"the client was closed before {self.id} was done")
+        except Exception as error:  # it is raised again for each caller
+            return error
+
+    def _decode(self, raw: bytes) -> T:
+        raise NotImplementedError
+
+
+class MessageHandle(_Pending[jobs.ClassifyReply]):
+    """A message of `pointsman.classify` in flight; its result has one entry for each text."""
+
+    def _decode(self, raw: bytes) -> jobs.ClassifyReply:
+        if b'"SUCCESS"' not in raw[:STATUS_BYTES]:
+            payload(raw)
+        return jobs.StoredReply.model_validate_json(raw).result
 
 
 class Handle:
-    """One job in flight: its message and its place in it.
-
-    Attributes:
-        id: The job's id.
-        text: The text, as it was submitted.
-    """
+    """One job in flight: its `text` as it was submitted, its message and its place in it."""
 
     def __init__(self, message: MessageHandle, place: int, text: str) -> None:
         self.id = names.job_id(message.id, place)
@@ -114,14 +98,14 @@ class Handle:
         return jobs.outcome(reply, self._place, self.text if include_text else None)
 
 
-class TaskHandle(_Pending, Generic[T]):
+class TaskHandle(_Pending[T]):
     """A training run or a question to the registry in flight."""
 
     def __init__(
         self, message_id: str, decode: Callable[[Any], T], fetch: Callable[[str], bytes | None]
     ) -> None:
         super().__init__(message_id)
-        self._decode = decode
+        self._decode_value = decode
         self._fetch = fetch
 
     def progress(self) -> jobs.TrainProgress | None:
@@ -131,9 +115,8 @@ class TaskHandle(_Pending, Generic[T]):
             return None
         return jobs.TrainProgress.model_validate(stored["result"])
 
-    def result(self, timeout_s: float | None = None) -> T:
-        """Wait for the result; see `MessageHandle.result`."""
-        return self._decode(payload(self._raw(timeout_s)))
+    def _decode(self, raw: bytes) -> T:
+        return self._decode_value(payload(raw))
 
 
 def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
@@ -146,12 +129,9 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
     message = " ".join(map(str, arguments)) if isinstance(arguments, list | tuple) else str(arguments)
     kind = getattr(errors, str(failure.get("exc_type")), None)
     if isinstance(kind, type) and issubclass(kind, errors.PointsmanError):
-        raise _explained(kind(message), failure)
-    msg = f"{failure.get('exc_type', 'the task failed')}: {message}"
-    raise _explained(errors.JobFailedError(msg), failure)
-
-
-def _explained(error: errors.PointsmanError, failure: Mapping[str, Any]) -> errors.PointsmanError:
-    """Add the dead letter that holds the message."""
+        error = kind(message)
+    else:
+        error = errors.JobFailedError(f"{failure.get('exc_type', 'the task failed')}: {message}")
+    # It holds the message.
     error.dead_letter = failure.get("dead_letter")
-    return error
+    raise error

@@ -7,7 +7,7 @@ from typing import Any
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
-from pointsman_shared import errors
+from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import connection
@@ -27,14 +27,7 @@ class Outbox:
         self._client_id = client_id
 
     def send(
-        self,
-        task: str,
-        payload: Mapping[str, Any],
-        *,
-        message_id: str,
-        queue: str,
-        summary: str,
-        keep_result: bool,
+        self, task: str, payload: Mapping[str, Any], *, message_id: str, queue: str, summary: str
     ) -> None:
         """Put one message on a queue; the same id may be sent twice.
 
@@ -52,7 +45,7 @@ class Outbox:
                     reply_to=self._client_id,
                     argsrepr=f"({summary})",
                     kwargsrepr="{}",
-                    ignore_result=not keep_result,
+                    ignore_result=task == names.CLASSIFY_TASK,
                     retry=False,
                 )
             except _UNSENT as error:

@@ -36,15 +36,15 @@ def find_version(client: Client, name: str) -> str:
 
 def roles(version: dict[str, Any]) -> list[str]:
     """Name the roles of a version."""
-    return [role for role in (CHAMPION, CANDIDATE, "flagged") if version.get(role)]
+    return [role for role in (CHAMPION, CANDIDATE) if version.get(role)]
 
 
 def known_intents(client: Client) -> set[str]:
     """Collect the intents of the champions and candidates, with `out_of_scope`."""
     known = {names.OUT_OF_SCOPE}
-    for version in versions(client):
-        if version[CHAMPION] or version[CANDIDATE]:
-            query = client.models("show", tier=version["tier"], version=version["version"])
+    for found in versions(client):
+        if found[CHAMPION] or found[CANDIDATE]:
+            query = client.models("show", tier=found["tier"], version=found["version"])
             known.update(query.result(TIMEOUT_S)[0]["intents"])
     return known
 

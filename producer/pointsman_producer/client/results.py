@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0
 POLL_MESSAGES = 200
 _UNFINISHED = (b'"PROGRESS"', b'"STARTED"', b'"RETRY"', b'"PENDING"')
-# Every stored result begins with its status.
 STATUS_BYTES = 40
 
 
@@ -84,7 +83,7 @@ class Inbox:
         while not self._closed.is_set():
             try:
                 with connection.translated():
-                    self._resolve(self._hear(pubsub))
+                    self._resolve(_hear(pubsub))
                 if time.monotonic() - polled >= POLL_S:
                     polled = time.monotonic()
                     self._resolve(list(self._waiting)[:POLL_MESSAGES])
@@ -93,29 +92,29 @@ class Inbox:
                 self._closed.wait(POLL_S)
         pubsub.close()
 
-    def _hear(self, pubsub: PubSub) -> list[str]:
-        heard: list[str] = []
-        message = pubsub.get_message(timeout=POLL_S / 2)
-        while message is not None:
-            if message["type"] == "message":
-                heard.append(message["data"].decode())
-            message = pubsub.get_message(timeout=0)
-        return heard
-
     def _resolve(self, message_ids: Iterable[str]) -> None:
         wanted = [message_id for message_id in message_ids if message_id in self._waiting]
         if not wanted:
             return
         stored = self._store.mget([keys.result(message_id) for message_id in wanted])
         for message_id, raw in zip(wanted, stored, strict=True):
-            if isinstance(raw, bytes) and is_finished(raw):
-                self._hand_over(message_id, raw)
+            # Every stored result begins with its status.
+            if not isinstance(raw, bytes) or any(status in raw[:STATUS_BYTES] for status in _UNFINISHED):
+                continue
+            with self._lock:
+                future = self._waiting.pop(message_id, None)
+            if future is not None and future.set_running_or_notify_cancel():
+                future.set_result(raw)
 
-    def _hand_over(self, message_id: str, raw: bytes) -> None:
-        with self._lock:
-            future = self._waiting.pop(message_id, None)
-        if future is not None and future.set_running_or_notify_cancel():
-            future.set_result(raw)
+
+def _hear(pubsub: PubSub) -> list[str]:
+    heard: list[str] = []
+    message = pubsub.get_message(timeout=POLL_S / 2)
+    while message is not None:
+        if message["type"] == "message":
+            heard.append(message["data"].decode())
+        message = pubsub.get_message(timeout=0)
+    return heard
 
 
 def _pass_on(future: Future[bytes], earlier: Future[bytes]) -> None:
@@ -123,9 +122,3 @@ def _pass_on(future: Future[bytes], earlier: Future[bytes]) -> None:
         future.cancel()
     elif future.set_running_or_notify_cancel():
         future.set_result(earlier.result())
-
-
-def is_finished(raw: bytes) -> bool:
-    """Tell whether a stored result is final, without parsing it."""
-    head = raw[:STATUS_BYTES]
-    return not any(state in head for state in _UNFINISHED)

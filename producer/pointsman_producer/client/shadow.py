@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.stream import TEXTS_PER_MESSAGE
@@ -11,7 +11,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import shadow as wire
-from pointsman_shared.wire import shadow_report
+from pointsman_shared.wire.shadow_report import ShadowReport
 
 TIMEOUT_S = 30.0
 COMPARE_TIMEOUT_S = 300.0
@@ -23,6 +23,13 @@ Row = dict[str, Any]
 Ask = Callable[[str, dict[str, Any], str, str], TaskHandle[Any]]
 
 
+class Limits(TypedDict, total=False):
+    """The error rate of a report's verdict, by default 5%, and how much accuracy `no worse` may lose, by default 1%."""
+
+    alpha: float
+    margin: float
+
+
 class ShadowClient:
     """The shadow's side of a client; see `Client.shadow`. `ask` sends a task's payload to a queue, with a summary."""
 
@@ -32,49 +39,18 @@ class ShadowClient:
 
     def pairs(self, *, timeout_s: float = TIMEOUT_S) -> list[Row]:
         """List the compared pairs, the latest first: `served`, `candidate`, `texts`, `agreed`, `missed`, `last_at`."""
-        found: list[Row] = self._query({"action": "pairs"}, timeout_s)
+        found: list[Row] = self._query("pairs", timeout_s)
         return found
 
     def report(
-        self,
-        served: str,
-        candidate: str,
-        *,
-        alpha: float = 0.05,
-        margin: float = 0.01,
-        timeout_s: float = TIMEOUT_S,
-    ) -> shadow_report.ShadowReport:
-        """Report on a pair of versions.
-
-        Args:
-            served: The version that served, as `pro@7`.
-            candidate: The version that did not.
-            alpha: The verdict's error rate.
-            margin: How much accuracy `no worse` may lose.
-            timeout_s: How long to wait.
-
-        Returns:
-            The report.
-
-        Raises:
-            InvalidDataError: This pair was not compared.
-            ResultTimeoutError: No worker answered in time.
-        """
-        query = {
-            "action": "report",
-            "served": served,
-            "candidate": candidate,
-            "alpha": alpha,
-            "margin": margin,
-        }
-        return shadow_report.ShadowReport.parse(self._query(query, timeout_s))
+        self, served: str, candidate: str, *, timeout_s: float = TIMEOUT_S, **limits: Unpack[Limits]
+    ) -> ShadowReport:
+        """Report on a pair of versions, as `pro@7`; raise InvalidDataError if it was not compared."""
+        answer = self._query("report", timeout_s, served=served, candidate=candidate, **limits)
+        return ShadowReport.parse(answer)
 
     def label(self, job_id: str, intent: str, by: str = "anonymous", *, timeout_s: float = TIMEOUT_S) -> None:
-        """Label a job with its right intent; a second label corrects the first.
-
-        Raises:
-            InvalidMessageError: The job id is none.
-        """
+        """Label a job with its right intent; a second label corrects the first."""
         done = self.label_many([{"job_id": job_id, "label": intent, "by": by}], timeout_s=timeout_s)
         for refused in done["rejected"]:
             raise errors.InvalidMessageError(refused["reason"])
@@ -82,22 +58,20 @@ class ShadowClient:
     def label_many(self, labels: Sequence[Row], *, timeout_s: float = TIMEOUT_S) -> Row:
         """Submit many labels, each with `job_id`, `label` and perhaps `by`.
 
-        Returns:
-            `accepted`, a number, and `rejected`, with `job_id` and `reason` each.
+        Returns the number of those `accepted`, and the `job_id` and `reason` of each of those `rejected`.
         """
         given = [
             {"job_id": row["job_id"], "intent": row["label"], "by": row.get("by") or "anonymous"}
             for row in labels
         ]
-        done: Row = self._query({"action": "label", "labels": given}, timeout_s)
+        done: Row = self._query("label", timeout_s, labels=given)
         return done
 
     def labels(
         self, served: str | None = None, candidate: str | None = None, *, timeout_s: float = TIMEOUT_S
     ) -> list[Row]:
         """Return the labels in the order of their arrival; those of one pair come with both answers."""
-        query = {"action": "labels", "served": served, "candidate": candidate}
-        found: list[Row] = self._query(query, timeout_s)
+        found: list[Row] = self._query("labels", timeout_s, served=served, candidate=candidate)
         return found
 
     def label_queue(
@@ -107,8 +81,9 @@ class ShadowClient:
 
         Only the labels of texts that were drawn here are evidence.
         """
-        query = {"action": "label_queue", "served": served, "candidate": candidate, "limit": limit}
-        found: list[Row] = self._query(query, timeout_s)
+        found: list[Row] = self._query(
+            "label_queue", timeout_s, served=served, candidate=candidate, limit=limit
+        )
         return found
 
     def compare(
@@ -118,12 +93,13 @@ class ShadowClient:
         texts: Sequence[str],
         labels: Sequence[str | None] | None = None,
         *,
-        alpha: float = 0.05,
-        margin: float = 0.01,
         timeout_s: float = COMPARE_TIMEOUT_S,
-    ) -> shadow_report.ShadowReport:
+        **limits: Unpack[Limits],
+    ) -> ShadowReport:
         """Classify texts with two versions, and report. Nothing is stored."""
-        _check_length(labels, texts)
+        if labels is not None and len(labels) != len(texts):
+            msg = f"{len(labels)} labels were given for {len(texts)} texts"
+            raise errors.InvalidMessageError(msg)
         deadline = time.monotonic() + timeout_s
         parts: list[Row] = []
         starts = range(0, len(texts), TEXTS_PER_MESSAGE)
@@ -133,11 +109,9 @@ class ShadowClient:
             shown = _where_they_differ(answers, texts[part])
             parts.append({**answers, "labels": part_labels, "texts": shown})
         left_s = max(1.0, deadline - time.monotonic())
-        return self._of_parts(parts, served, candidate, alpha=alpha, margin=margin, timeout_s=left_s)
+        return self._report_on(parts, left_s, served=served, candidate=candidate, **limits)
 
-    def _answers(
-        self, served: str, candidate: str, texts: Sequence[str], deadline: float
-    ) -> Iterator[dict[str, Any]]:
+    def _answers(self, served: str, candidate: str, texts: Sequence[str], deadline: float) -> Iterator[Row]:
         """Yield the answers of both versions, message by message, with a limited number of messages in flight."""
         waiting: deque[TaskHandle[Row]] = deque()
         for start in range(0, len(texts), TEXTS_PER_MESSAGE):
@@ -153,29 +127,16 @@ class ShadowClient:
 
     def compare_predictions(
         self,
-        *,
         served: str,
         candidate: str,
-        served_intents: Sequence[str],
-        candidate_intents: Sequence[str],
-        served_confidence: Sequence[float] | None = None,
-        candidate_confidence: Sequence[float] | None = None,
-        labels: Sequence[str | None] | None = None,
-        texts: Sequence[str | None] | None = None,
-        alpha: float = 0.05,
-        margin: float = 0.01,
+        answers: wire.Answers,
+        *,
         timeout_s: float = COMPARE_TIMEOUT_S,
-    ) -> shadow_report.ShadowReport:
+        **limits: Unpack[Limits],
+    ) -> ShadowReport:
         """Report on the answers of two other models, under any names."""
-        for column in (candidate_intents, served_confidence, candidate_confidence, labels, texts):
-            _check_length(column, served_intents)
-        part = {
-            "served": {"intent": list(served_intents), "confidence": _listed(served_confidence)},
-            "candidate": {"intent": list(candidate_intents), "confidence": _listed(candidate_confidence)},
-            "labels": _listed(labels),
-            "texts": _listed(texts),
-        }
-        return self._of_parts([part], served, candidate, alpha=alpha, margin=margin, timeout_s=timeout_s)
+        parts = [answers.model_dump()]
+        return self._report_on(parts, timeout_s, served=served, candidate=candidate, **limits)
 
     def drained(self) -> bool:
         """Tell whether all served texts that are to be shadowed are counted."""
@@ -188,43 +149,17 @@ class ShadowClient:
             time.sleep(POLL_S)
         return drained
 
-    def _of_parts(
-        self,
-        parts: Sequence[Row],
-        served: str,
-        candidate: str,
-        *,
-        alpha: float,
-        margin: float,
-        timeout_s: float,
-    ) -> shadow_report.ShadowReport:
-        query = {
-            "action": "answers",
-            "served": served,
-            "candidate": candidate,
-            "alpha": alpha,
-            "margin": margin,
-            "parts": list(parts),
-        }
-        return shadow_report.ShadowReport.parse(self._query(query, timeout_s))
+    def _report_on(self, parts: list[Row], timeout_s: float, **fields: str | float) -> ShadowReport:
+        return ShadowReport.parse(self._query("answers", timeout_s, parts=parts, **fields))
 
-    def _query(self, query: Row, timeout_s: float) -> Any:  # noqa: ANN401  each action's own JSON
+    def _query(self, action: str, timeout_s: float, **fields: Any) -> Any:  # noqa: ANN401  each action's own JSON
+        query = {"action": action, **fields}
         wire.Query.parse(query)
-        handle = self._ask(names.SHADOW_QUERY_TASK, query, names.INTERACTIVE_QUEUE, str(query["action"]))
+        handle = self._ask(names.SHADOW_QUERY_TASK, query, names.INTERACTIVE_QUEUE, action)
         return handle.result(timeout_s)
-
-
-def _listed(column: Sequence[Any] | None) -> list[Any] | None:
-    return None if column is None else list(column)
 
 
 def _where_they_differ(answers: Row, texts: Sequence[str]) -> list[str | None]:
     """Keep the texts that a report shows: those with different answers."""
     both = zip(answers["served"]["intent"], answers["candidate"]["intent"], texts, strict=True)
     return [None if one == other else text for one, other, text in both]
-
-
-def _check_length(column: Sequence[Any] | None, texts: Sequence[Any]) -> None:
-    if column is not None and len(column) != len(texts):
-        msg = f"a column has {len(column)} entries for {len(texts)} texts"
-        raise errors.InvalidMessageError(msg)

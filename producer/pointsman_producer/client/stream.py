@@ -33,17 +33,17 @@ class TurnOutcome:
     outcome: jobs.Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Stream:
     """What to classify, and how; see `client.Client.classify_transcripts`."""
 
     path: str | Path
     speakers: str | Sequence[str] = (transcript_reader.CUSTOMER,)
-    texts_per_message: int = TEXTS_PER_MESSAGE
     window: int = DEFAULT_SIZE
     timeout_s: float = DEFAULT_TIMEOUT_S
     reject: Callable[[Rejection], None] | None = None
     include_text: bool = True
+    texts_per_message: int = TEXTS_PER_MESSAGE
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -70,15 +70,13 @@ class Stream:
         def send(chunk: Chunk) -> None:
             window.send(chunk, chunk.request(), message_id=str(uuid.uuid4()))
 
-        with Reader(self.path, speakers=self._speakers(), reject=self.reject or self._refuse) as reader:
+        speakers = (self.speakers,) if isinstance(self.speakers, str) else self.speakers
+        with Reader(self.path, speakers=speakers, reject=self.reject or self._refuse) as reader:
             for sent, reply in replies(chunks(reader, self.texts_per_message), window, send):
                 outcomes = _outcomes(sent.chunk, reply, include_text=self.include_text)
                 window.release(sent.handle.id)
                 yield outcomes
         window.flush()
-
-    def _speakers(self) -> Sequence[str]:
-        return (self.speakers,) if isinstance(self.speakers, str) else self.speakers
 
     def _refuse(self, rejection: Rejection) -> None:
         msg = f"line {rejection.line} of {self.path} cannot be used: {rejection.reason}"
@@ -90,7 +88,7 @@ def replies(
 ) -> Generator[tuple[Sent, jobs.ClassifyReply], None, None]:
     """Send chunks through a window, and yield the replies in order."""
     for chunk in to_send:
-        while window.is_full:
+        while len(window) >= window.size:
             yield window.take()
         send(chunk)
     while window:
@@ -120,7 +118,7 @@ def message_id(batch: str, number: int) -> str:
 
 
 def _outcomes(chunk: Chunk, reply: jobs.ClassifyReply, *, include_text: bool) -> list[TurnOutcome]:
-    try:
+    with fitting(reply, chunk.turns):
         return [
             TurnOutcome(
                 conversation_id=owner.id,
@@ -132,6 +130,13 @@ def _outcomes(chunk: Chunk, reply: jobs.ClassifyReply, *, include_text: bool) ->
                 zip(chunk.owners, chunk.turns, reply.intent, strict=True)
             )
         ]
+
+
+@contextlib.contextmanager
+def fitting(reply: jobs.ClassifyReply, turns: Sequence[Turn]) -> Iterator[None]:
+    """Raise JobFailedError if a column of a reply turns out to have another length than its message."""
+    try:
+        yield
     except (ValueError, IndexError) as error:
-        msg = f"the reply to message {reply.message_id} does not fit its {len(chunk.turns)} texts"
+        msg = f"the reply to message {reply.message_id} does not fit its {len(turns)} texts"
         raise errors.JobFailedError(msg) from error

@@ -8,8 +8,8 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple, Protocol
 
 from pointsman_producer.client import users
 from pointsman_producer.transcripts.reader import Conversation, Turn
@@ -70,8 +70,7 @@ class Chunk:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A message in flight; the caller has the first `written` of its outcomes already."""
 
     chunk: Chunk
@@ -79,56 +78,44 @@ class Sent:
     handle: MessageHandle
 
 
+@dataclass(eq=False)
 class Window:
     """Sends messages and takes their replies in the order in which they were sent.
 
-    Args:
-        submitter: Takes the messages.
-        size: How many messages may be in flight.
-        source: The name of the file, for errors.
-        timeout_s: How long to wait for the next reply.
-        heed: Called repeatedly during a wait; it ends the wait by raising.
-        secure: Called before outcomes leave Redis, to make the caller's copy durable.
+    `source` names the file in errors. `heed` is called during waits and ends them by raising. `secure` is called before
+    outcomes leave Redis, to make the caller's copy durable.
     """
 
-    def __init__(
-        self,
-        submitter: Submitter,
-        *,
-        source: str,
-        size: int = DEFAULT_SIZE,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        heed: Callable[[], None] = lambda: None,
-        secure: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._submitter = submitter
-        self._source = source
-        self._size = size
-        self._timeout_s = timeout_s
-        self._heed = heed
-        self._secure = secure
+    submitter: Submitter
+    _: KW_ONLY
+    source: str
+    size: int = DEFAULT_SIZE
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    heed: Callable[[], None] = lambda: None
+    secure: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
         self._sent: deque[Sent] = deque()
         self._taken: list[str] = []
 
     def __len__(self) -> int:
         return len(self._sent)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further message may be sent now."""
-        return len(self._sent) >= self._size
-
     def send(self, chunk: Chunk, request: jobs.ClassifyRequest, *, message_id: str, written: int = 0) -> None:
         """Put a message on the bulk queue."""
-        handle = self._submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
+        handle = self.submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
         self._sent.append(Sent(chunk=chunk, written=written, handle=handle))
 
     def take(self) -> tuple[Sent, jobs.ClassifyReply]:
         """Wait for the reply to the oldest message; if a worker gave it up, the error names its lines."""
+        sent = self._sent[0]
         try:
-            reply = self._wait(self._sent[0].handle)
+            reply = self._wait(sent.handle)
         except errors.PermanentError as error:
-            raise self._naming_lines(error) from error
+            lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
+            named = type(error)(f"message {sent.handle.id} ({lines} of {self.source}) failed: {error}")
+            named.dead_letter = error.dead_letter
+            raise named from error
         return self._sent.popleft(), reply
 
     def take_ready(self) -> tuple[Sent, jobs.ClassifyReply]:
@@ -146,16 +133,16 @@ class Window:
         """Let all outcomes leave Redis that were released so far."""
         if not self._taken:
             return
-        self._secure()
+        self.secure()
         # They expire by themselves later.
         with contextlib.suppress(errors.RetryableError):
-            self._submitter.release(self._taken)
+            self.submitter.release(self._taken)
         self._taken = []
 
     def _wait(self, handle: MessageHandle) -> jobs.ClassifyReply:
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
         while True:
-            self._heed()
+            self.heed()
             try:
                 return handle.result(POLL_S)
             except errors.ResultTimeoutError:
@@ -163,12 +150,5 @@ class Window:
                     # It arrived just now, or never will because the client was closed, which the error says.
                     return handle.result(0)
                 if time.monotonic() >= deadline:
-                    msg = f"no outcome came for {self._timeout_s:g} s: are workers running?"
+                    msg = f"no outcome came for {self.timeout_s:g} s: are workers running?"
                     raise errors.ResultTimeoutError(msg) from None
-
-    def _naming_lines(self, error: errors.PermanentError) -> errors.PermanentError:
-        sent = self._sent[0]
-        lines = f"lines {sent.chunk.owners[0].line} to {sent.chunk.owners[-1].line}"
-        named = type(error)(f"message {sent.handle.id} ({lines} of {self._source}) failed: {error}")
-        named.dead_letter = error.dead_letter
-        return named

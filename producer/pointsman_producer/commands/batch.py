@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 from rich import progress
@@ -19,10 +20,11 @@ from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import state as local_state
+from pointsman_producer.deployment.signals import SIGNALS
+from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Without a terminal, a line in the log replaces the bar.
 LINE_EVERY_S = 5.0
 SHOWN_REJECTIONS = 10
@@ -33,27 +35,19 @@ SECONDS_PER_MINUTE = 60
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  pointsman batch transcripts.jsonl -o outcomes.jsonl
-  pointsman batch export.csv.gz -o outcomes.parquet --speaker customer --speaker visitor
-  pointsman batch transcripts.jsonl -o outcomes.jsonl --resume
-"""
+    epilog=command_line.examples(
+        "pointsman batch transcripts.jsonl -o outcomes.jsonl",
+        "pointsman batch export.csv.gz -o outcomes.parquet --speaker customer --speaker visitor",
+        "pointsman batch transcripts.jsonl -o outcomes.jsonl --resume",
+    )
 )
-@click.argument("file")
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file of the outcomes: .jsonl, .csv or .parquet.",
-)
+@click.argument("source", metavar="FILE")
+@command_line.out_option("The file of the outcomes: .jsonl, .csv or .parquet.", required=True)
 @click.option(
     "--speaker",
     "speakers",
     multiple=True,
     default=(transcript_reader.CUSTOMER,),
-    show_default=True,
     help="The speaker whose turns are classified; may be repeated; all for every speaker.",
 )
 @click.option("--resume", is_flag=True, help="Complete an earlier run.")
@@ -62,26 +56,18 @@ Examples:
 @click.option(
     "--batch-id", metavar="ID", help="The batch's id, from which its jobs' ids follow. [default: random]"
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=1),
-    default=window.DEFAULT_TIMEOUT_S,
-    show_default=True,
-    help="Seconds to wait for the next outcome.",
-)
+@command_line.timeout_option(window.DEFAULT_TIMEOUT_S, text="Seconds to wait for the next outcome.")
 @command_line.json_option
 def batch(
     *,
-    file: str,
+    source: str,
     out: Path,
     speakers: Sequence[str],
     resume: bool,
     force: bool,
     no_text: bool,
-    batch_id: str | None,
-    timeout_s: float,
     as_json: bool,
+    **limits: Any,  # noqa: ANN401  `--batch-id` and `--timeout`
 ) -> None:
     """Classify the turns in FILE.
 
@@ -95,14 +81,13 @@ def batch(
         raise click.UsageError(msg)
     settings = local_state.settings()
     plan = Plan(
-        source=file,
+        source=source,
         out=out,
         speakers=tuple(dict.fromkeys(speakers)),
         include_text=not no_text,
         resume=resume,
         force=force,
-        batch_id=batch_id,
-        timeout_s=timeout_s,
+        **limits,
     )
     with _resumable(plan), Display() as display:
         report = batches.run(plan, lambda: command_line.connected(settings), display)
@@ -141,13 +126,8 @@ class Display(Watcher):
         self._stop = False
         self._rejections = 0
         self._shown = time.monotonic()
-        self._bar = progress.Progress(
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("{task.description}"),
-            console=command_line.err,
-            transient=True,
-            disable=not command_line.err.is_terminal,
+        self._bar = screen.progress_bar(
+            progress.BarColumn(), progress.TaskProgressColumn(), progress.TextColumn("{task.description}")
         )
         self._task = self._bar.add_task("", total=None)
 
@@ -177,28 +157,23 @@ class Display(Watcher):
         """Name the first lines that cannot be used; the file has all of them."""
         self._rejections += 1
         if self._rejections <= SHOWN_REJECTIONS:
-            command_line.say(f"[yellow]rejected[/] line {rejection.line}: {escape(rejection.reason)}")
+            command_line.note("rejected", f"line {rejection.line}: {rejection.reason}")
         elif self._rejections == SHOWN_REJECTIONS + 1:
-            command_line.say("[yellow]rejected[/] more lines, which are not shown here")
+            command_line.note("rejected", "more lines, which are not shown here")
 
     def progressed(self, now: Progress) -> None:
         """Move the bar, or print a line."""
-        pace = f"{now.rate:,.0f}/s{_left(now)}"
+        pace = f"{now.rate:,.0f}/s"
+        if now.left_s is not None:
+            pace += (
+                f", {now.left_s // SECONDS_PER_MINUTE:.0f} min {now.left_s % SECONDS_PER_MINUTE:.0f} s left"
+            )
         self._bar.update(
-            self._task,
-            total=now.size,
-            completed=now.position,
-            description=f"{now.outcomes:,} texts, {pace}",
+            self._task, total=now.size, completed=now.position, description=f"{now.outcomes:,} texts, {pace}"
         )
         if self._bar.disable and time.monotonic() - self._shown >= LINE_EVERY_S:
             self._shown = time.monotonic()
             command_line.say(f"{now.outcomes:,} texts{_share(now)}, {pace}")
-
-
-def _left(now: Progress) -> str:
-    if now.left_s is None:
-        return ""
-    return f", {now.left_s // SECONDS_PER_MINUTE:.0f} min {now.left_s % SECONDS_PER_MINUTE:.0f} s left"
 
 
 def _share(now: Progress) -> str:
@@ -251,20 +226,12 @@ def _conclude(plan: Plan, report: batches.Report) -> None:
 
 def _table(report: batches.Report) -> Table:
     """Count the outcomes of each intent by tier."""
-    tiers, total = report.tally.tiers, report.tally.total
-    lines = list(report.tally.by_intent().items())
-    shown, rest = dict(lines[:SHOWN_INTENTS]), [counts for _, counts in lines[SHOWN_INTENTS:]]
-    if rest:
-        shown[f"{len(rest)} more intents"] = {
-            tier: sum(counts.get(tier, 0) for counts in rest) for tier in tiers
-        }
+    tiers, lines = report.tally.tiers, list(report.tally.by_intent().items())
+    if rest := lines[SHOWN_INTENTS:]:
+        of_rest = {tier: sum(counts.get(tier, 0) for _, counts in rest) for tier in tiers}
+        lines[SHOWN_INTENTS:] = [(f"{len(rest)} more intents", of_rest)]
     rows = [
-        {
-            "intent": intent,
-            **{f"of {tier}": counts.get(tier, 0) for tier in tiers},
-            "share": f"{sum(counts.values()) / total:.1%}",
-        }
-        for intent, counts in shown.items()
+        (intent, *(counts.get(tier, 0) for tier in tiers), f"{sum(counts.values()) / report.tally.total:.1%}")
+        for intent, counts in lines
     ]
-    titles = {"intent": "intent", **{f"of {tier}": tier for tier in tiers}, "share": "share"}
-    return screen.table(rows, titles)
+    return tables.table(rows, ("intent", *tiers, "share"))

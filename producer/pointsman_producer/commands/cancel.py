@@ -2,18 +2,15 @@
 
 import click
 
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 
 
 @click.command(
-    epilog="""\b
-A message with an outcome keeps it. A named message that a worker runs now may finish, without any effect.
-
-\b
-Examples:
-  pointsman cancel 0b6e…
-  pointsman cancel --batch 5c1f…
-"""
+    epilog=command_line.examples(
+        "pointsman cancel 0b6e…",
+        "pointsman cancel --batch 5c1f…",
+        note="A message with an outcome keeps it. A named message that a worker runs now may finish, without any effect.",
+    )
 )
 @click.argument("message_ids", metavar="[MESSAGE_ID]...", nargs=-1)
 @click.option("--batch", help="The batch to cancel.")
@@ -27,9 +24,7 @@ def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) ->
         if batch:
             client.cancel_batch(batch)
         cancelled = [message_id for message_id in message_ids if client.cancel(message_id)]
-    if as_json:
-        command_line.emit({"batch": batch, "cancelled": cancelled})
-    elif batch:
-        command_line.say(f"Batch {batch} was cancelled: workers drop its remaining messages.")
-    else:
-        command_line.say(f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome")
+    told = f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome"
+    if batch:
+        told = f"Batch {batch} was cancelled: workers drop its remaining messages."
+    screen.give({"batch": batch, "cancelled": cancelled}, told, as_json=as_json)

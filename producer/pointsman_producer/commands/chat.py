@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import click
 from rich.markup import escape
@@ -22,7 +22,7 @@ HELP = "/plan NAME, /user ID, /back to the menu; anything else is classified"
 _NUMBERS = {str(number) for number in range(1, len(TIERS) + 1)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Session:
     """The state of one chat: the user who speaks, and whether outcomes are printed as JSON."""
 
@@ -32,16 +32,13 @@ class Session:
 
 
 @click.command(
-    epilog="""\b
-In Interact: /plan NAME and /user ID change the user, /back returns to the menu. Ctrl-D leaves.
-
-\b
-Examples:
-  pointsman chat
-  printf '1\\nwhat time do you open?\\n' | pointsman chat --json
-"""
+    epilog=command_line.examples(
+        "pointsman chat",
+        "printf '1\\nwhat time do you open?\\n' | pointsman chat --json",
+        note="In Interact: /plan NAME and /user ID change the user, /back returns to the menu. Ctrl-D leaves.",
+    )
 )
-@click.option("--user", "user_id", metavar="ID", default="chat", show_default=True, help="The user.")
+@click.option("--user", "user_id", metavar="ID", default="chat", help="The user.")
 @click.option("--plan", metavar="NAME", help="The user's plan, as free or pro.")
 @command_line.json_option
 def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:
@@ -60,7 +57,7 @@ def menu(session: Session) -> None:
         command_line.say(f"[bold]{MENU}[/]")
         choice = ask("> ")
         if choice == "1":
-            session = interact(session)
+            interact(session)
         elif choice == "2":
             train(session)
         elif choice == "3":
@@ -69,36 +66,25 @@ def menu(session: Session) -> None:
             command_line.say("type 1, 2 or 3")
 
 
-def interact(session: Session) -> Session:
-    """Classify typed texts until `/back`; return the session with the last user."""
+def interact(session: Session) -> None:
+    """Classify typed texts until `/back`."""
     command_line.say(f"[dim]{HELP}[/]")
     while True:
-        typed = ask(f"{_who(session.user)}> ")
-        if typed == "/back":
-            return session
-        if typed.startswith("/"):
-            session = command(session, typed)
+        plan = session.user.custom.get("plan")
+        typed = ask(f"{session.user.id} ({plan})> " if plan else f"{session.user.id}> ")
+        name, _, value = typed.partition(" ")
+        if name == "/back":
+            return
+        if name == "/plan" and value:
+            session.user = session.user.model_copy(update={"custom": {"plan": value.strip()}})
+        elif name == "/user" and value:
+            session.user = session.user.model_copy(update={"id": value.strip()})
+        elif name.startswith("/"):
+            command_line.say(HELP)
         elif typed:
-            answer(session, typed)
-
-
-def command(session: Session, typed: str) -> Session:
-    """Follow a line that starts with a slash."""
-    name, _, value = typed.partition(" ")
-    value = value.strip()
-    if name == "/plan" and value:
-        return replace(session, user=session.user.model_copy(update={"custom": {"plan": value}}))
-    if name == "/user" and value:
-        return replace(session, user=session.user.model_copy(update={"id": value}))
-    command_line.say(HELP)
-    return session
-
-
-def answer(session: Session, text: str) -> None:
-    """Classify one text and print its outcome."""
-    with _errors_said():
-        outcome = session.client.classify(text, user=session.user)
-        screen.give(outcome, screen.show_outcome, as_json=session.as_json)
+            with _errors_said():
+                outcome = session.client.classify(typed, user=session.user)
+                screen.give(outcome, screen.show_outcome, as_json=session.as_json)
 
 
 def train(session: Session) -> None:
@@ -128,8 +114,3 @@ def ask(prompt: str) -> str:
         return input(prompt).strip()
     command_line.err.print(prompt, end="", markup=False)
     return input().strip()
-
-
-def _who(user: jobs.User) -> str:
-    plan = user.custom.get("plan")
-    return f"{user.id} ({plan})" if plan else user.id

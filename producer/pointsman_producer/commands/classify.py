@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
+from pointsman_producer.client.client import DEFAULT_TIMEOUT_S
 from pointsman_producer.commands import command_line, screen
 from pointsman_shared.wire import jobs
 
@@ -12,12 +14,11 @@ STDIN = "-"
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  pointsman classify "Can I pay you with my Google Pay wallet?"
-  pointsman classify "when do you open" --user u-1 --attr plan=pro
-  echo "thanks, bye" | pointsman classify - --json
-"""
+    epilog=command_line.examples(
+        'pointsman classify "Can I pay you with my Google Pay wallet?"',
+        'pointsman classify "when do you open" --user u-1 --attr plan=pro',
+        'echo "thanks, bye" | pointsman classify - --json',
+    )
 )
 @click.argument("text")
 @click.option(
@@ -28,26 +29,21 @@ Examples:
 @click.option(
     "--attr", "attributes", metavar="NAME=VALUE", multiple=True, help="A further attribute, as plan=pro."
 )
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds."
-)
+@command_line.timeout_option(DEFAULT_TIMEOUT_S, least=0.1)
 @command_line.json_option
 def classify(
     *,
     text: str,
-    user_id: str | None,
-    email: str | None,
-    country: str | None,
-    attributes: Sequence[str],
     timeout_s: float,
     as_json: bool,
+    **described: Any,  # noqa: ANN401  the options about the user
 ) -> None:
     """Classify one TEXT, and explain its tier.
 
     With - as TEXT, the text is read from stdin.
     """
     text = sys.stdin.read().strip() if text == STDIN else text
-    user = describe_user(user_id, email=email, country=country, attributes=attributes)
+    user = describe_user(**described)
     with command_line.connected() as client:
         outcome = client.classify(text, user=user, timeout_s=timeout_s)
     screen.give(outcome, screen.show_outcome, as_json=as_json)

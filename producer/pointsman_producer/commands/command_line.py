@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -48,10 +49,30 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[_Function], _Functio
     return add
 
 
+FILE: Final[click.Path] = click.Path(path_type=Path, dir_okay=False)
 # Adds `--json`; the command gets it as `as_json`.
 json_option = options(
     click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
 )
+
+
+def out_option(text: str, *, required: bool = False) -> Callable[[_Function], _Function]:
+    """Add `-o` for the file to write; the command gets it as `out`."""
+    return click.option("-o", "--out", type=FILE, required=required, help=text)
+
+
+def timeout_option(
+    default: float, *, least: float = 1, text: str = "Seconds to wait."
+) -> Callable[[_Function], _Function]:
+    """Add `--timeout`; the command gets it as `timeout_s`."""
+    kind = click.FloatRange(min=least)
+    return click.option("--timeout", "timeout_s", type=kind, default=default, help=text)
+
+
+def examples(*lines: str, note: str = "") -> str:
+    """Write the end of a command's help."""
+    shown = "\b\nExamples:\n" + "".join(f"  {line}\n" for line in lines)
+    return f"\b\n{note}\n\n{shown}" if note else shown
 
 
 def emit(value: object) -> None:
@@ -71,38 +92,45 @@ def say(message: str = "") -> None:
     err.print(message)
 
 
+def note(kind: str, text: str) -> None:
+    """Print a warning, or a remark, for a person on stderr."""
+    say(f"[yellow]{kind}[/] {escape(text)}")
+
+
 @contextlib.contextmanager
 def connected(settings: Settings | None = None) -> Iterator[Client]:
     """Open a client of the running deployment; if no Redis answers, the error says how to get one."""
     settings = settings or local_state.settings()
     require_redis(settings)
-    try:
-        with Client(settings=settings) as client:
-            yield client
-    except errors.BrokerUnavailableError as error:
-        raise unreachable(settings, error) from error
+    with reaching(settings), Client(settings=settings) as client:
+        yield client
 
 
 def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
     """Check that Redis answers, so that a missing deployment is reported at once, with advice."""
-    try:
-        with single_try.connect(settings) as store:
-            store.ping()
-    except errors.BrokerUnavailableError as error:
-        raise unreachable(settings, error, advice) from error
+    with reaching(settings, advice), single_try.connect(settings) as store:
+        store.ping()
 
 
-def unreachable(
-    settings: Settings, error: errors.BrokerUnavailableError, advice: str = NO_REDIS_ADVICE
-) -> errors.BrokerUnavailableError:
+@contextlib.contextmanager
+def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None]:
     """Describe why Redis does not answer, or refuses us, with the remedy; keep an error that has another cause."""
-    cause = error.__cause__
-    if not isinstance(cause, RedisError):
-        return error
-    url, why = local_state.shown_url(settings.redis_url.get_secret_value()), str(cause).rstrip(".")
-    if isinstance(cause, AuthenticationError | ResponseError):
-        return errors.BrokerUnavailableError(f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL")
-    return errors.BrokerUnavailableError(f"no Redis answers at {url} ({why}): {advice}")
+    try:
+        yield
+    except errors.BrokerUnavailableError as error:
+        cause = error.__cause__
+        if not isinstance(cause, RedisError):
+            raise
+        url, why = shown_url(settings), str(cause).rstrip(".")
+        msg = f"no Redis answers at {url} ({why}): {advice}"
+        if isinstance(cause, AuthenticationError | ResponseError):
+            msg = f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL"
+        raise errors.BrokerUnavailableError(msg) from error
+
+
+def shown_url(settings: Settings) -> str:
+    """Return the URL of Redis without its password."""
+    return local_state.shown_url(settings.redis_url.get_secret_value())
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
@@ -130,11 +158,6 @@ def _fail(error: Exception) -> int:
         error.show()
         return error.exit_code
     _report(error)
-    return exit_code(error)
-
-
-def exit_code(error: Exception) -> int:
-    """Map an error to an exit code for scripts."""
     if isinstance(error, errors.RetryableError):
         return TRY_LATER
     if isinstance(error, errors.PermanentError):
@@ -150,6 +173,8 @@ def _report(error: Exception) -> None:
     err.print(f"{kind}: {error}", markup=False, style="red")
     if isinstance(error, errors.ResultTimeoutError):
         say("`pointsman doctor` checks the workers.")
+    if isinstance(error, errors.TierUnavailableError):
+        say("`pointsman train TIER` trains a tier that has no version yet.")
     if isinstance(error, errors.PointsmanError) and error.dead_letter:
         again = "; trying again can help" if error.is_retryable else ""
         say(f"Its message is a dead letter{again}: pointsman dead show {escape(error.dead_letter)}")

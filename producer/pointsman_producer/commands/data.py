@@ -1,10 +1,9 @@
 """`pointsman data`: convert a team's own data for Pointsman."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -13,34 +12,9 @@ from pointsman_producer.commands import command_line, screen
 from pointsman_producer.files import writers
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
+from pointsman_shared.data_files.utterances import Utterance
 
 SHOWN_FINDINGS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repetition:
-    """The lines of the same text, and its intents there."""
-
-    lines: list[int]
-    intents: list[str]
-
-    @property
-    def is_contradiction(self) -> bool:
-        """Whether the lines disagree."""
-        return len(self.intents) > 1
-
-
-def repetitions(read: Sequence[utterances.Utterance]) -> Iterator[Repetition]:
-    """Find duplicate texts; case and spacing do not matter."""
-    by_text: dict[str, list[utterances.Utterance]] = {}
-    for utterance in read:
-        by_text.setdefault(" ".join(utterance.text.casefold().split()), []).append(utterance)
-    for same in by_text.values():
-        if len(same) > 1:
-            yield Repetition(
-                lines=[utterance.line for utterance in same],
-                intents=list(dict.fromkeys(utterance.intent for utterance in same)),
-            )
 
 
 @click.group()
@@ -50,19 +24,13 @@ def data() -> None:
 
 @data.command(
     "import",
-    epilog="""\b
-Examples:
-  pointsman data import classification_data.json -o data/utterances/mine.jsonl
-  pointsman data import nlu.yml
-""",
+    epilog=command_line.examples(
+        "pointsman data import classification_data.json -o data/utterances/mine.jsonl",
+        "pointsman data import nlu.yml",
+    ),
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file of the utterances. [default: FILE with the ending .jsonl]",
-)
+@click.argument("file", type=command_line.FILE)
+@command_line.out_option("The file of the utterances. [default: FILE with the ending .jsonl]")
 @click.option("--force", is_flag=True, help="Replace an existing OUT.")
 @command_line.json_option
 def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> None:
@@ -72,53 +40,50 @@ def import_file(*, file: Path, out: Path | None, force: bool, as_json: bool) -> 
     their lines, as are duplicates with contradictory intents.
     """
     out = out or file.with_suffix(".jsonl")
-    _check(file, out, force=force)
-    read = utterances.read(file)
-    _write(read, out)
-    found = list(repetitions(read))
-    screen.give(_facts(out, read, found), lambda _: _show(out, read, found), as_json=as_json)
-
-
-def _check(file: Path, out: Path, *, force: bool) -> None:
     if out.exists() and file.exists() and out.samefile(file):
         msg = f"{out} would be overwritten: name another file with -o"
         raise errors.InvalidDataError(msg)
     writers.require_free(out, force=force)
-
-
-def _write(read: Sequence[utterances.Utterance], out: Path) -> None:
-    with writers.whole(out) as new, closing(writers.JsonLinesTable(new)) as table:
+    read = utterances.read(file)
+    with writers.whole(out) as new, writers.json_lines(new) as write:
         for utterance in read:
             said_in = {"conversation_id": utterance.conversation} if utterance.conversation else {}
-            table.write({"text": utterance.text, "intent": utterance.intent, **said_in})
-
-
-def _facts(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> dict[str, object]:
-    return {
+            write({"text": utterance.text, "intent": utterance.intent, **said_in})
+    repeated = list(repetitions(read))
+    facts = {
         "out": str(out),
         "utterances": len(read),
         "intents": dict(Counter(utterance.intent for utterance in read).most_common()),
         "duplicates": [
-            {"lines": same.lines, "intent": same.intents[0]} for same in found if not same.is_contradiction
+            {"lines": lines, "intent": intents[0]} for lines, intents in repeated if len(intents) == 1
         ],
         "contradictions": [
-            {"lines": same.lines, "intents": same.intents} for same in found if same.is_contradiction
+            {"lines": lines, "intents": intents} for lines, intents in repeated if len(intents) > 1
         ],
     }
+    screen.give(facts, _show, as_json=as_json)
 
 
-def _show(out: Path, read: Sequence[utterances.Utterance], found: Sequence[Repetition]) -> None:
-    intents = len({utterance.intent for utterance in read})
-    command_line.out.print(f"{len(read)} utterances of {intents} intents are in {escape(str(out))}")
-    contradictions = [same for same in found if same.is_contradiction]
-    duplicates = [same for same in found if not same.is_contradiction]
-    _list("contradictory", contradictions, "the same text is")
-    _list("duplicate", duplicates, "the same text is always")
+def repetitions(read: Sequence[Utterance]) -> Iterator[tuple[list[int], list[str]]]:
+    """Find duplicate texts, with their lines and their intents; case and spacing do not matter."""
+    by_text: dict[str, list[Utterance]] = {}
+    for utterance in read:
+        by_text.setdefault(" ".join(utterance.text.casefold().split()), []).append(utterance)
+    for same in by_text.values():
+        if len(same) > 1:
+            intents = dict.fromkeys(utterance.intent for utterance in same)
+            yield [utterance.line for utterance in same], list(intents)
 
 
-def _list(kind: str, found: Sequence[Repetition], what: str) -> None:
+def _show(facts: dict[str, Any]) -> None:
+    counts = f"{facts['utterances']} utterances of {len(facts['intents'])} intents"
+    command_line.out.print(f"{counts} are in {escape(facts['out'])}")
+    _list("contradictory", facts["contradictions"], lambda same: " and ".join(same["intents"]))
+    _list("duplicate", facts["duplicates"], lambda same: f"always {same['intent']}")
+
+
+def _list(kind: str, found: Sequence[dict[str, Any]], what: Callable[[dict[str, Any]], str]) -> None:
     for same in found[:SHOWN_FINDINGS]:
-        lines, intents = ", ".join(map(str, same.lines)), " and ".join(same.intents)
-        command_line.say(f"[yellow]{kind}[/] lines {lines}: {what} {escape(intents)}")
+        command_line.note(kind, f"lines {', '.join(map(str, same['lines']))}: the same text is {what(same)}")
     if len(found) > SHOWN_FINDINGS:
-        command_line.say(f"[yellow]{kind}[/] and {len(found) - SHOWN_FINDINGS} more; --json lists all")
+        command_line.note(kind, f"and {len(found) - SHOWN_FINDINGS} more; --json lists all")

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ OUTCOMES = STATE_DIR / "outcomes.jsonl"
 PAGE = STATE_DIR / "shadow.html"
 SAMPLE = "Can I pay you with my Google Pay wallet?"
 FREE = ["classify", SAMPLE, "--user", "demo-free", "--attr", "plan=free"]
-PRO = ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"]
 FREE_USER = jobs.User(id="demo-free", custom={"plan": "free"})
 POLL_S = 0.1
 SEEN_TIMEOUT_S = 15.0
@@ -54,14 +53,11 @@ WHAT_NEXT = f"""
 
 
 @click.command(
-    epilog="""\b
-The tour has a Redis, a port and a state folder (.pointsman/demo) of its own, and stops everything at the end.
-
-\b
-Examples:
-  pointsman demo
-  pointsman demo --json
-"""
+    epilog=command_line.examples(
+        "pointsman demo",
+        "pointsman demo --json",
+        note="The tour has a Redis, a port and a state folder (.pointsman/demo) of its own, and stops everything at the end.",
+    )
 )
 @command_line.json_option
 def demo(*, as_json: bool) -> None:
@@ -71,60 +67,45 @@ def demo(*, as_json: bool) -> None:
         update={"configcat_sdk_key": None, "flags_file": STATE_DIR / "flags.json", "train_schedule": {}}
     )
     launcher.require_data(settings)
-    with local_state.claim(STATE_DIR), _log() as console:
+    with local_state.claim(STATE_DIR), LOG.open("w", encoding="utf-8") as log:
         shutil.rmtree(STATE_DIR / "up", ignore_errors=True)
         copy_flags(theirs.flags_file, settings.flags_file)
-        with contextlib.redirect_stdout(sys.stderr):
-            facts = run(settings, console)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                facts = run(settings, Console(file=log, highlight=False))
+        except errors.PointsmanError:
+            command_line.say(f"The log of the workers is {LOG}.")
+            raise
     if as_json:
         command_line.emit(facts)
     command_line.say(WHAT_NEXT)
 
 
-@contextlib.contextmanager
-def _log() -> Iterator[Console]:
-    with LOG.open("w", encoding="utf-8") as file:
-        try:
-            yield Console(file=file, highlight=False)
-        except errors.PointsmanError:
-            command_line.say(f"The log of the workers is {LOG}.")
-            raise
-
-
 def run(settings: Settings, console: Console) -> dict[str, object]:
     """Start a deployment, walk through the steps, stop it."""
-    port = embedded_redis.free_port()
     deployment = Deployment(
         settings,
         workers=WORKERS,
-        redis_port=port,
+        redis_port=embedded_redis.free_port(),
         beat=False,
         state_dir=STATE_DIR / "up",
         say=TidyLog(console),
     )
     with Interrupts(deployment.kill) as interrupts:
         try:
-            announce("Start Redis, two serving processes and a trainer", ["up", "--workers", str(WORKERS)])
+            starting = "Start Redis, two serving processes and a trainer"
+            step(starting, ["up", "--workers", str(WORKERS)], run_it=False)
             deployment.start()
             deployment.wait_ready()
             command_line.say(f"  They run. Their log is {LOG}.")
-            with Client(settings=deployment.settings) as client, _environment(deployment.settings.environ()):
+            # The commands of the tour, in this process, take their settings from the environment.
+            os.environ.update(deployment.settings.environ())
+            with Client(settings=deployment.settings) as client:
                 return walk(client)
         finally:
             interrupts.ending()
             command_line.say("\n[dim]stopping everything ...[/]")
             deployment.stop()
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def walk(client: Client) -> dict[str, object]:
@@ -151,7 +132,7 @@ def walk(client: Client) -> dict[str, object]:
         ["shadow", "report", name, "--html", str(PAGE)],
     )
     step("Ask as a free customer", FREE)
-    step("Ask the same as a pro customer", PRO)
+    step("Ask the same as a pro customer", ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"])
     flip_seen_after_s = turn_the_flag(client)
     return {
         "outcomes": len(OUTCOMES.read_bytes().splitlines()),
@@ -160,17 +141,13 @@ def walk(client: Client) -> dict[str, object]:
     }
 
 
-def announce(title: str, arguments: Sequence[str]) -> None:
-    """Print the title of a step, and its command."""
+def step(title: str, arguments: Sequence[str], *, run_it: bool = True) -> None:
+    """Announce a command and run it."""
     command_line.say(f"\n[bold]{escape(title)}[/]")
     command_line.say(f"  [cyan]$ {escape(shlex.join(['pointsman', *arguments]))}[/]")
-
-
-def step(title: str, arguments: Sequence[str]) -> None:
-    """Announce a command and run it."""
-    announce(title, arguments)
-    root = click.get_current_context().find_root().command
-    root.main(args=list(arguments), prog_name="pointsman", standalone_mode=False)
+    if run_it:
+        root = click.get_current_context().find_root().command
+        root.main(args=list(arguments), prog_name="pointsman", standalone_mode=False)
 
 
 def shadowed_pair(client: Client) -> dict[str, Any]:

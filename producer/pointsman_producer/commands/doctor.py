@@ -3,11 +3,10 @@
 import click
 from rich.markup import escape
 
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.diagnostics import examination
 from pointsman_producer.diagnostics.findings import Finding, Remedy
-from pointsman_shared import errors
 
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 # `{}` stands for a tier or a pair.
@@ -36,35 +35,25 @@ ADVICE = {
 
 
 @click.command(
-    epilog="""\b
-Exit code 0 if nothing is broken (there may be warnings), 4 otherwise.
-
-\b
-Examples:
-  pointsman doctor
-  pointsman doctor --json | jq '.[] | select(.status != "ok")'
-"""
+    epilog=command_line.examples(
+        "pointsman doctor",
+        "pointsman doctor --json | jq '.[] | select(.status != \"ok\")'",
+        note="Exit code 0 if nothing is broken (there may be warnings), 4 otherwise.",
+    )
 )
 @command_line.json_option
 def doctor(*, as_json: bool) -> None:
     """Check Redis, queues, workers, models and flags, and say what to do."""
-    findings = look()
-    if as_json:
-        command_line.emit([facts(finding) for finding in findings])
-    else:
-        show(findings)
+    settings = local_state.settings()
+    with command_line.reaching(settings):
+        findings = list(examination.examine(settings, command_line.shown_url(settings)))
+    facts = [
+        {"status": found.status, "what": found.what, "detail": found.detail, "advice": advice(found)}
+        for found in findings
+    ]
+    screen.give(facts, show, as_json=as_json)
     if any(finding.status == "problem" for finding in findings):
         raise click.exceptions.Exit(command_line.TRY_LATER)
-
-
-def look() -> list[Finding]:
-    """Examine the running deployment."""
-    settings = local_state.settings()
-    url = local_state.shown_url(settings.redis_url.get_secret_value())
-    try:
-        return list(examination.examine(settings, url))
-    except errors.BrokerUnavailableError as error:
-        raise command_line.unreachable(settings, error) from error
 
 
 def advice(finding: Finding) -> str:
@@ -72,20 +61,12 @@ def advice(finding: Finding) -> str:
     return "; ".join(ADVICE[finding.remedy].format(about) for about in finding.about or ("",))
 
 
-def facts(finding: Finding) -> dict[str, str]:
-    """Return a finding for programs."""
-    return {
-        "status": finding.status,
-        "what": finding.what,
-        "detail": finding.detail,
-        "advice": advice(finding),
-    }
-
-
-def show(findings: list[Finding]) -> None:
+def show(findings: list[dict[str, str]]) -> None:
     """Print the findings for a person."""
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        command_line.out.print(f"{MARKS[finding.status]}  {finding.what:<{width}}  {escape(finding.detail)}")
-        if finding.remedy is not Remedy.NONE:
-            command_line.out.print(f"{'':9}{'':{width}}  -> {escape(advice(finding))}", style="bold")
+    width = max(len(found["what"]) for found in findings)
+    for found in findings:
+        command_line.out.print(
+            f"{MARKS[found['status']]}  {found['what']:<{width}}  {escape(found['detail'])}"
+        )
+        if found["advice"]:
+            command_line.out.print(f"{'':9}{'':{width}}  -> {escape(found['advice'])}", style="bold")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
+from pointsman_producer.commands.command_line import examples
 from pointsman_producer.files import labels as label_files
 from pointsman_producer.files import tables, writers
 
@@ -34,12 +35,7 @@ class LabelGroup(click.Group):
 
 out_options = command_line.options(
     click.argument("pair", required=False),
-    click.option(
-        "-o",
-        "--out",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="The file for them: .jsonl, .csv or .parquet. [default: shown here]",
-    ),
+    command_line.out_option("The file for them: .jsonl, .csv or .parquet. [default: shown here]"),
     click.option("--force", is_flag=True, help="Replace an existing file."),
     command_line.json_option,
 )
@@ -55,44 +51,34 @@ def label() -> None:
 
 @label.command(
     ONE,
-    epilog="""\b
-Examples:
-  pointsman label 0b6e…:3 payment_methods --by ana
-  pointsman label 0b6e…:4 out_of_scope
-""",
+    epilog=examples(
+        "pointsman label 0b6e…:3 payment_methods --by ana", "pointsman label 0b6e…:4 out_of_scope"
+    ),
 )
 @click.argument("job")
 @click.argument("intent")
-@click.option("--by", default="anonymous", show_default=True, help="Your name.")
+@click.option("--by", default="anonymous", help="Your name.")
 @command_line.json_option
 def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
     """Label JOB with the right INTENT; a second label corrects the first."""
     with command_line.connected() as client:
         client.shadow.label(job, intent, by)
         _warn_of_unknown(client, {intent})
-    screen.give(
-        {"job_id": job, "label": intent, "by": by},
-        lambda _: command_line.say(f"{escape(job)} is {escape(intent)}"),
-        as_json=as_json,
-    )
+    screen.give({"job_id": job, "label": intent, "by": by}, f"{job} is {intent}", as_json=as_json)
 
 
 @label.command(
-    epilog="""\b
+    epilog=examples(
+        "pointsman label queue",
+        'pointsman label queue "pro@7 vs base@4" --limit 200 -o todo.csv',
+        "pointsman label import todo.csv --by ana",
+        note="""\
 PAIR is as `pointsman shadow pairs` shows it. [default: the latest]
-Disagreements come first, in random order, because they decide. Agreements follow, to estimate the accuracy.
-
-\b
-Examples:
-  pointsman label queue
-  pointsman label queue "pro@7 vs base@4" --limit 200 -o todo.csv
-  pointsman label import todo.csv --by ana
-""",
+Disagreements come first, in random order, because they decide. Agreements follow, to estimate the accuracy.""",
+    )
 )
 @out_options
-@click.option(
-    "--limit", type=click.IntRange(1, 20_000), default=50, show_default=True, help="The most texts."
-)
+@click.option("--limit", type=click.IntRange(1, 20_000), default=50, help="The most texts.")
 def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
     """Draw the texts to label first; fill in the column `label`, then submit the file with `label import`."""
     _check_out(out, force=force)
@@ -104,14 +90,11 @@ def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_jso
 
 
 @label.command(
-    epilog="""\b
-With a PAIR, only the labels of its texts, with both answers.
-
-\b
-Examples:
-  pointsman label export -o labels.csv
-  pointsman label export "pro@7 vs base@4" --json
-""",
+    epilog=examples(
+        "pointsman label export -o labels.csv",
+        'pointsman label export "pro@7 vs base@4" --json',
+        note="With a PAIR, only the labels of its texts, with both answers.",
+    )
 )
 @out_options
 def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
@@ -127,16 +110,13 @@ def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) ->
 
 @label.command(
     "import",
-    epilog="""\b
-Rows without a label are left out, so you can fill in a file step by step.
-
-\b
-Examples:
-  pointsman label import todo.csv --by ana
-  pointsman label import labels.jsonl --json
-""",
+    epilog=examples(
+        "pointsman label import todo.csv --by ana",
+        "pointsman label import labels.jsonl --json",
+        note="Rows without a label are left out, so you can fill in a file step by step.",
+    ),
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=command_line.FILE)
 @click.option("--by", help="Your name, for rows without one. [default: anonymous]")
 @command_line.json_option
 def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
@@ -149,12 +129,11 @@ def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
             accepted += done["accepted"]
             rejected += done["rejected"]
         _warn_of_unknown(client, {row["label"] for row in labels})
-    if as_json:
-        command_line.emit({"accepted": accepted, "rejected": rejected, "without_label": empty})
-        return
-    command_line.say(f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused")
-    for refused in rejected[:SHOWN_REFUSALS]:
-        command_line.say(f"[yellow]refused[/] {escape(refused['job_id'])}: {escape(refused['reason'])}")
+    told = f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused"
+    facts = {"accepted": accepted, "rejected": rejected, "without_label": empty}
+    screen.give(facts, told, as_json=as_json)
+    for refused in () if as_json else rejected[:SHOWN_REFUSALS]:
+        command_line.note("refused", f"{refused['job_id']}: {refused['reason']}")
 
 
 def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
@@ -163,7 +142,7 @@ def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
     for label_name in sorted(set(labels) - known):
         close = difflib.get_close_matches(label_name, known, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        command_line.say(f"[yellow]note[/] no model in use knows the intent {escape(label_name + meant)}")
+        command_line.note("note", f"no model in use knows the intent {label_name}{meant}")
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:

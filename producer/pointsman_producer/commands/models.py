@@ -1,7 +1,6 @@
 """`pointsman models`: the registry, read and changed through the queue, because only workers need access to it."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import click
@@ -9,12 +8,19 @@ from rich.markup import escape
 
 from pointsman_producer.client import registry
 from pointsman_producer.commands import command_line, screen
+from pointsman_producer.commands.command_line import examples
 
 # The trainer may have to end a training first.
 VERIFY_TIMEOUT_S = 3_600.0
 LISTED_METRICS = ("macro_f1", "accuracy")
 LISTED = ("tier", "version", "alias", "created", "by", "pipeline", *LISTED_METRICS)
+CHANGE = ("at", "what", "version", "previous", "who", "why")
 TIME_CHARS = len("2026-03-02T09:14")
+
+tier_argument = click.argument("tier")
+version_argument = click.argument("version", type=click.IntRange(min=1))
+perhaps_version = click.argument("version", type=click.IntRange(min=1), required=False)
+why_option = click.option("--why", default="", show_default=False, help="The reason, for the history.")
 
 
 @click.group()
@@ -22,14 +28,7 @@ def models() -> None:
     """See the versions in the model registry, and choose which one serves."""
 
 
-@models.command(
-    "list",
-    epilog="""\b
-Examples:
-  pointsman models list
-  pointsman models list pro --json
-""",
-)
+@models.command("list", epilog=examples("pointsman models list", "pointsman models list pro --json"))
 @click.argument("tier", required=False)
 @command_line.json_option
 def list_versions(*, tier: str | None, as_json: bool) -> None:
@@ -40,16 +39,9 @@ def list_versions(*, tier: str | None, as_json: bool) -> None:
     screen.give_table(rows, {name: name for name in LISTED}, nothing, as_json=as_json)
 
 
-@models.command(
-    "show",
-    epilog="""\b
-Examples:
-  pointsman models show base
-  pointsman models show pro 3 --json
-""",
-)
-@click.argument("tier")
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@models.command("show", epilog=examples("pointsman models show base", "pointsman models show pro 3 --json"))
+@tier_argument
+@perhaps_version
 @command_line.json_option
 def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
     """Show one VERSION of TIER, or its champion."""
@@ -57,12 +49,10 @@ def show_version(*, tier: str, version: int | None, as_json: bool) -> None:
     screen.give(card, show, as_json=as_json)
 
 
-@models.command(
-    "promote", epilog="\b\nExamples:\n  pointsman models promote pro 4 --why 'the shadow approves'"
-)
-@click.argument("tier")
-@click.argument("version", type=click.IntRange(min=1))
-@click.option("--why", default="", help="The reason, for the history.")
+@models.command("promote", epilog=examples("pointsman models promote pro 4 --why 'the shadow approves'"))
+@tier_argument
+@version_argument
+@why_option
 @click.option("--force", is_flag=True, help="Promote even if the gate or the shadow objects; needs --why.")
 @command_line.json_option
 def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: bool) -> None:
@@ -78,26 +68,20 @@ def promote_version(*, tier: str, version: int, why: str, force: bool, as_json: 
     screen.give(change, _show_change, as_json=as_json)
 
 
-@models.command(
-    "nominate", epilog="\b\nExamples:\n  pointsman models nominate pro 4 --why 'try it on traffic'"
-)
-@click.argument("tier")
-@click.argument("version", type=click.IntRange(min=1))
-@click.option("--why", default="", help="The reason, for the history.")
+@models.command("nominate", epilog=examples("pointsman models nominate pro 4 --why 'try it on traffic'"))
+@tier_argument
+@version_argument
+@why_option
 @command_line.json_option
 def nominate_version(*, tier: str, version: int, why: str, as_json: bool) -> None:
     """Make VERSION of TIER the candidate: the shadow compares it with the champion."""
     (change,) = _ask("nominate", tier=tier, version=version, why=why)
-    screen.give(
-        change,
-        lambda _: command_line.say(f"{escape(tier)} {version} is the candidate now"),
-        as_json=as_json,
-    )
+    screen.give(change, f"{tier} {version} is the candidate now", as_json=as_json)
 
 
-@models.command("rollback", epilog="\b\nExamples:\n  pointsman models rollback pro --why complaints")
-@click.argument("tier")
-@click.option("--why", default="", help="The reason, for the history.")
+@models.command("rollback", epilog=examples("pointsman models rollback pro --why complaints"))
+@tier_argument
+@why_option
 @command_line.json_option
 def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
     """Make the previous champion of TIER the champion again."""
@@ -105,20 +89,19 @@ def rollback_tier(*, tier: str, why: str, as_json: bool) -> None:
     screen.give(change, _show_change, as_json=as_json)
 
 
-@models.command("history", epilog="\b\nExamples:\n  pointsman models history pro")
-@click.argument("tier")
+@models.command("history", epilog=examples("pointsman models history pro"))
+@tier_argument
 @command_line.json_option
 def show_history(*, tier: str, as_json: bool) -> None:
     """Show which versions of TIER became champion: when, by whom and why."""
     changes = _ask("history", tier=tier)
     rows = changes if as_json else [_told(change) for change in changes]
-    columns = {name: name for name in ("at", "what", "version", "previous", "who", "why")}
-    screen.give_table(rows, columns, "No version was promoted yet.", as_json=as_json)
+    screen.give_table(rows, {name: name for name in CHANGE}, "No version was promoted yet.", as_json=as_json)
 
 
-@models.command("diff", epilog="\b\nExamples:\n  pointsman models diff pro 3 4")
-@click.argument("tier")
-@click.argument("version", type=click.IntRange(min=1))
+@models.command("diff", epilog=examples("pointsman models diff pro 3 4"))
+@tier_argument
+@version_argument
 @click.argument("other", type=click.IntRange(min=1), required=False)
 @command_line.json_option
 def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) -> None:
@@ -128,38 +111,32 @@ def diff_versions(*, tier: str, version: int, other: int | None, as_json: bool) 
     screen.give_table(facts, columns, "They do not differ.", as_json=as_json)
 
 
-@models.command("prune", epilog="\b\nExamples:\n  pointsman models prune pro --keep 10")
-@click.argument("tier")
-@click.option(
-    "--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Newest versions to keep."
-)
+@models.command("prune", epilog=examples("pointsman models prune pro --keep 10"))
+@tier_argument
+@click.option("--keep", type=click.IntRange(min=1), default=5, help="Newest versions to keep.")
 @command_line.json_option
 def prune_versions(*, tier: str, keep: int, as_json: bool) -> None:
     """Remove old versions of TIER, but not the champion, the candidate or the previous champion."""
     (answer,) = _ask("prune", tier=tier, keep=keep)
     removed = ", ".join(map(str, answer["removed"])) or "nothing"
-    screen.give(answer, lambda _: command_line.say(f"removed: {removed}"), as_json=as_json)
+    screen.give(answer, f"removed: {removed}", as_json=as_json)
 
 
-@models.command(
-    "verify", epilog="\b\nExit code 3 if it differs.\n\nExamples:\n  pointsman models verify pro 4"
-)
-@click.argument("tier")
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@models.command("verify", epilog=examples("pointsman models verify pro 4", note="Exit code 3 if it differs."))
+@tier_argument
+@perhaps_version
 @command_line.json_option
 def verify_version(*, tier: str, version: int | None, as_json: bool) -> None:
     """Recompute the certificate of VERSION of TIER, or of its champion, from the data and compare."""
     (answer,) = _ask("verify", timeout_s=VERIFY_TIMEOUT_S, tier=tier, version=version)
-    screen.give(answer, partial(_show_verification, tier), as_json=as_json)
+    if as_json:
+        command_line.emit(answer)
+    elif answer["holds"]:
+        command_line.say(f"the certificate of {escape(tier)} {answer['version']} holds")
+    else:
+        command_line.out.print(escape("\n".join(answer["differences"])))
     if not answer["holds"]:
         raise click.exceptions.Exit(command_line.BAD_INPUT)
-
-
-def _show_verification(tier: str, answer: Mapping[str, Any]) -> None:
-    if answer["holds"]:
-        command_line.say(f"the certificate of {escape(tier)} {answer['version']} holds")
-    for line in answer["differences"]:
-        command_line.out.print(escape(line))
 
 
 def _ask(action: str, *, timeout_s: float = registry.TIMEOUT_S, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON values
@@ -196,21 +173,19 @@ def show(card: dict[str, Any]) -> None:
     command_line.out.print(
         f"[bold]{escape(card['tier'])}[/] version {card['version']}  {' '.join(registry.roles(card))}"
     )
-    lines = {
-        "trained": f"{_minute(card)} by {card['requested_by']} in {card['duration_s']:.1f} s",
-        "pipeline": f"{card['pipeline']}, threshold {card['threshold']:.2f}",
-        "intents": ", ".join(card["intents"]),
-        "examples": ", ".join(f"{part} {count}" for part, count in card["examples"].items()),
-        "metrics": ", ".join(f"{name} {screen.figure(value)}" for name, value in card["metrics"].items()),
-        "libraries": ", ".join(f"{name} {version}" for name, version in card["libraries"].items()),
-        **_judgement(card["certificate"]),
-    }
-    for name, line in lines.items():
-        command_line.out.print(f"  {name:<10}{escape(line)}")
-    if card["flagged"]:
-        command_line.say(f"[red]flagged[/] workers could not load it: {escape(card['flagged'])}")
+    screen.show_facts(
+        {
+            "trained": f"{_minute(card)} by {card['requested_by']} in {card['duration_s']:.1f} s",
+            "pipeline": f"{card['pipeline']}, threshold {card['threshold']:.2f}",
+            "intents": ", ".join(card["intents"]),
+            "examples": ", ".join(f"{part} {count}" for part, count in card["examples"].items()),
+            "metrics": ", ".join(f"{name} {screen.figure(value)}" for name, value in card["metrics"].items()),
+            "libraries": ", ".join(f"{name} {version}" for name, version in card["libraries"].items()),
+            **_judgement(card["certificate"]),
+        }
+    )
     for warning in card["warnings"]:
-        command_line.say(f"[yellow]warning[/] {escape(warning)}")
+        command_line.note("warning", warning)
 
 
 def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
@@ -218,21 +193,19 @@ def _judgement(certificate: Mapping[str, Any] | None) -> dict[str, str]:
     if certificate is None:
         return {"gate": "not judged yet"}
     figures = certificate["figures"]
-    compared = figures.get("comparison")
     lines = {
         "gate": "; ".join(certificate["reasons"]) or "passed",
         "judged by": f"{figures['test_rows']} test rows, {figures['near_copies_left_out']} more left out as near copies",
     }
-    if compared is not None:
+    if (compared := figures.get("comparison")) is not None:
         gained = compared["macro_f1"] - compared["champion_macro_f1"]
         lines["against"] = (
             f"version {compared['champion']}: macro-F1 {gained:+.3f}, at least {compared['lower_bound']:+.3f}, "
             f"{compared['discordant']} of {compared['rows']} rows differ"
         )
     if verdict := certificate["shadow"]:
-        lines["shadow"] = (
-            f"{verdict['decision']}, {verdict['wins']} wins, {verdict['ties']} ties, {verdict['losses']} losses"
-        )
+        counts = ", ".join(f"{verdict[name]} {name}" for name in ("wins", "ties", "losses"))
+        lines["shadow"] = f"{verdict['decision']}, {counts}"
     return lines
 
 

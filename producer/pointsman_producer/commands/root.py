@@ -2,35 +2,27 @@
 
 import importlib
 from importlib import metadata
-from typing import NamedTuple
 
 import click
 
 from pointsman_producer.commands import command_line
 
-
-class Entry(NamedTuple):
-    """The place of a command, and its line in the help."""
-
-    place: str
-    summary: str
-
-
+# Each command is in the module of its name; this is its line in the help.
 COMMANDS = {
-    "demo": Entry("demo:demo", "Take a guided tour: real workers, real queues, about two minutes."),
-    "up": Entry("up:up", "Run everything on this machine: Redis, workers, trainer, schedule, Flower."),
-    "classify": Entry("classify:classify", "Classify one text, and explain its tier."),
-    "batch": Entry("batch:batch", "Classify a file of transcripts."),
-    "train": Entry("train:train", "Train a tier and wait for the result."),
-    "health": Entry("health:health", "Check that one worker serves its queues."),
-    "cancel": Entry("cancel:cancel", "Cancel messages, or the part of a batch that has not started."),
-    "dead": Entry("dead:dead", "Look at dead letters, send them again, delete them."),
-    "models": Entry("models:models", "See the model registry; promote, roll back, verify."),
-    "shadow": Entry("shadow:shadow", "Compare the version that did not serve with the one that did."),
-    "label": Entry("label:label", "Give the right answer to a job; draw texts to label."),
-    "data": Entry("data:data", "Convert training data."),
-    "chat": Entry("chat:chat", "Type texts and see their outcomes."),
-    "doctor": Entry("doctor:doctor", "Check the deployment and say what to do."),
+    "demo": "Take a guided tour: real workers, real queues, about two minutes.",
+    "up": "Run everything on this machine: Redis, workers, trainer, schedule, Flower.",
+    "classify": "Classify one text, and explain its tier.",
+    "batch": "Classify a file of transcripts.",
+    "train": "Train a tier and wait for the result.",
+    "health": "Check that one worker serves its queues.",
+    "cancel": "Cancel messages, or the part of a batch that has not started.",
+    "dead": "Look at dead letters, send them again, delete them.",
+    "models": "See the model registry; promote, roll back, verify.",
+    "shadow": "Compare the version that did not serve with the one that did.",
+    "label": "Give the right answer to a job; draw texts to label.",
+    "data": "Convert training data.",
+    "chat": "Type texts and see their outcomes.",
+    "doctor": "Check the deployment and say what to do.",
 }
 
 EPILOG = """\b
@@ -64,19 +56,21 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].place.partition(":")
-        command: click.Command = getattr(
-            importlib.import_module(f"pointsman_producer.commands.{module}"), name
-        )
+        module = importlib.import_module(f"pointsman_producer.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(metadata.version("pointsman"), message="%(prog)s %(version)s")
 def pointsman() -> None:
     """Classify texts through a queue; a feature flag chooses the model tier when a worker takes the job."""

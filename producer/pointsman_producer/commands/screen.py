@@ -1,13 +1,20 @@
 """Output that several commands share: tables, an outcome, a training run and its progress."""
 
-import concurrent.futures
 import getpass
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from concurrent import futures
+from typing import Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from pointsman_producer.client.client import Client
@@ -30,40 +37,12 @@ REASONS = {
 }
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
-    """Lay rows out for a person, in columns with titles; numbers to the right, long ids never cut."""
-    laid_out, rows = Table(box=None, pad_edge=False), list(rows)
-    for name, title in columns.items():
-        laid_out.add_column(
-            escape(title),
-            justify="right" if rows and _is_figure(rows[0][name]) else "left",
-            no_wrap=name in {"id", "job_id"},
-            overflow="fold",
-        )
-    for row in rows:
-        laid_out.add_row(*(cell(row[name]) for name in columns))
-    return laid_out
-
-
-def _is_figure(value: object) -> bool:
-    return isinstance(value, int | float) or str(value).endswith("%")
-
-
-def cell(value: object) -> str:
-    """Write a value for a person, safe for a terminal: texts may come from strangers."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int | float):
-        return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-    return escape(tables.printable(str(value)))
-
-
-def give(value: Any, show: Callable[[Any], object], *, as_json: bool) -> None:  # noqa: ANN401  any JSON value
-    """Print a value as JSON for programs, or show it to a person."""
+def give(value: Any, show: Callable[[Any], object] | str, *, as_json: bool) -> None:  # noqa: ANN401  any JSON value
+    """Print a value as JSON for programs, or show it to a person, who may also get a plain text instead."""
     if as_json:
         command_line.emit(value)
+    elif isinstance(show, str):
+        command_line.say(escape(show))
     else:
         show(value)
 
@@ -80,25 +59,32 @@ def give_table(
         command_line.say(nothing)
 
 
+def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
+    """Make a table of some columns of the rows, each under its title."""
+    return tables.table(([row[name] for name in columns] for row in rows), tuple(columns.values()))
+
+
+def show_facts(facts: Mapping[str, object]) -> None:
+    """Print facts for a person, one on a line behind its name."""
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        command_line.out.print(f"  {name:<{width}}{tables.cell(value)}")
+
+
 def show_outcome(outcome: jobs.Outcome) -> None:
     """Print an outcome for a person."""
-    command_line.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
-    command_line.out.print(f"  tier  {escape(outcome.tier)}, version {outcome.model_version}")
-    command_line.out.print(f"  why   {escape(why(outcome.flag))}")
-    command_line.out.print(f"  time  {timing(outcome)}", style="dim")
-
-
-def why(flag: jobs.FlagDecision) -> str:
-    """Explain the decision of a flag."""
+    flag = outcome.flag
     value = str(flag.value).lower() if isinstance(flag.value, bool) else flag.value
     variation = f" (variation {flag.variation_id})" if flag.variation_id else ""
-    return f"{flag.key} = {value}: {REASONS.get(flag.reason, flag.reason)}{variation}"
-
-
-def timing(outcome: jobs.Outcome) -> str:
-    """Write how long the job waited, and how long the model took."""
     waited = f"{outcome.wait_ms:.0f} ms in the queue, " if outcome.wait_ms is not None else ""
-    return f"{waited}{outcome.inference_ms:.1f} ms in the model"
+    command_line.out.print(f"[bold]{escape(outcome.intent)}[/]  {_certainty(outcome)}")
+    show_facts(
+        {
+            "tier": f"{outcome.tier}, version {outcome.model_version}",
+            "why": f"{flag.key} = {value}: {REASONS.get(flag.reason, flag.reason)}{variation}",
+            "time": f"{waited}{outcome.inference_ms:.1f} ms in the model",
+        }
+    )
 
 
 def _certainty(outcome: jobs.Outcome) -> str:
@@ -113,34 +99,29 @@ def _shares(ranking: Sequence[jobs.RankedIntent]) -> str:
     return ", ".join(f"{escape(ranked.intent)} {ranked.confidence:.0%}" for ranked in ranking[:OTHERS_SHOWN])
 
 
-def train_and_wait(
-    client: Client,
-    tier: str,
-    *,
-    promote: bool = True,
-    timeout_s: float = TRAIN_TIMEOUT_S,
-    on_busy: Literal["refuse", "join"] = "refuse",
+def train_and_wait(client: Client, tier: str) -> jobs.TrainReply:
+    """Train a tier, and show its progress until it is done."""
+    return wait_for_training(client.train(tier, requested_by=myself()), tier)
+
+
+def wait_for_training(
+    handle: TaskHandle[jobs.TrainReply], tier: str, timeout_s: float = TRAIN_TIMEOUT_S
 ) -> jobs.TrainReply:
-    """Train a tier, and show its progress on stderr until it is done."""
-    handle = client.train(tier, requested_by=myself(), promote=promote, on_busy=on_busy)
+    """Show the progress of a training run on stderr until it is done."""
     deadline = time.monotonic() + timeout_s
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    hidden = not command_line.err.is_terminal
-    with Progress(*columns, console=command_line.err, transient=True, disable=hidden) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    with progress_bar(*columns) as bar:
         shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
-        while not _is_done(handle) and time.monotonic() < deadline:
+        while not futures.wait([handle.future], POLL_S).done and time.monotonic() < deadline:
             if progress := handle.progress():
                 bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
     return handle.result(max(0.0, deadline - time.monotonic()))
 
 
-def _is_done(handle: TaskHandle[jobs.TrainReply]) -> bool:
-    return bool(concurrent.futures.wait([handle.future], timeout=POLL_S).done)
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar on stderr, which leaves no trace, and is shown on a terminal only."""
+    hidden = not command_line.err.is_terminal
+    return Progress(*columns, console=command_line.err, transient=True, disable=hidden)
 
 
 def myself() -> str:
@@ -160,11 +141,15 @@ def show_training(reply: jobs.TrainReply, *, asked_to_promote: bool = True) -> N
     command_line.out.print(
         f"[bold]{escape(reply.tier)}[/] version {reply.version}, trained in {reply.duration_s:.1f} s"
     )
-    command_line.out.print(f"  pipeline  {escape(reply.pipeline)}, threshold {reply.threshold:.2f}")
-    command_line.out.print(f"  metrics   {escape(metrics)}")
-    command_line.out.print(f"  serving   {escape(_promotion(reply, asked_to_promote=asked_to_promote))}")
+    show_facts(
+        {
+            "pipeline": f"{reply.pipeline}, threshold {reply.threshold:.2f}",
+            "metrics": metrics,
+            "serving": _promotion(reply, asked_to_promote=asked_to_promote),
+        }
+    )
     for warning in reply.warnings:
-        command_line.say(f"[yellow]warning[/] {escape(warning)}")
+        command_line.note("warning", warning)
 
 
 def figure(value: float) -> str:

@@ -1,10 +1,9 @@
 """`pointsman up`: the whole deployment on this machine, until Ctrl-C."""
 
 import os
-import threading
+import time
 
 import click
-from pydantic import BaseModel
 
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
@@ -16,49 +15,38 @@ from pointsman_producer.deployment.log_view import TidyLog
 from pointsman_producer.deployment.signals import Interrupts
 from pointsman_shared.settings import Settings
 
-
-class Place(BaseModel):
-    """The addresses of the deployment."""
-
-    redis_url: str
-    flower_url: str | None
-    workers: int
+PORT = click.IntRange(1, 65535)
+WELCOME = """
+[bold]Pointsman is up[/] (serving processes: {workers}). Ctrl-C stops everything.
+  Redis   {redis_url}
+  Flower  {flower}
+In another terminal, in this folder:
+{training}  pointsman classify "Can I pay you with my Google Pay wallet?" --attr plan=pro
+  pointsman doctor
+"""
 
 
 @click.command(
-    epilog="""\b
+    epilog=command_line.examples(
+        "pointsman up",
+        "pointsman up --workers 4 --train",
+        "pointsman up --redis-port 6391 --no-flower",
+        note="""\
 Ctrl-C (or SIGTERM) stops all processes cleanly, exit code 0; a second one kills them, exit code 130.
-With POINTSMAN_REDIS_URL set, the deployment uses that Redis and starts none.
-
-\b
-Examples:
-  pointsman up
-  pointsman up --workers 4 --train
-  pointsman up --redis-port 6391 --no-flower
-"""
+With POINTSMAN_REDIS_URL set, the deployment uses that Redis and starts none.""",
+    )
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=launcher.DEFAULT_WORKERS,
-    show_default=True,
     help="The number of serving processes.",
 )
 @click.option(
-    "--redis-port",
-    type=click.IntRange(1, 65535),
-    default=embedded_redis.DEFAULT_PORT,
-    show_default=True,
-    help="Port of the embedded Redis.",
+    "--redis-port", type=PORT, default=embedded_redis.DEFAULT_PORT, help="Port of the embedded Redis."
 )
-@click.option("--flower/--no-flower", default=True, show_default=True, help="Whether to start Flower.")
-@click.option(
-    "--flower-port",
-    type=click.IntRange(1, 65535),
-    default=launcher.DEFAULT_FLOWER_PORT,
-    show_default=True,
-    help="Port of Flower.",
-)
+@click.option("--flower/--no-flower", default=True, help="Whether to start Flower.")
+@click.option("--flower-port", type=PORT, default=launcher.DEFAULT_FLOWER_PORT, help="Port of Flower.")
 @click.option("--train", "train_missing", is_flag=True, help="Train the tiers without a model.")
 @command_line.json_option
 def up(
@@ -81,17 +69,14 @@ def up(
         flower_port=flower_port if flower and launcher.has_flower() else None,
         say=TidyLog(command_line.err),
     )
-    run(deployment, train_missing=train_missing, as_json=as_json)
-
-
-def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
-    """Run a deployment until a signal comes."""
     with Interrupts(deployment.kill) as interrupts:
         try:
             deployment.start()
             deployment.wait_ready()
             welcome(deployment, train_missing=train_missing, as_json=as_json)
-            wait_for_signal()
+            while True:
+                # Until a signal handler raises.
+                time.sleep(3600)
         except KeyboardInterrupt:
             command_line.say("stopping; a second Ctrl-C kills the remaining programs")
         finally:
@@ -102,43 +87,20 @@ def run(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
     command_line.say("stopped")
 
 
-def wait_for_signal() -> None:
-    """Sleep until a signal handler raises."""
-    forever = threading.Event()
-    while True:
-        # A wait with a timeout lets a signal through on every platform.
-        forever.wait(3600)
-
-
 def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> None:
     """Train the missing tiers if asked to, then print the addresses and what to try next."""
-    place = Place(
-        redis_url=local_state.shown_url(deployment.settings.redis_url.get_secret_value()),
-        flower_url=deployment.flower_url,
-        workers=deployment.workers,
-    )
     with Client(settings=deployment.settings) as client:
         missing = registry.missing_tiers(client)
         if train_missing:
             for tier in missing:
                 screen.show_training(screen.train_and_wait(client, tier))
             missing = registry.missing_tiers(client)
+    url, flower_url = command_line.shown_url(deployment.settings), deployment.flower_url
     if as_json:
-        command_line.emit(place)
-    tell(place, missing)
-
-
-def tell(place: Place, missing: list[str]) -> None:
-    """Print the welcome for a person."""
-    command_line.say()
+        command_line.emit({"redis_url": url, "flower_url": flower_url, "workers": deployment.workers})
+    training = "".join(f"  pointsman train {tier}    [dim](it has no model yet)[/]\n" for tier in missing)
     command_line.say(
-        f"[bold]Pointsman is up[/] (serving processes: {place.workers}). Ctrl-C stops everything."
+        WELCOME.format(
+            workers=deployment.workers, redis_url=url, flower=flower_url or "not started", training=training
+        )
     )
-    command_line.say(f"  Redis   {place.redis_url}")
-    command_line.say(f"  Flower  {place.flower_url or 'not started'}")
-    command_line.say("In another terminal, in this folder:")
-    for tier in missing:
-        command_line.say(f"  pointsman train {tier}    [dim](it has no model yet)[/]")
-    command_line.say('  pointsman classify "Can I pay you with my Google Pay wallet?" --attr plan=pro')
-    command_line.say("  pointsman doctor")
-    command_line.say()

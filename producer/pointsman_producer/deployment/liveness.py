@@ -14,20 +14,18 @@ class Liveness:
 
     def __init__(self, is_well: Callable[[], bool]) -> None:
         self._is_well = is_well
-        self._started_at = 0.0
-        self._unwell_since: float | None = None
+        self.started(0.0)
 
     def started(self, now: float) -> None:
         """Note a start: the program has time to load its models."""
-        self._started_at, self._unwell_since = now, None
+        self._started_at, self._unwell_since = now, float("inf")
 
     def is_deaf(self, now: float) -> bool:
         """Ask, and tell whether the program has been unwell for so long that a restart is better."""
         if self._is_well() or now - self._started_at < START_S:
-            self._unwell_since = None
+            self._unwell_since = float("inf")
             return False
-        if self._unwell_since is None:
-            self._unwell_since = now
+        self._unwell_since = min(self._unwell_since, now)
         return now - self._unwell_since >= heartbeat.DEAF_AFTER_S
 
 

@@ -7,7 +7,7 @@ levels from WARNING upwards stay.
 import re
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -28,7 +28,13 @@ _REDIS = re.compile(
 )
 # WARNING the message: a line of the launcher itself
 _PLAIN = re.compile(r"(?P<level>WARNING|ERROR|CRITICAL) (?P<message>.*)")
-_LEVELS = {"W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
+# The levels that are shown, by the names that Celery, Flower and Redis give them.
+_LEVELS = {level: level for level in _STYLES} | {
+    "W": "WARNING",
+    "E": "ERROR",
+    "C": "CRITICAL",
+    "#": "WARNING",
+}
 
 # Redis prints these as warnings at every start and stop; on a laptop they need no action.
 _REDIS_CEREMONY = re.compile(
@@ -38,12 +44,12 @@ _REDIS_CEREMONY = re.compile(
 
 # Celery and Flower print these at every start and stop. Flower asks before the workers listen, and warns of it.
 _CELERY_CEREMONY = re.compile(
-    r"mingle: |sync with |Connected to |Events of group|worker: Hitting Ctrl\+C|Inspect method \w+ failed|\d+ detected, shutting down"
+    r"^(mingle: |sync with |Connected to |Events of group|worker: Hitting Ctrl\+C|Inspect method \w+ failed"
+    r"|\d+ detected, shutting down)"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """A line without its program's prefix; the level is `WARNING`, `ERROR`, `CRITICAL` or empty."""
 
     level: str
@@ -52,33 +58,14 @@ class Line:
 
 def tidy(raw: str) -> Line | None:
     """Remove a program's own time, process and level from a line; return None for a line that is not shown."""
-    if not raw.strip():
-        return None
-    if match := _REDIS.match(raw):
-        return _redis(match["level"] or "*", match["message"])
-    if match := _WORKER.match(raw) or _CELERY.match(raw):
-        return _celery(_shown(match["level"]), match["message"])
-    if match := _TORNADO.match(raw):
-        return _celery(_LEVELS.get(match["level"], ""), match["message"])
-    if match := _PLAIN.match(raw):
-        return Line(level=match["level"], message=match["message"])
-    return _celery("", raw)
-
-
-def _celery(level: str, message: str) -> Line | None:
-    if level in ("", "WARNING") and _CELERY_CEREMONY.match(message):
+    redis = _REDIS.match(raw)
+    match = redis or _WORKER.match(raw) or _CELERY.match(raw) or _TORNADO.match(raw) or _PLAIN.match(raw)
+    level, message = (_LEVELS.get(match["level"], ""), match["message"]) if match else ("", raw)
+    ceremony = _REDIS_CEREMONY if redis else _CELERY_CEREMONY
+    is_detail = redis is not None and redis["level"] in (".", "-")
+    if not raw.strip() or is_detail or (level in ("", "WARNING") and ceremony.search(message)):
         return None
     return Line(level=level, message=message)
-
-
-def _redis(level: str, message: str) -> Line | None:
-    if level in ".-" or _REDIS_CEREMONY.search(message):
-        return None
-    return Line(level="WARNING" if level == "#" else "", message=message)
-
-
-def _shown(level: str) -> str:
-    return level if level in _STYLES else ""
 
 
 class TidyLog:
@@ -95,10 +82,7 @@ class TidyLog:
         if line is None:
             return
         with self._lock:
-            self._console.print(self._styled(name, line), soft_wrap=True)
-
-    def _styled(self, name: str, line: Line) -> Text:
-        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
-        level = (f"{line.level} ", _STYLES[line.level]) if line.level else ""
-        now = (time.strftime("%H:%M:%S"), "dim")
-        return Text.assemble(now, "  ", (f"{name:<{NAME_WIDTH}}", colour), "  ", level, line.message)
+            colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+            level = (f"{line.level} ", _STYLES[line.level]) if line.level else ""
+            now, who = (time.strftime("%H:%M:%S"), "dim"), (f"{name:<{NAME_WIDTH}}", colour)
+            self._console.print(Text.assemble(now, "  ", who, "  ", level, line.message), soft_wrap=True)

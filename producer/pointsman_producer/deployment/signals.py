@@ -3,19 +3,14 @@
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, every later one calls `kill`.
-
-    Args:
-        kill: Ends a clean stop at once. It runs in a thread of its own, because a signal handler must not take locks
-            that the interrupted code holds.
-    """
+    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, every later one calls `kill`."""
 
     def __init__(self, kill: Callable[[], None]) -> None:
         self.count = 0
@@ -27,9 +22,7 @@ class Interrupts:
         self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -42,4 +35,5 @@ class Interrupts:
         if self.count == 1 and not self._ending:
             self._ending = True
             raise KeyboardInterrupt
+        # In a thread of its own, because a signal handler must not take locks that the interrupted code holds.
         threading.Thread(target=self._kill, name="kill").start()

@@ -31,9 +31,12 @@ def claim(state_dir: Path) -> Iterator[None]:
     """Be the only launcher in a state folder; raise BusyError if another one runs there."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / LOCK_NAME).open("a") as lock:
-        if not _lock(lock):
-            msg = f"a deployment already runs in {state_dir}: stop it first, or work in another folder"
-            raise errors.BusyError(msg)
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not _lock(lock):
+            if time.monotonic() > deadline:
+                msg = f"a deployment already runs in {state_dir}: stop it first, or work in another folder"
+                raise errors.BusyError(msg)
+            time.sleep(0.05)
         try:
             yield
         finally:
@@ -41,16 +44,10 @@ def claim(state_dir: Path) -> Iterator[None]:
 
 
 def _lock(lock: IO[str]) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        else:
-            return True
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def announce(state_dir: Path, redis_url: str | None) -> None:
@@ -68,19 +65,13 @@ def running_redis(state_dir: Path = STATE_DIR) -> str | None:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read(state_dir / FILE_NAME)
+        # Without a usable file, the launcher is still starting, or belongs to another version of Pointsman.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            url = json.loads((state_dir / FILE_NAME).read_text(encoding="utf-8"))["redis_url"]
+            return url if isinstance(url, str) else None
     except OSError:
-        return None
+        pass
     return None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        url = json.loads(path.read_text(encoding="utf-8"))["redis_url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        # The launcher is still starting, or belongs to another version of Pointsman.
-        return None
-    return url if isinstance(url, str) else None
 
 
 def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_DIR) -> Settings:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from pointsman_producer.deployment import watchdog
@@ -51,9 +51,9 @@ class Keeper:
     program: Program
     liveness: Liveness
     delay_s: float
-    process: subprocess.Popen[bytes]
-    pump: threading.Thread
-    started_at: float
+    process: subprocess.Popen[bytes] = field(init=False)
+    pump: threading.Thread = field(init=False)
+    started_at: float = field(init=False)
     restart_at: float | None = None
     asked_at: float = 0.0
     restarts: int = 0
@@ -70,13 +70,7 @@ class Keeper:
 
 
 class Supervisor:
-    """Keeps programs running until it is stopped.
-
-    Args:
-        say: Gets every line of the programs and every message about them.
-        first_delay_s: The pause before the first restart; it doubles up to 30 s.
-        grace_s: How long a program may take to end before it is killed.
-    """
+    """Keeps programs running until it is stopped; the pause before a restart doubles each time, up to 30 s."""
 
     def __init__(
         self, say: Say, *, first_delay_s: float = FIRST_DELAY_S, grace_s: float = watchdog.GRACE_S
@@ -95,17 +89,8 @@ class Supervisor:
 
     def start(self, program: Program, is_well: Callable[[], bool] = lambda: True) -> Keeper:
         """Start a program and keep it running; it is also restarted when `is_well` says no for long."""
-        liveness, now = Liveness(is_well), time.monotonic()
-        liveness.started(now)
-        process, pump = self._spawn(program)
-        keeper = Keeper(
-            program=program,
-            liveness=liveness,
-            delay_s=self._first_delay_s,
-            process=process,
-            pump=pump,
-            started_at=now,
-        )
+        keeper = Keeper(program=program, liveness=Liveness(is_well), delay_s=self._first_delay_s)
+        self._spawn(keeper, time.monotonic())
         self._keepers.append(keeper)
         return keeper
 
@@ -142,9 +127,12 @@ class Supervisor:
                 continue
             if has_ended and keeper.restart_at is None:
                 self._clean_up(keeper, now)
-            elif has_ended:
-                self._restart_when_due(keeper, now)
-            elif now - keeper.asked_at >= ASK_S:
+            elif keeper.restart_at is not None and now >= keeper.restart_at:
+                # While everything stops, or while the machine has no process left: then the next look tries again.
+                with contextlib.suppress(OSError):
+                    self._spawn(keeper, now)
+                    keeper.restarts += 1
+            elif not has_ended and now - keeper.asked_at >= ASK_S:
                 self._ask(keeper, now)
 
     def _clean_up(self, keeper: Keeper, now: float) -> None:
@@ -162,33 +150,24 @@ class Supervisor:
         keeper.restart_at = now + keeper.delay_s
         keeper.delay_s = min(2 * keeper.delay_s, LONGEST_DELAY_S)
 
-    def _restart_when_due(self, keeper: Keeper, now: float) -> None:
-        if keeper.restart_at is not None and now >= keeper.restart_at:
-            # While everything stops, or while the machine has no process left: then the next look tries again.
-            with contextlib.suppress(OSError):
-                keeper.process, keeper.pump = self._spawn(keeper.program)
-                keeper.restarts += 1
-                keeper.started_at, keeper.restart_at = now, None
-                keeper.liveness.started(now)
-
     def _ask(self, keeper: Keeper, now: float) -> None:
         keeper.asked_at = now
         if keeper.liveness.is_deaf(now) and not self._stopping.is_set():
-            self._say(
-                keeper.program.name, "WARNING does not hear from its queues any more; starting it again"
-            )
+            what = "WARNING does not hear from its queues any more; starting it again"
+            self._say(keeper.program.name, what)
             _kill_group(keeper.process.pid)
 
-    def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], threading.Thread]:
+    def _spawn(self, keeper: Keeper, now: float) -> None:
         with self._starting:
             if self._stopping.is_set():
                 raise InterruptedError
-            process = _start_listed(program, self._list)
-        pump = threading.Thread(
-            target=self._pass_on, args=(program.name, process), name=f"log-{program.name}", daemon=True
+            keeper.process = _start_listed(keeper.program, self._list)
+        keeper.pump = threading.Thread(
+            target=self._pass_on, args=(keeper.program.name, keeper.process), daemon=True
         )
-        pump.start()
-        return process, pump
+        keeper.pump.start()
+        keeper.started_at, keeper.restart_at = now, None
+        keeper.liveness.started(now)
 
     def _pass_on(self, name: str, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is not None:

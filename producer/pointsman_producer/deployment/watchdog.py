@@ -56,16 +56,11 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
     # After the launcher's death, the init process of a container may reap late or never.
-    try:
+    with contextlib.suppress(OSError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(") ")[2].startswith("Z")
+        return not stat.rpartition(") ")[2].startswith("Z")
+    return True
 
 
 def _print(line: str) -> None:

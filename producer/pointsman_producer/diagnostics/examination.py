@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from pointsman_producer.client import single_try
 from pointsman_producer.diagnostics import checks, probe
-from pointsman_producer.diagnostics.findings import Finding
+from pointsman_producer.diagnostics.findings import Finding, Remedy, problem
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
@@ -18,7 +18,8 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
         try:
             info = store.info()
         except errors.BrokerUnavailableError as error:
-            yield checks.no_redis(shown_url, error)
+            detail = f"does not answer at {shown_url}: {error.__cause__ or error}"
+            yield problem("redis", detail, Remedy.START_REDIS)
             return
         yield from checks.redis(info, shown_url)
         yield from checks.queues(probe.queues(store, time.time()), probe.in_flight(store))
@@ -27,7 +28,7 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
             consumers = probe.consumers(settings)
             yield from checks.workers(consumers)
         except errors.BrokerUnavailableError as error:
-            yield checks.no_answer(error)
+            yield problem("worker", f"no worker can be asked: {error}")
         yield from checks.processes(probe.processes(store), time.time())
         if consumers is not None:
             yield from _shadow(store, settings, consumers)

@@ -1,8 +1,7 @@
 """The findings of an examination: each has a state and a remedy. Commands turn the remedies into advice."""
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
+from enum import Enum, auto
+from typing import Literal, NamedTuple
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -10,37 +9,28 @@ Status = Literal["ok", "warning", "problem"]
 class Remedy(Enum):
     """The remedy of a finding."""
 
-    NONE = "none"
-    START_REDIS = "start_redis"
-    FORBID_EVICTION = "forbid_eviction"
-    TURN_AOF_ON = "turn_aof_on"
-    FREE_MEMORY = "free_memory"
-    ADD_WORKERS = "add_workers"
-    START_WORKERS = "start_workers"
-    START_TRAINER = "start_trainer"
-    TRAIN = "train"
-    TRAIN_AGAIN = "train_again"
-    LOOK_AT_LOG = "look_at_log"
-    WAIT_FOR_FLAGS = "wait_for_flags"
-    WAIT_FOR_SWAP = "wait_for_swap"
-    DO_SHADOW_WORK = "do_shadow_work"
-    READ_REPORT = "read_report"
-    CHANGE_CANDIDATE = "change_candidate"
-    FASTER_CANDIDATE = "faster_candidate"
-    LOOK_AT_MEMORY = "look_at_memory"
+    NONE = auto()
+    START_REDIS = auto()
+    FORBID_EVICTION = auto()
+    TURN_AOF_ON = auto()
+    FREE_MEMORY = auto()
+    ADD_WORKERS = auto()
+    START_WORKERS = auto()
+    START_TRAINER = auto()
+    TRAIN = auto()
+    TRAIN_AGAIN = auto()
+    LOOK_AT_LOG = auto()
+    WAIT_FOR_FLAGS = auto()
+    WAIT_FOR_SWAP = auto()
+    DO_SHADOW_WORK = auto()
+    READ_REPORT = auto()
+    CHANGE_CANDIDATE = auto()
+    FASTER_CANDIDATE = auto()
+    LOOK_AT_MEMORY = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the doctor's.
-
-    Attributes:
-        status: `ok`, `warning` (works now, but may stop) or `problem` (does not work).
-        what: The part that was checked.
-        detail: What was found.
-        remedy: What to do, as far as a program can know.
-        about: The tiers or the pair that the remedy is for.
-    """
+class Finding(NamedTuple):
+    """One line of the doctor's; a `warning` works now, but may stop. The remedy is for the tiers or the pair `about`."""
 
     status: Status
     what: str
@@ -49,16 +39,16 @@ class Finding:
     about: tuple[str, ...] = ()
 
 
-def judged(
-    what: str,
-    detail: str,
-    remedy: Remedy,
-    *,
-    bad: object,
-    status: Status = "warning",
-    about: tuple[str, ...] = (),
-) -> Finding:
-    """Make a finding that is `ok`, without a remedy, unless something is bad."""
-    if not bad:
-        return Finding(status="ok", what=what, detail=detail)
-    return Finding(status=status, what=what, detail=detail, remedy=remedy, about=about)
+def ok(what: str, detail: str) -> Finding:
+    """Report a part that works."""
+    return Finding("ok", what, detail)
+
+
+def warning(what: str, detail: str, remedy: Remedy, *about: str) -> Finding:
+    """Report a part that works now, but may stop."""
+    return Finding("warning", what, detail, remedy, about)
+
+
+def problem(what: str, detail: str, remedy: Remedy = Remedy.NONE, *about: str) -> Finding:
+    """Report a part that does not work."""
+    return Finding("problem", what, detail, remedy, about)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kombu.exceptions import KombuError
@@ -31,13 +31,12 @@ Trouble = dict[str, Any]
 
 def queues(store: Store, now: float) -> dict[str, tuple[int, float | None]]:
     """Return the length of each queue, and how long its next message has waited, if that is known."""
-    return {name: (int(store.llen(name)), _age_s(store, name, now)) for name in QUEUES}
-
-
-def _age_s(store: Store, queue: str, now: float) -> float | None:
-    oldest: Any = store.lindex(queue, -1)
-    sent_at = submitted_at(oldest) if oldest is not None else None
-    return max(0.0, now - sent_at) if sent_at is not None else None
+    found: dict[str, tuple[int, float | None]] = {}
+    for name in QUEUES:
+        oldest: Any = store.lindex(name, -1)
+        sent_at = submitted_at(oldest or b"")
+        found[name] = int(store.llen(name)), max(0.0, now - sent_at) if sent_at is not None else None
+    return found
 
 
 def submitted_at(raw: bytes) -> float | None:
@@ -68,12 +67,9 @@ def consumers(settings: Settings) -> dict[str, set[str]]:
 
 def processes(store: Store) -> list[Process]:
     """Read the states of the worker processes of all machines."""
-    found: list[Process] = []
-    for key in store.scan_iter(PROCESS_KEYS, count=1000):
-        fields: Mapping[Any, Any] = store.hgetall(key)
-        # It may expire between the two commands.
-        if fields:
-            found.append(process(fields))
+    stored: Iterator[Any] = map(store.hgetall, store.scan_iter(PROCESS_KEYS, count=1000))
+    # A state may expire between the two commands.
+    found = [process(fields) for fields in stored if fields]
     return sorted(found, key=lambda each: (each["host"], each["pid"]))
 
 
@@ -104,20 +100,18 @@ def shadow_dropped(store: Store) -> int:
 def shadow_counts(store: Store, now: float) -> dict[str, tuple[int, dict[str, int]]]:
     """Return, of each pair of the last day, the compared texts and the missed ones by reason."""
     pairs: Mapping[bytes, bytes] = store.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
-    recent = (pair.decode() for pair, last_at in pairs.items() if float(last_at) > now - RECENT_S)
-    return {pair: _counts(store, pair) for pair in recent}
-
-
-def _counts(store: Store, pair: str) -> tuple[int, dict[str, int]]:
-    compared, missed = 0, {}
-    stored: Mapping[bytes, bytes] = store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
-    for field, count in stored.items():
-        kind, group, *rest = json.loads(field)
-        if (kind, group) in _MISSED:
-            missed[rest[0]] = int(count)
-        if (kind, group) == _COMPARED:
-            compared += int(count)
-    return compared, missed
+    found: dict[str, tuple[int, dict[str, int]]] = {}
+    for pair in (pair.decode() for pair, last_at in pairs.items() if float(last_at) > now - RECENT_S):
+        compared, missed = 0, {}
+        stored: Mapping[bytes, bytes] = store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
+        for field, count in stored.items():
+            kind, group, *rest = json.loads(field)
+            if (kind, group) in _MISSED:
+                missed[rest[0]] = int(count)
+            if (kind, group) == _COMPARED:
+                compared += int(count)
+        found[pair] = compared, missed
+    return found
 
 
 def shadow_troubles(store: Store) -> list[Trouble]:

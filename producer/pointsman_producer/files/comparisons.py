@@ -3,9 +3,9 @@
 A message names all problems of a file at once, by their lines, and never quotes the file.
 """
 
+import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from pointsman_producer.transcripts import fields
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows, utterances, validation
+from pointsman_shared.wire import shadow
 
 # The answers to a file are reported on in one message.
 MAX_ROWS = 200_000
@@ -35,14 +36,11 @@ def _text(value: object) -> str:
 
 
 def _confidence(value: object) -> float:
-    try:
-        confidence = float(str(value))
-    except ValueError:
-        confidence = -1.0
-    if not 0 <= confidence <= 1:
-        msg = "is no number from 0 to 1"
-        raise ValueError(msg)
-    return confidence
+    with contextlib.suppress(ValueError):
+        if 0 <= (confidence := float(str(value))) <= 1:
+            return confidence
+    msg = "is no number from 0 to 1"
+    raise ValueError(msg)
 
 
 Text = Annotated[str, PlainValidator(_text)]
@@ -58,54 +56,29 @@ class _LabelledText(BaseModel):
     intent: Intent | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """Two models' answers to the same texts, in columns."""
-
-    served_intents: list[str]
-    candidate_intents: list[str]
-    served_confidence: list[float] | None
-    candidate_confidence: list[float] | None
-    labels: list[str | None] | None
-    texts: list[str | None] | None
-
-
 def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
     """Read texts, and their labels if the file has any (`InvalidDataError`).
 
     A file with an `intent` in some row holds labelled utterances, in any format that training reads. Any other file is
     a transcript, of which the customers' turns count.
     """
-    records = _labelled(path)
-    if records is None:
-        return _customer_turns(path), None
-    found = _checked(path, records, _LabelledText, rows.Problems())
+    problems = rows.Problems()
+    is_known = path.suffix.lower() in rows.ENDINGS
+    records = rows.read(path, problems, columns=()) if is_known else []
+    if not any(record.fields.get("intent") for record in records):
+        return _limited(path, _customer_turns(path)), None
+    problems.raise_if_any()
+    found = _checked(path, records, _LabelledText, problems)
     return _limited(path, [row.text for row in found]), [row.intent for row in found]
 
 
-def _labelled(path: Path) -> list[rows.Record] | None:
-    """Read a file as labelled utterances; None if no row has a label."""
-    if path.suffix.lower() not in rows.ENDINGS:
-        return None
-    problems = rows.Problems()
-    records = rows.read(path, problems, columns=())
-    if not any(record.fields.get("intent") for record in records):
-        return None
-    problems.raise_if_any()
-    return records
-
-
 def _customer_turns(path: Path) -> list[str]:
-    problems = rows.Problems()
-
-    def reject(rejection: transcript_reader.Rejection) -> None:
-        problems.add(f"{path}:{rejection.line}", rejection.reason)
-
-    with transcript_reader.Reader(path, reject=reject) as reader:
+    rejected: list[transcript_reader.Rejection] = []
+    with transcript_reader.Reader(path, reject=rejected.append) as reader:
         turns = (turn.text for conversation in reader for turn in conversation.turns)
         texts = list(itertools.islice(turns, MAX_ROWS + 1))
-    problems.raise_if_any()
-    return _limited(path, texts)
+    rows.Problems([f"{path}:{line}: {reason}" for line, reason, _ in rejected]).raise_if_any()
+    return texts
 
 
 def _checked(
@@ -114,9 +87,7 @@ def _checked(
     """Check records by a row model; an empty cell counts as absent, and the case of a column's name does not count."""
     found = []
     for record in records:
-        row = {
-            name.lower(): value for name, value in record.fields.items() if value is not None and value != ""
-        }
+        row = {name.lower(): value for name, value in record.fields.items() if value not in (None, "")}
         try:
             found.append(model.model_validate(row))
         except ValidationError as error:
@@ -136,7 +107,7 @@ def _limited(path: Path, texts: list[str]) -> list[str]:
     return texts
 
 
-def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
+def read_predictions(path: Path, served: str, candidate: str) -> shadow.Answers:
     """Read the answers of two models (`InvalidDataError`).
 
     JSON lines, a JSON list or CSV. The intents are in columns with the names of the models. Optional columns are
@@ -148,17 +119,16 @@ def read_predictions(path: Path, served: str, candidate: str) -> Predictions:
     problems = rows.Problems()
     records = rows.read(path, problems, columns=())
     found: list[Any] = _checked(path, records, _prediction(served, candidate), problems)
-    confidences = {
-        name: _column(path, [getattr(row, side) for row in found], f"{name}{CONFIDENCE}")
-        for name, side in ((served, "served_confidence"), (candidate, "candidate_confidence"))
-    }
-    _limited(path, [row.served for row in found])
     labels, texts = [row.label for row in found], [row.text for row in found]
-    return Predictions(
-        served_intents=[row.served for row in found],
-        candidate_intents=[row.candidate for row in found],
-        served_confidence=confidences[served],
-        candidate_confidence=confidences[candidate],
+    confidences = [row.served_confidence for row in found], [row.candidate_confidence for row in found]
+    return shadow.Answers(
+        served=shadow.Side(
+            intent=_limited(path, [row.served for row in found]),
+            confidence=_whole(path, confidences[0], served),
+        ),
+        candidate=shadow.Side(
+            intent=[row.candidate for row in found], confidence=_whole(path, confidences[1], candidate)
+        ),
         labels=labels if any(labels) else None,
         texts=texts if any(texts) else None,
     )
@@ -175,9 +145,9 @@ def _prediction(served: str, candidate: str) -> type[BaseModel]:
     return create_model("Prediction", __config__=STRICT, text=(Text | None, None), **columns)
 
 
-def _column(path: Path, values: list[float | None], name: str) -> list[float] | None:
+def _whole(path: Path, values: list[float | None], name: str) -> list[float] | None:
     known = [value for value in values if value is not None]
     if known and len(known) != len(values):
-        msg = f"{path}: {name} is there in some rows only"
+        msg = f"{path}: {name}{CONFIDENCE} is there in some rows only"
         raise errors.InvalidDataError(msg)
     return known or None

@@ -1,7 +1,6 @@
 """Files of labels: rows to label are written, labelled rows are read. JSON lines, CSV, Parquet (written only)."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +38,9 @@ PAIR_COLUMNS: Final[Mapping[str, tables.Kind]] = {
 def write(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, tables.Kind]) -> None:
     """Write rows in the format of the ending, whole or not at all (`InvalidDataError`)."""
     chosen = writers.format_of(path)
-    with writers.whole(path) as new, closing(tables.open_table(new, chosen, columns)) as table:
+    with writers.whole(path) as new, tables.writing(new, chosen, columns) as write:
         for row in rows:
-            table.write({name: row.get(name) for name in columns})
+            write({name: row.get(name) for name in columns})
 
 
 def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], int]:

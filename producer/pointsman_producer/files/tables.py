@@ -3,11 +3,13 @@
 pyarrow is loaded for Parquet only.
 """
 
+import contextlib
 import csv
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 from rich.markup import escape
 from rich.table import Table as TerminalTable
@@ -18,129 +20,121 @@ from pointsman_producer.files.writers import Row
 
 PARQUET_ROWS = 10_000
 SEPARATOR = " > "
+SHARE = re.compile(r"[\d.,]+%")
+# The columns whose ids one copies.
+UNBROKEN = {"id", "job"}
 
 Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
 """The type of a column."""
 
 
-class Table(Protocol):
-    """A file that is written row by row."""
-
-    def write(self, row: Row) -> None:
-        """Add a row."""
-
-    def close(self) -> None:
-        """Write the last rows, and close the file."""
+Write = Callable[[Row], object]
+"""Adds a row to a file."""
 
 
-def open_table(path: Path, chosen: writers.Format, columns: Mapping[str, Kind], *, ranks: int = 0) -> Table:
-    """Open a file for writing; an existing file is overwritten.
+@contextlib.contextmanager
+def writing(
+    path: Path, chosen: writers.Format, columns: Mapping[str, Kind], *, ranks: int = 0
+) -> Iterator[Write]:
+    """Open a file for writing rows; an existing file is overwritten.
 
     `columns` are those of the tabular formats; JSON lines take rows as they are. `ranks` is the length of the longest
     ranking, each entry of which takes two columns in CSV.
     """
     if chosen == "jsonl":
-        return writers.JsonLinesTable(path)
-    return CsvTable(path, columns, ranks) if chosen == "csv" else ParquetTable(path, columns)
+        with writers.json_lines(path) as write:
+            yield write
+    elif chosen == "csv":
+        with path.open("w", encoding="utf-8", newline="", buffering=writers.BUFFER_BYTES) as file:
+            yield _csv_rows(file, columns, ranks)
+    else:
+        with _parquet_rows(path, columns) as write:
+            yield write
 
 
-class CsvTable:
-    """CSV as in RFC 4180; values are written as they are, even those that a spreadsheet takes for formulas."""
+def _csv_rows(file: IO[str], columns: Mapping[str, Kind], ranks: int) -> Write:
+    """Write CSV as in RFC 4180; values stay as they are, even those that a spreadsheet takes for formulas."""
+    plain = [name for name, kind in columns.items() if kind != "ranking"]
+    lists = [name for name, kind in columns.items() if kind == "texts"]
+    ranked = [f"ranking_{rank}_{part}" for rank in range(1, ranks + 1) for part in ("intent", "confidence")]
+    plain_of = operator.itemgetter(*plain)
+    writer = csv.writer(file)
+    writer.writerow([*plain, *ranked])
 
-    def __init__(self, path: Path, columns: Mapping[str, Kind], ranks: int) -> None:
-        plain = [name for name, kind in columns.items() if kind != "ranking"]
-        self._plain = operator.itemgetter(*plain)
-        self._texts = [name for name, kind in columns.items() if kind == "texts"]
-        self._rank_cells = 2 * ranks
-        self._file = path.open("w", encoding="utf-8", newline="", buffering=writers.BUFFER_BYTES)
-        self._writer = csv.writer(self._file)
-        ranked = [
-            f"ranking_{rank}_{part}" for rank in range(1, ranks + 1) for part in ("intent", "confidence")
-        ]
-        self._writer.writerow([*plain, *ranked])
-
-    def write(self, row: Row) -> None:
-        """Add a row."""
-        for name in self._texts:
+    def write(row: Row) -> None:
+        for name in lists:
             row[name] = SEPARATOR.join(row[name])
-        self._writer.writerow(
-            [*self._plain(row), *self._ranked(row)] if self._rank_cells else self._plain(row)
-        )
+        cells = list(plain_of(row))
+        if ranked:
+            cells += [cell for one in row["ranking"] for cell in (one["intent"], one["confidence"])]
+            cells += [None] * (len(plain) + len(ranked) - len(cells))
+        writer.writerow(cells)
 
-    def _ranked(self, row: Row) -> list[object]:
-        cells = [cell for ranked in row["ranking"] for cell in (ranked["intent"], ranked["confidence"])]
-        return cells + [None] * (self._rank_cells - len(cells))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    return write
 
 
-class ParquetTable:
-    """Parquet, in row groups of `PARQUET_ROWS`."""
+@contextlib.contextmanager
+def _parquet_rows(path: Path, columns: Mapping[str, Kind]) -> Iterator[Write]:
+    """Write Parquet, in row groups of `PARQUET_ROWS`."""
+    # Loaded here because it is an extra, and loading takes longer than a small batch.
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
 
-    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
-        # Loaded here because it is an extra, and loading takes longer than a small batch.
-        import pyarrow as pa  # noqa: PLC0415
-        from pyarrow import parquet  # noqa: PLC0415
+    types: dict[Kind, Any] = {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "flag": pa.bool_(),
+        "texts": pa.list_(pa.string()),
+        "ranking": pa.list_(pa.struct({"intent": pa.string(), "confidence": pa.float64()})),
+    }
+    schema = pa.schema({name: types[kind] for name, kind in columns.items()})
+    rows: list[Row] = []
+    with parquet.ParquetWriter(path, schema) as writer:
 
-        types: dict[Kind, Any] = {
-            "text": pa.string(),
-            "integer": pa.int64(),
-            "number": pa.float64(),
-            "flag": pa.bool_(),
-            "texts": pa.list_(pa.string()),
-            "ranking": pa.list_(pa.struct({"intent": pa.string(), "confidence": pa.float64()})),
-        }
-        self._schema = pa.schema({name: types[kind] for name, kind in columns.items()})
-        self._make_batch = pa.RecordBatch.from_pylist
-        self._writer = parquet.ParquetWriter(path, self._schema)
-        self._rows: list[Row] = []
+        def flush() -> None:
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+            rows.clear()
 
-    def write(self, row: Row) -> None:
-        """Add a row."""
-        self._rows.append(row)
-        if len(self._rows) >= PARQUET_ROWS:
-            self._flush()
+        def write(row: Row) -> None:
+            rows.append(row)
+            if len(rows) >= PARQUET_ROWS:
+                flush()
 
-    def _flush(self) -> None:
-        self._writer.write_batch(self._make_batch(self._rows, schema=self._schema))
-        self._rows.clear()
-
-    def close(self) -> None:
-        """Write the last row group and close the file."""
-        if self._rows:
-            self._flush()
-        self._writer.close()
+        yield write
+        if rows:
+            flush()
 
 
 def table(
-    rows: Iterable[Sequence[object]],
-    columns: Sequence[str],
-    *,
-    right: Collection[str] = (),
-    title: str | None = None,
+    rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Collection[str] = ()
 ) -> TerminalTable:
-    """Make a table for a terminal: None is empty, and a rich `Text` keeps its style.
+    """Make a table for a terminal: None is empty, a rich `Text` keeps its style, and long ids are never cut.
 
-    Numbers are aligned right, and so are the columns of `right`.
+    Numbers and shares are aligned right, and so are the columns of `right`.
     """
-    made = TerminalTable(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    made = TerminalTable(box=None, pad_edge=False, header_style="dim")
     listed = list(rows)
     for place, heading in enumerate(columns):
-        numbers = any(isinstance(row[place], int | float) for row in listed if place < len(row))
-        is_right = numbers or heading in right
-        made.add_column(escape(printable(heading)), justify="right" if is_right else "left")
+        first = listed[0][place] if listed and place < len(listed[0]) else ""
+        is_right = isinstance(first, int | float) or SHARE.fullmatch(str(first)) or heading in right
+        made.add_column(
+            escape(printable(heading)),
+            justify="right" if is_right else "left",
+            no_wrap=heading in UNBROKEN,
+            overflow="fold",
+        )
     for row in listed:
-        made.add_row(*map(_cell, row))
+        made.add_row(*map(cell, row))
     return made
 
 
-def _cell(value: object) -> str | Text:
+def cell(value: object) -> str | Text:
+    """Write a value for a person, safe for a terminal: texts may come from strangers."""
     if isinstance(value, Text):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
     return "" if value is None else escape(printable(str(value)))
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,19 +30,11 @@ def format_of(path: Path) -> Format:
     return chosen
 
 
-class JsonLinesTable:
-    """One JSON object per line."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=BUFFER_BYTES)
-
-    def write(self, row: Row) -> None:
-        """Add a row."""
-        self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+@contextlib.contextmanager
+def json_lines(path: Path) -> Iterator[Callable[[Row], object]]:
+    """Open a file for writing rows, each as one line of JSON."""
+    with path.open("wb", buffering=BUFFER_BYTES) as file:
+        yield lambda row: file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def staged(path: Path) -> Path:
@@ -68,7 +60,8 @@ def whole(path: Path) -> Iterator[Path]:
         msg = f"{path} cannot be written: {error.strerror}"
         raise errors.InvalidDataError(msg) from error
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def require_free(path: Path, *, force: bool) -> None:

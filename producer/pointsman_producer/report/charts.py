@@ -38,8 +38,14 @@ def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, row
     places = {name: place for place, name in enumerate(names)}
     totals = {name: sum(count for (row, _), count in counts.items() if row == name) for name in names}
     for (row, column), count in counts.items():
-        if count and row in places and column in places:
-            _draw_cell(plot, places[row], places[column], count, count / totals[row])
+        if not count or row not in places or column not in places:
+            continue
+        # The square root makes small shares visible, which is where the models differ.
+        opacity = 0.08 + 0.72 * math.sqrt(count / totals[row])
+        style = f"fill:var(--{'served' if row == column else 'candidate'});fill-opacity:{opacity:.2f}"
+        x, y = plot.x(places[column]), plot.y(places[row])
+        plot.add("rect", style, x=x, y=y, width=CELL, height=CELL)
+        plot.text(x + CELL / 2, y + CELL / 2 + 4, short_count(count))
     for place, name in enumerate(shown):
         middle = CELL * (place + 0.5)
         plot.text(plot.left - 8, plot.top + middle + 4, name, anchor="end")
@@ -52,20 +58,12 @@ def heat_map(names: Sequence[str], counts: Mapping[tuple[str, str], int], *, row
     return plot.svg()
 
 
-def _draw_cell(plot: Plot, row: int, column: int, count: int, share: float) -> None:
-    # The square root makes small shares visible, which is where the models differ.
-    color = "served" if row == column else "candidate"
-    style = f"fill:var(--{color});fill-opacity:{0.08 + 0.72 * math.sqrt(share):.2f}"
-    plot.add("rect", style, x=plot.x(column), y=plot.y(row), width=CELL, height=CELL)
-    plot.text(plot.x(column + 0.5), plot.y(row + 0.5) + 4, short_count(count))
-
-
 def bars(rows: Sequence[Bar], *, title: str) -> str:
     """Draw shares as horizontal bars with their intervals."""
     left = CHAR_WIDTH * max(len(row.name) for row in rows) + 16
     height = BAR_HEIGHT * len(rows) + 52
     plot = Plot((0, 1), (len(rows), 0), size=(WIDTH, height), margins=(6, 26, 46, left))
-    plot.x_axis(_percents((0, 0.2, 0.4, 0.6, 0.8, 1)), title, grid=True)
+    plot.x_axis([(tick / 5, f"{tick / 5:.0%}") for tick in range(6)], title, grid=True)
     for place, row in enumerate(rows):
         top = plot.y(place + 0.2)
         middle = plot.y(place + 0.5)
@@ -84,8 +82,11 @@ def evidence(labels: Sequence[int], lines: Sequence[Line], *, needed: float, not
     high = max(needed, *(max(line.heights) for line in lines)) + 0.5
     plot = Plot((0, labels[-1]), (low, high), size=(WIDTH, 320), margins=(30, 18, 46, 102))
     step = max(1, math.ceil((high - low) / 7))
-    powers = range(low, math.floor(high) + 1, step)
-    plot.y_axis([(power, _power_of_ten(power)) for power in powers], "evidence (e-value)")
+    powers = {
+        power: f"{10**power:,.0f}" if power >= 0 else f"1/{10**-power:,.0f}"
+        for power in range(low, math.floor(high) + 1, step)
+    }
+    plot.y_axis(list(powers.items()), "evidence (e-value)")
     plot.x_axis([(tick, f"{tick:,.0f}") for tick in _round_steps(labels[-1])], "labelled disagreements")
     plot.line((plot.left, plot.y(needed)), (plot.right, plot.y(needed)), "muted", 1.4)
     plot.text(plot.right, plot.y(needed) - 5, note, anchor="end", color="muted")
@@ -151,14 +152,6 @@ def shortened(name: str) -> str:
 
 def _fill() -> str:
     return "fill:var(--served);fill-opacity:.45"
-
-
-def _percents(shares: Sequence[float]) -> list[Tick]:
-    return [(share, f"{share:.0%}") for share in shares]
-
-
-def _power_of_ten(power: float) -> str:
-    return f"{10**power:,.0f}" if power >= 0 else f"1/{10**-power:,.0f}"
 
 
 def _round_steps(high: float) -> list[float]:

@@ -1,8 +1,9 @@
 """The charts of a report, each with its content in words for readers who cannot see it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman_producer.files.tables import printable
 from pointsman_producer.report import charts, numbers, sentences
@@ -20,8 +21,7 @@ FINE_DECADES = 4
 SHOWN_LOG10_E = (-4.0, 8.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(NamedTuple):
     """A drawing, and its content in words."""
 
     svg: str
@@ -30,81 +30,74 @@ class Figure:
 
 def draw(report: ShadowReport) -> dict[str, Figure]:
     """Draw each chart that the report has values for."""
-    drawn = {
-        "flows": (_flows(report), _flows_in_words(report)),
-        "intents": (_intents(report), _intents_in_words(report)),
-        "days": (_days(report), "A line: the agreement day by day, as in the table of days."),
-        "evidence": (_evidence(report), _evidence_in_words(report)),
-        "confidence": (_confidence(report), sentences.confidence(report) or ""),
-        "latency": (_latency(report), sentences.latency(report) or ""),
+    makers = {
+        "flows": _flows,
+        "intents": _intents,
+        "days": _days,
+        "evidence": _evidence,
+        "confidence": _confidence,
+        "latency": _latency,
     }
-    return {
-        name: Figure(svg=svg, alternative=printable(words))
-        for name, (svg, words) in drawn.items()
-        if svg is not None
-    }
+    return {name: figure for name, make in makers.items() if (figure := make(report)) is not None}
 
 
-def _flows(report: ShadowReport) -> str | None:
+def _flows(report: ShadowReport) -> Figure | None:
     """Draw how many texts went from each served intent to each intent of the candidate."""
     busiest = sorted(report.intents, key=lambda one: (-max(one.served, one.candidate), one.intent))
     if len(busiest) < 2:  # noqa: PLR2004  one intent has no other to flow to
         return None
     shown = [one.intent for one in busiest[:MAX_HEAT_INTENTS]]
-    counts: dict[tuple[str, str], int] = {}
-    for served, candidate, texts in _pairs(report):
-        pair = (served if served in shown else REST, candidate if candidate in shown else REST)
-        counts[pair] = counts.get(pair, 0) + texts
-    return charts.heat_map(
+    counts = Counter[tuple[str, str]]()
+    for one in report.intents:
+        if one.agreement is not None:
+            name = one.intent if one.intent in shown else REST
+            counts[name, name] += one.agreement.agreed
+    for flow in report.flows:
+        served, candidate = (name if name in shown else REST for name in (flow.served, flow.candidate))
+        counts[served, candidate] += flow.texts
+    svg = charts.heat_map(
         shown + [REST] * (len(busiest) > MAX_HEAT_INTENTS),
         counts,
         rows=f"{report.served} (served)",
         columns=f"{report.candidate} (candidate)",
     )
+    top = "; ".join(f"{one.served} to {one.candidate} {one.texts}" for one in report.flows[:3]) or "none"
+    return _figure(
+        svg,
+        f"A heat map of served intents by the candidate's intents. The largest moves: {top}. A table follows.",
+    )
 
 
-def _pairs(report: ShadowReport) -> Iterator[tuple[str, str, int]]:
-    for one in report.intents:
-        if one.agreement is not None:
-            yield one.intent, one.intent, one.agreement.agreed
-    for flow in report.flows:
-        yield flow.served, flow.candidate, flow.texts
-
-
-def _flows_in_words(report: ShadowReport) -> str:
-    top = "; ".join(f"{one.served} to {one.candidate} {one.texts}" for one in report.flows[:3])
-    return f"A heat map of served intents by the candidate's intents. The largest moves: {top or 'none'}. A table follows."
-
-
-def _intents(report: ShadowReport) -> str | None:
+def _intents(report: ShadowReport) -> Figure | None:
     """Draw the agreement on each served intent, the lowest first."""
     rates = [(one.intent, one.agreement) for one in report.intents if one.agreement is not None]
-    lowest = sorted(rates, key=lambda one: (one[1].value, one[0]))[:MAX_BAR_INTENTS]
+    rates.sort(key=lambda one: (one[1].value, one[0]))
+    if not rates:
+        return None
     named = [
-        _bar(f"{charts.shortened(name)}  ({charts.short_count(rate.texts)})", rate) for name, rate in lowest
+        _bar(f"{charts.shortened(name)}  ({charts.short_count(rate.texts)})", rate)
+        for name, rate in rates[:MAX_BAR_INTENTS]
     ]
     title = "texts on which both gave this intent, of those served with it"
-    return charts.bars(named, title=title) if named else None
+    lowest = f"Lowest: {rates[0][0]} with {numbers.percent(rates[0][1].value)}."
+    words = f"Bars: the agreement on each served intent with its 95% interval. {lowest} A table follows."
+    return _figure(charts.bars(named, title=title), words)
 
 
 def _bar(name: str, rate: Rate) -> Bar:
     return Bar(name, rate.value, rate.low, rate.high)
 
 
-def _intents_in_words(report: ShadowReport) -> str:
-    rates = [(one.agreement.value, one.intent) for one in report.intents if one.agreement is not None]
-    lowest = f" Lowest: {min(rates)[1]} with {numbers.percent(min(rates)[0])}." if rates else ""
-    return f"Bars: the agreement on each served intent with its 95% interval.{lowest} A table follows."
-
-
-def _days(report: ShadowReport) -> str | None:
+def _days(report: ShadowReport) -> Figure | None:
     known = [(day.day, day.agreement) for day in report.days if day.agreement is not None]
     if len(known) < 2:  # noqa: PLR2004  a line takes two points
         return None
-    return charts.days([day for day, _ in known], [_bar(day, rate) for day, rate in known], title="agreement")
+    rates = [_bar(day, rate) for day, rate in known]
+    svg = charts.days([day for day, _ in known], rates, title="agreement")
+    return _figure(svg, "A line: the agreement day by day, as in the table of days.")
 
 
-def _evidence(report: ShadowReport) -> str | None:
+def _evidence(report: ShadowReport) -> Figure | None:
     found = report.verdict
     if found is None or len(found.trajectory) < 2:  # noqa: PLR2004  a line takes two points
         return None
@@ -119,36 +112,33 @@ def _evidence(report: ShadowReport) -> str | None:
         Line("candidate is worse", shown(point.worse for point in found.trajectory), "served", "9 3 2 3"),
     ]
     threshold = found.better.threshold_log_e
-    return charts.evidence(
+    svg = charts.evidence(
         [point.labels for point in found.trajectory],
         lines,
         needed=threshold / math.log(10),
         note=f"needed: {math.exp(threshold):.0f} (1 / {found.better.error_rate:.3g})",
     )
+    standings = "; ".join(f"{name}: {standing}" for name, _, standing in sentences.statements(found))
+    how = "Lines: the evidence for each statement after each label, on a logarithmic scale."
+    return _figure(svg, f"{how} {standings}. A table is above.")
 
 
-def _evidence_in_words(report: ShadowReport) -> str:
-    if report.verdict is None:
-        return ""
-    standings = "; ".join(f"{name}: {standing}" for name, _, standing in sentences.statements(report.verdict))
-    return f"Lines: the evidence for each statement after each label, on a logarithmic scale. {standings}. A table is above."
-
-
-def _confidence(report: ShadowReport) -> str | None:
+def _confidence(report: ShadowReport) -> Figure | None:
     found = report.confidence
     if not any(found.served_histogram) or not any(found.candidate_histogram):
         return None
     bins = len(found.served_histogram)
-    return charts.histograms(
+    svg = charts.histograms(
         [place / bins for place in range(bins + 1)],
         found.served_histogram,
         found.candidate_histogram,
         ticks=[(share / 5, f"{share / 5:.0%}") for share in range(6)],
         title="confidence",
     )
+    return _figure(svg, sentences.confidence(report))
 
 
-def _latency(report: ShadowReport) -> str | None:
+def _latency(report: ShadowReport) -> Figure | None:
     found = report.latency
     both = list(zip(found.served_histogram, found.candidate_histogram, strict=True))
     if not any(served for served, _ in both) or not any(candidate for _, candidate in both):
@@ -160,10 +150,15 @@ def _latency(report: ShadowReport) -> str | None:
     first, last = max(used[0] - 2, 0), min(used[-1] + 3, len(both))
     digits = (1, 2, 5) if edges[last] - edges[first] < FINE_DECADES else (1,)
     ticks = [digit * 10.0**decade for decade in DECADES_MS for digit in digits]
-    return charts.histograms(
+    svg = charts.histograms(
         edges[first : last + 1],
         found.served_histogram[first:last],
         found.candidate_histogram[first:last],
         ticks=[(math.log10(tick), f"{tick:g}") for tick in ticks],
         title="milliseconds for a text",
     )
+    return _figure(svg, sentences.latency(report))
+
+
+def _figure(svg: str, words: str | None) -> Figure:
+    return Figure(svg, printable(words or ""))

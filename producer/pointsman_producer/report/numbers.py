@@ -15,18 +15,13 @@ def percent(share: float) -> str:
     return "under 0.1%" if text == "0.0%" and share > 0 else text
 
 
-def points(difference: float) -> str:
-    """Write a difference of shares."""
-    return f"{100 * difference:+.1f} points"
+def points(found: Interval) -> str:
+    """Write a difference of shares with its interval."""
+    return f"{100 * found.value:+.1f} points ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
-def rate(found: Rate) -> str:
-    """Write an agreement with its interval."""
-    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
-
-
-def share(found: Interval) -> str:
-    """Write an estimated share with its interval."""
+def share(found: Interval | Rate) -> str:
+    """Write a share with its interval."""
     return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
 
 

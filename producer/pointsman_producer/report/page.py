@@ -28,12 +28,8 @@ def write(report: shadow_report.ShadowReport, path: Path) -> None:
     """Write the page, whole or not at all."""
     require_packages()
     page = render(report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise errors.InvalidDataError(msg) from error
     with writers.whole(path) as new:
+        path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(page, encoding="utf-8")
 
 
@@ -68,13 +64,11 @@ def render(report: shadow_report.ShadowReport, *, made_at: datetime | None = Non
 
 
 def _percentiles(found: shadow_report.Latency) -> Iterator[tuple[str, str, str]]:
-    if not any(found.served_histogram) or not any(found.candidate_histogram):
+    histograms = found.served_histogram, found.candidate_histogram
+    if not all(map(any, histograms)):
         return
     for share in PERCENTILES:
-        sides = (
-            quantile(counts, found.edges_ms, share)
-            for counts in (found.served_histogram, found.candidate_histogram)
-        )
+        sides = (quantile(counts, found.edges_ms, share) for counts in histograms)
         served, candidate = ("beyond the scale" if limit is None else f"≤ {limit:.3g} ms" for limit in sides)
         yield f"{share:.0%} of texts", served, candidate
 

@@ -4,7 +4,7 @@ An estimate comes with its interval, a statement with its error rate, and a sent
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pointsman_producer.report.numbers import count, p_value, percent, points, share
 from pointsman_shared.wire import shadow_report
@@ -13,14 +13,12 @@ from pointsman_shared.wire import shadow_report
 NOTABLE_P = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The advice, and how certain it is."""
+class Decision(NamedTuple):
+    """The advice, how certain it is, and its tone: `good`, `bad` or `open`."""
 
     headline: str
     explanation: str
     tone: str
-    """`good`, `bad` or `open`."""
 
 
 def agreement(report: shadow_report.ShadowReport) -> str:
@@ -41,34 +39,34 @@ def decision(report: shadow_report.ShadowReport) -> Decision:
         return _undecided(report)
     if found.decision == "keep looking":
         return _keep_looking(report, found)
-    headline, statement, tone = {
-        "better": (
-            f"Switch: {report.candidate} is more accurate than {report.served}.",
-            found.better,
-            "good",
-        ),
-        "worse": (f"Keep {report.served}: {report.candidate} is less accurate.", found.worse, "bad"),
-        "no worse": (
-            f"{report.candidate} is no worse than {report.served}: "
-            f"it loses less than {found.margin:.1%} accuracy, if any.",
-            found.no_worse,
-            "good",
-        ),
-    }[found.decision]
-    return Decision(
-        headline=headline, explanation=f"{_grounds(found, statement)} {_risk(found, statement)}", tone=tone
+    served, candidate = report.served, report.candidate
+    no_worse = (
+        f"{candidate} is no worse than {served}: it loses less than {found.margin:.1%} accuracy, if any."
     )
+    headline, statement, tone = {
+        "better": (f"Switch: {candidate} is more accurate than {served}.", found.better, "good"),
+        "worse": (f"Keep {served}: {candidate} is less accurate.", found.worse, "bad"),
+        "no worse": (no_worse, found.no_worse, "good"),
+    }[found.decision]
+    grounds = f"It took {count(statement.made_after or 0, 'labelled disagreement')}."
+    if statement.made_after == 0:
+        bound = percent(found.disagreement_bound)
+        grounds = f"The models disagree on less than {bound} of the texts, so no label was needed."
+    risk = (
+        f"If this is false, the probability of ever reading it is at most {statement.error_rate:.1%}; that of any false "
+        f"verdict is at most {found.alpha:.1%}, however often you look."
+    )
+    return Decision(headline, f"{grounds} {risk}", tone)
 
 
 def _undecided(report: shadow_report.ShadowReport) -> Decision:
-    if report.agreement is None:
-        explanation = "No text was compared yet."
-    else:
+    explanation = "No text was compared yet."
+    if report.agreement is not None:
         explanation = (
             "Agreement alone cannot say which model is right where they differ. Label disagreements: "
             "`pointsman label queue` gives those that decide most."
         )
-    return Decision(headline="No verdict yet: nothing is labelled.", explanation=explanation, tone="open")
+    return Decision("No verdict yet: nothing is labelled.", explanation, "open")
 
 
 def _keep_looking(report: shadow_report.ShadowReport, found: shadow_report.Verdict) -> Decision:
@@ -76,31 +74,15 @@ def _keep_looking(report: shadow_report.ShadowReport, found: shadow_report.Verdi
         explanation = (
             "There was enough evidence for better and for worse, so the traffic or the labelling has changed."
         )
-        return Decision(
-            headline="No verdict: the labels contradict each other.", explanation=explanation, tone="open"
-        )
+        return Decision("No verdict: the labels contradict each other.", explanation, "open")
+    more = "If further labels fall as these did, no number in sight would decide it."
     if found.further is not None:
         more = f"About {count(found.further, 'more labelled disagreement')} would decide it if they fall as they have."
-    else:
-        more = "If further labels fall as these did, no number in sight would decide it."
     explanation = (
         f"The labels so far do not tell {report.served} and {report.candidate} apart. {more} Look as often as you "
         f"like: the final verdict is false with a probability of at most {found.alpha:.1%}."
     )
-    return Decision(headline="Keep looking.", explanation=explanation, tone="open")
-
-
-def _grounds(found: shadow_report.Verdict, statement: shadow_report.Statement) -> str:
-    if statement.made_after == 0:
-        return f"The models disagree on less than {percent(found.disagreement_bound)} of the texts, so no label was needed."
-    return f"It took {count(statement.made_after or 0, 'labelled disagreement')}."
-
-
-def _risk(found: shadow_report.Verdict, statement: shadow_report.Statement) -> str:
-    return (
-        f"If this is false, the probability of ever reading it is at most {statement.error_rate:.1%}; that of any false "
-        f"verdict is at most {found.alpha:.1%}, however often you look."
-    )
+    return Decision("Keep looking.", explanation, "open")
 
 
 def balance(report: shadow_report.ShadowReport) -> Iterator[str]:
@@ -111,25 +93,24 @@ def balance(report: shadow_report.ShadowReport) -> Iterator[str]:
             f"Cohen's kappa is {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f}): "
             "0 is the agreement of chance alone, 1 is full agreement."
         )
-    if report.homogeneity is not None:
-        differs = report.homogeneity.p_value < NOTABLE_P
-        yield (
-            "The candidate gives some intents more often than the served model, and others less"
-            if differs
-            else "There is no sign that the candidate gives any intent more or less often than the served model"
-        ) + f" (Stuart-Maxwell, {_tested(report.homogeneity)})."
-    if report.symmetry is not None:
-        differs = report.symmetry.p_value < NOTABLE_P
-        yield (
-            "Between some intents more texts move one way than back"
-            if differs
-            else "There is no sign that texts move between intents more one way than back"
-        ) + f" (Bowker, {_tested(report.symmetry)})."
-
-
-def _tested(found: shadow_report.ChiSquared) -> str:
-    rough = ", roughly, since most moves are rare" if found.sparse else ""
-    return f"{p_value(found.p_value)}{rough}"
+    for found, test, differ, alike in (
+        (
+            report.homogeneity,
+            "Stuart-Maxwell",
+            "The candidate gives some intents more often than the served model, and others less",
+            "There is no sign that the candidate gives any intent more or less often than the served model",
+        ),
+        (
+            report.symmetry,
+            "Bowker",
+            "Between some intents more texts move one way than back",
+            "There is no sign that texts move between intents more one way than back",
+        ),
+    ):
+        if found is not None:
+            rough = ", roughly, since most moves are rare" if found.sparse else ""
+            said = differ if found.p_value < NOTABLE_P else alike
+            yield f"{said} ({test}, {p_value(found.p_value)}{rough})."
 
 
 def confidence(report: shadow_report.ShadowReport) -> str | None:
@@ -139,7 +120,7 @@ def confidence(report: shadow_report.ShadowReport) -> str | None:
         return None
     return (
         f"Mean confidence is {percent(found.candidate_mean)} against {percent(found.served_mean)}: "
-        f"{points(found.shift.value)} ({100 * found.shift.low:+.1f} to {100 * found.shift.high:+.1f}) text by text."
+        f"{points(found.shift)} text by text."
     )
 
 
@@ -161,17 +142,18 @@ def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
         if report.agreement is not None:
             yield "Every sampled text was compared, so no missing text biases the figures."
         return
-    yield (
-        f"{count(found.texts, 'sampled text')} ({percent(found.share)}) "
-        f"{'was' if found.texts == 1 else 'were'} not compared: {'; '.join(_reasons(found))}."
+    groups = {"shed to keep serving fast": found.shed, "failed in the candidate": found.failed}
+    why = "; ".join(
+        f"{sum(reasons.values()):,} {what} ({_listed(reasons)})"
+        for what, reasons in groups.items()
+        if reasons
     )
+    were = "was" if found.texts == 1 else "were"
+    yield f"{count(found.texts, 'sampled text')} ({percent(found.share)}) {were} not compared: {why}."
     if found.agreement_low is not None and found.agreement_high is not None:
-        reweighted = found.agreement_reweighted
-        like = (
-            f"; if they are like compared texts of the same intent, {percent(reweighted)}"
-            if reweighted is not None
-            else ""
-        )
+        like, reweighted = "", found.agreement_reweighted
+        if reweighted is not None:
+            like = f"; if they are like compared texts of the same intent, {percent(reweighted)}"
         yield (
             f"Whatever they are, the agreement on all sampled texts is between {percent(found.agreement_low)} "
             f"and {percent(found.agreement_high)}{like}."
@@ -181,15 +163,6 @@ def missed(report: shadow_report.ShadowReport) -> Iterator[str]:
             f"Their served intents differ from those of the compared texts by {found.intent_distance:.2f} "
             "(0 is not at all, 1 is completely; a few texts differ by chance)."
         )
-
-
-def _reasons(found: shadow_report.Missed) -> Iterator[str]:
-    for what, reasons in (
-        ("shed to keep serving fast", found.shed),
-        ("failed in the candidate", found.failed),
-    ):
-        if reasons:
-            yield f"{sum(reasons.values()):,} {what} ({_listed(reasons)})"
 
 
 def _listed(reasons: Mapping[str, int]) -> str:
@@ -211,19 +184,10 @@ def labelled(report: shadow_report.ShadowReport) -> Iterator[str]:
             f"Exact McNemar test: {p_value(found.mcnemar_p)}, for readers who planned to look once, now; "
             "it means nothing to readers who look repeatedly."
         )
-    if report.accuracy is not None:
-        yield from _accuracy(report.accuracy)
-
-
-def _accuracy(found: shadow_report.Accuracy) -> Iterator[str]:
-    if found.served is not None and found.candidate is not None:
-        yield f"Accuracy on the compared texts, estimated: served {share(found.served)}, candidate {share(found.candidate)}."
-    if found.difference is not None:
-        one = found.difference
-        yield (
-            f"The candidate's accuracy minus the served model's: {points(one.value)} "
-            f"({100 * one.low:+.1f} to {100 * one.high:+.1f})."
-        )
+    if (one := report.accuracy) is not None and one.served is not None and one.candidate is not None:
+        yield f"Accuracy on the compared texts, estimated: served {share(one.served)}, candidate {share(one.candidate)}."
+    if one is not None and one.difference is not None:
+        yield f"The candidate's accuracy minus the served model's: {points(one.difference)}."
 
 
 def statements(found: shadow_report.Verdict) -> Iterator[tuple[str, shadow_report.Statement, str]]:
@@ -233,12 +197,12 @@ def statements(found: shadow_report.Verdict) -> Iterator[tuple[str, shadow_repor
         ("worse", found.worse),
         (f"no worse (by {found.margin:.1%})", found.no_worse),
     ):
-        yield name, one, _standing(one)
-
-
-def _standing(one: shadow_report.Statement) -> str:
-    if one.made_after == 0:
-        return "made without a label"
-    if one.made_after is not None:
-        return f"made after {count(one.made_after, 'label')}"
-    return "not in sight" if one.further is None else f"about {count(one.further, 'more label')}"
+        if one.made_after is not None:
+            standing = (
+                f"made after {count(one.made_after, 'label')}" if one.made_after else "made without a label"
+            )
+        else:
+            standing = (
+                f"about {count(one.further, 'more label')}" if one.further is not None else "not in sight"
+            )
+        yield name, one, standing

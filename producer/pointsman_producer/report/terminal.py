@@ -61,16 +61,10 @@ def _indented(*parts: RenderableType) -> Padding:
 def _statements(report: shadow_report.ShadowReport) -> Table | None:
     if report.verdict is None:
         return None
-    rows = [
-        (
-            name,
-            numbers.evidence(one.highest_log_e),
-            numbers.evidence(one.threshold_log_e),
-            f"{one.error_rate:.1%}",
-            standing,
-        )
-        for name, one, standing in sentences.statements(report.verdict)
-    ]
+    rows: list[tuple[str, ...]] = []
+    for name, one, standing in sentences.statements(report.verdict):
+        reached, needed = numbers.evidence(one.highest_log_e), numbers.evidence(one.threshold_log_e)
+        rows.append((name, reached, needed, f"{one.error_rate:.1%}", standing))
     figures = ("evidence", "needed", "error rate")
     return tables.table(rows, ("the candidate is", *figures, "where it stands"), right=figures)
 
@@ -101,7 +95,7 @@ def _agreement(rate: shadow_report.Rate | None) -> tuple[str | Text, ...]:
     if rate is None:
         return (_dim("never served"),)
     filled = round(rate.value * BAR_CELLS)
-    return numbers.rate(rate), Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
+    return numbers.share(rate), Text.assemble(("━" * filled, "cyan"), ("─" * (BAR_CELLS - filled), "dim"))
 
 
 def _attributes(report: shadow_report.ShadowReport) -> Table:

@@ -19,75 +19,59 @@ def read(
     `reject` is called with the line, the content and the reason of each row that is not usable CSV. An
     `InvalidDataError` refuses a file without a usable header, or with a quote that is never closed.
     """
-    rows = _Rows(lines)
-    header = _header(rows, name)
+    taken: list[tuple[int, bytes]] = []
+    rows = csv.reader(_decoded(lines, taken), strict=True)
+    header = _header(rows, taken, name)
     columns = [column.casefold() for column in header]
     while True:
         try:
-            row = rows.next()
+            row = _next(rows, taken)
             if row is None:
                 return
             if row:
-                yield rows.line, rows.content, _record(header, columns, row)
+                yield taken[0][0], _content(taken), _record(header, columns, row)
         except csv.Error as error:
-            if rows.spans_lines:
-                msg = f"{name}:{rows.line}: is not CSV: {error}; is a quote not closed?"
+            line = taken[0][0]
+            if len(taken) > 1:
+                msg = f"{name}:{line}: is not CSV: {error}; is a quote not closed?"
                 raise errors.InvalidDataError(msg) from error
-            reject(rows.line, rows.content, f"is not CSV: {error}")
+            reject(line, _content(taken), f"is not CSV: {error}")
         except fields.UnusableError as error:
-            reject(rows.line, rows.content, str(error))
+            reject(taken[0][0], _content(taken), str(error))
 
 
-def _header(rows: "_Rows", name: str) -> list[str]:
+def _header(rows: Iterator[list[str]], taken: list[tuple[int, bytes]], name: str) -> list[str]:
+    problem: object = (
+        "no column is named text (expected: conversation_id, speaker, text, and perhaps ts, user_id)"
+    )
     try:
-        header = [column.strip() for column in rows.next() or []]
+        header = [column.strip() for column in _next(rows, taken) or []]
+        if "text" in map(str.casefold, header):
+            return header
     except (csv.Error, fields.UnusableError) as error:
-        msg = f"{name} has no usable CSV header: {error}"
-        raise errors.InvalidDataError(msg) from error
-    if "text" not in map(str.casefold, header):
-        expected = "expected: conversation_id, speaker, text, and perhaps ts, user_id"
-        msg = f"{name} has no usable CSV header: no column is named text ({expected})"
-        raise errors.InvalidDataError(msg)
-    return header
+        problem = error
+    msg = f"{name} has no usable CSV header: {problem}"
+    raise errors.InvalidDataError(msg)
 
 
-class _Rows:
-    """Reads rows, and knows the lines of the last one."""
+def _decoded(lines: Iterator[tuple[int, bytes]], taken: list[tuple[int, bytes]]) -> Iterator[str]:
+    for number, line in lines:
+        taken.append((number, line))
+        # An error here would end the file; `_next` refuses the row.
+        yield line.decode("utf-8", "surrogateescape")
 
-    def __init__(self, lines: Iterator[tuple[int, bytes]]) -> None:
-        self._lines = lines
-        self._taken: list[tuple[int, bytes]] = []
-        self._fault: str | None = None
-        self._reader = csv.reader(self._decoded(), strict=True)
 
-    def _decoded(self) -> Iterator[str]:
-        for number, line in self._lines:
-            self._taken.append((number, line))
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                self._fault = fields.not_utf8(error)
-                yield line.decode("utf-8", "surrogateescape")
+def _next(rows: Iterator[list[str]], taken: list[tuple[int, bytes]]) -> list[str] | None:
+    """Return the next row, None at the end; `taken` then holds its lines."""
+    taken.clear()
+    row = next(rows, None)
+    for _, line in taken:
+        fields.parse_text(line)
+    return row
 
-    def next(self) -> list[str] | None:
-        """Return the next row, None at the end."""
-        self._taken, self._fault = [], None
-        row = next(self._reader, None)
-        if self._fault is not None:
-            raise fields.UnusableError(self._fault)
-        return row
 
-    @property
-    def line(self) -> int:
-        return self._taken[0][0]
-
-    @property
-    def content(self) -> bytes:
-        return b"".join(line for _, line in self._taken)
-
-    @property
-    def spans_lines(self) -> bool:
-        return len(self._taken) > 1
+def _content(taken: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(line for _, line in taken)
 
 
 def _record(header: Sequence[str], columns: Sequence[str], row: Sequence[str]) -> dict[str, Any]:

@@ -109,16 +109,17 @@ def parse_text(line: bytes) -> dict[str, Any]:
     try:
         return {"text": line.decode("utf-8").rstrip("\r\n")}
     except UnicodeDecodeError as error:
-        raise UnusableError(not_utf8(error)) from None
+        msg = f"is not UTF-8 at byte {error.start + 1} of the line"
+        raise UnusableError(msg) from None
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, place: str = "") -> None:
     """Refuse a text that cannot be classified."""
     if not text or text.isspace():
-        msg = "text is empty"
+        msg = f"{place}text is empty"
         raise UnusableError(msg)
     if len(text) > jobs.MAX_TEXT_CHARS:
-        msg = f"text has {len(text)} characters; at most {jobs.MAX_TEXT_CHARS} are allowed"
+        msg = f"{place}text has {len(text)} characters; at most {jobs.MAX_TEXT_CHARS} are allowed"
         raise UnusableError(msg)
 
 
@@ -137,23 +138,3 @@ def parse_user(value: object) -> jobs.User | None:
     except errors.InvalidMessageError as error:
         msg = f"user: {error}"
         raise UnusableError(msg) from None
-
-
-class LastUser:
-    """Caches the user of the line before: the next line mostly has the same."""
-
-    def __init__(self) -> None:
-        self._value: object = None
-        self._user: jobs.User | None = None
-
-    def get(self, value: object) -> jobs.User | None:
-        """Return the user of a value; see `parse_user`."""
-        if value != self._value:
-            self._user = parse_user(value)
-            self._value = value
-        return self._user
-
-
-def not_utf8(error: UnicodeDecodeError) -> str:
-    """Describe where a line is not text."""
-    return f"is not UTF-8 at byte {error.start + 1} of the line"

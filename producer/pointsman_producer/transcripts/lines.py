@@ -29,7 +29,18 @@ class Lines:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._raw, self._file, self.size = _open(name)
+        self.size: int | None = None
+        self._raw: BinaryIO = sys.stdin.buffer
+        if name != STDIN:
+            try:
+                self._raw = Path(name).open("rb")  # noqa: SIM115  close closes it
+            except OSError as error:
+                msg = f"{name} cannot be read: {error.strerror}"
+                raise errors.InvalidDataError(msg) from error
+            status = os.fstat(self._raw.fileno())
+            self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        is_gzip = name.lower().endswith(GZIP_ENDING)
+        self._file = cast("BinaryIO", gzip.open(self._raw)) if is_gzip else self._raw  # noqa: SIM115  close closes it
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
@@ -67,19 +78,3 @@ def content_ending(name: str) -> str:
     if path.suffix.lower() == GZIP_ENDING:
         path = path.with_suffix("")
     return path.suffix.lower()
-
-
-def _open(name: str) -> tuple[BinaryIO, BinaryIO, int | None]:
-    """Open a file; return the raw file, the file to read lines from, and its size if it has one."""
-    if name == STDIN:
-        return sys.stdin.buffer, sys.stdin.buffer, None
-    try:
-        raw = Path(name).open("rb")  # noqa: SIM115  Lines.close closes it
-    except OSError as error:
-        msg = f"{name} cannot be read: {error.strerror}"
-        raise errors.InvalidDataError(msg) from error
-    status = os.fstat(raw.fileno())
-    size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    if not name.lower().endswith(GZIP_ENDING):
-        return raw, raw, size
-    return raw, cast("BinaryIO", gzip.open(raw)), size

@@ -7,7 +7,6 @@ caller with its number, and reads on. Knows no queue.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from pointsman_producer.transcripts import csv_reader, fields
@@ -52,14 +51,12 @@ class Conversation:
         return self.user.id if self.user else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """A line that cannot be used, and the reason."""
+class Rejection(NamedTuple):
+    """A line that cannot be used, the reason, and the line itself, cut to `MAX_QUOTED_CHARS`."""
 
     line: int
     reason: str
     content: str
-    """The line itself, cut to `MAX_QUOTED_CHARS`."""
 
 
 class Reader:
@@ -83,8 +80,9 @@ class Reader:
         self._speakers = frozenset(speaker.casefold() for speaker in speakers)
         self._everybody = EVERYBODY in self._speakers
         self._default_speaker = CUSTOMER if self._everybody else speakers[0]
-        self._group = _Group()
-        self._users = fields.LastUser()
+        self._group: _Group | None = None
+        # The user of the line before, as it was given and as it was read: the next line mostly has the same.
+        self._last_user: tuple[object, jobs.User | None] = (None, None)
         self.speakers_seen: set[str] = set()
         """Some of the speakers who were not requested."""
         self._lines = Lines(self.name)
@@ -93,9 +91,7 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lines.close()
 
     @property
@@ -111,7 +107,7 @@ class Reader:
                 self._reject(number, content, str(error))
             else:
                 yield from ready
-        yield from self._group.flush()
+        yield from self._flush()
 
     def _records(self) -> Iterator[tuple[int, bytes, Mapping[str, Any]]]:
         ending = content_ending(self.name)
@@ -126,7 +122,9 @@ class Reader:
             if not line or line.isspace():
                 continue
             try:
-                _check_length(line)
+                if len(line) > MAX_LINE_BYTES:
+                    msg = f"is longer than {MAX_LINE_BYTES} bytes"
+                    raise UnusableError(msg)
                 record = parse(line)
             except UnusableError as error:
                 self._reject(number, line, str(error))
@@ -141,27 +139,37 @@ class Reader:
         """Take a record; return the conversations that are complete with it."""
         if "turns" in record:
             conversation = self._nested(number, NestedLine.parse(record))
-            return [*self._group.flush(), conversation]
+            return [*self._flush(), conversation]
         line = FlatLine.parse({"speaker": self._default_speaker, **record})
-        user, wanted = self._users.get(line.user), self._wants(line.speaker)
+        if line.user != self._last_user[0]:
+            self._last_user = (line.user, fields.parse_user(line.user))
+        user, wanted = self._last_user[1], self._wants(line.speaker)
         if wanted:
             fields.check_text(line.text)
-        return self._group.add(number, line, user, wanted=wanted)
+        group, ready = self._group, list[Conversation]()
+        if group is None or line.conversation_id != group.id:
+            ready = self._flush()
+            group = _Group(line.conversation_id or f"line-{number}", number)
+        elif len(group.turns) >= MAX_TURNS:
+            ready = [group.conversation()]
+            group = _Group(group.id, number, group.length, group.user)
+        group.add(line, user, wanted=wanted)
+        self._group = group
+        return ready if line.conversation_id is not None else ready + self._flush()
+
+    def _flush(self) -> list[Conversation]:
+        """Return the present conversation, if there is one, as complete."""
+        group, self._group = self._group, None
+        return [group.conversation()] if group is not None else []
 
     def _nested(self, number: int, line: NestedLine) -> Conversation:
         user = fields.parse_user(line.user)
-        turns = tuple(
-            Turn(place, turn.speaker, turn.text, turn.ts)
-            for place, turn in enumerate(line.turns)
-            if self._wants(turn.speaker)
-        )
-        for turn in turns:
-            try:
-                fields.check_text(turn.text)
-            except UnusableError as error:
-                msg = f"turn {turn.place}: {error}"
-                raise UnusableError(msg) from None
-        return Conversation(id=line.conversation_id, user=user, turns=turns, line=number)
+        turns: list[Turn] = []
+        for place, turn in enumerate(line.turns):
+            if self._wants(turn.speaker):
+                fields.check_text(turn.text, f"turn {place}: ")
+                turns.append(Turn(place, turn.speaker, turn.text, turn.ts))
+        return Conversation(id=line.conversation_id, user=user, turns=tuple(turns), line=number)
 
     def _wants(self, speaker: str) -> bool:
         if self._everybody or speaker in self._speakers:
@@ -176,58 +184,22 @@ class Reader:
 
 
 class _Group:
-    """Joins the consecutive lines of one conversation."""
+    """The consecutive lines of one conversation that were read so far."""
 
-    def __init__(self) -> None:
-        self._id: str | None = None
-        self._begin(None, 0)
+    def __init__(
+        self, conversation_id: str, line: int, length: int = 0, user: jobs.User | None = None
+    ) -> None:
+        self.id = conversation_id
+        self.length = length
+        self.user = user
+        self.turns: list[Turn] = []
+        self._line = line
 
-    def _begin(self, conversation_id: str | None, line: int, length: int = 0) -> None:
-        self._id, self._line, self._length = conversation_id, line, length
-        self._user: jobs.User | None = None
-        self._turns: list[Turn] = []
-
-    def add(self, line: int, piece: FlatLine, user: jobs.User | None, *, wanted: bool) -> list[Conversation]:
-        """Take a line; return the conversations that are complete with it."""
-        ready: list[Conversation] = []
-        if piece.conversation_id is None:
-            ready = self.flush()
-            self._begin(f"line-{line}", line)
-            self._take(piece, user, wanted=wanted)
-            return ready + self.flush()
-        if piece.conversation_id != self._id:
-            ready = self.flush()
-            self._begin(piece.conversation_id, line)
-        elif len(self._turns) >= MAX_TURNS:
-            ready = [self._conversation()]
-            self._begin_next_part(line)
-        self._take(piece, user, wanted=wanted)
-        return ready
-
-    def _begin_next_part(self, line: int) -> None:
-        user = self._user
-        self._begin(self._id, line, self._length)
-        self._user = user
-
-    def _take(self, piece: FlatLine, user: jobs.User | None, *, wanted: bool) -> None:
+    def add(self, piece: FlatLine, user: jobs.User | None, *, wanted: bool) -> None:
         if wanted:
-            self._turns.append(Turn(self._length, piece.speaker, piece.text, piece.ts))
-        self._user = self._user or user
-        self._length += 1
+            self.turns.append(Turn(self.length, piece.speaker, piece.text, piece.ts))
+        self.user = self.user or user
+        self.length += 1
 
-    def flush(self) -> list[Conversation]:
-        """Return the present conversation, if there is one, as complete."""
-        if self._id is None:
-            return []
-        conversation = self._conversation()
-        self._begin(None, 0)
-        return [conversation]
-
-    def _conversation(self) -> Conversation:
-        return Conversation(id=self._id or "", user=self._user, turns=tuple(self._turns), line=self._line)
-
-
-def _check_length(line: bytes) -> None:
-    if len(line) > MAX_LINE_BYTES:
-        msg = f"is longer than {MAX_LINE_BYTES} bytes"
-        raise UnusableError(msg)
+    def conversation(self) -> Conversation:
+        return Conversation(id=self.id, user=self.user, turns=tuple(self.turns), line=self._line)

@@ -133,7 +133,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             return self.run(*args, **kwargs)
         except (errors.PointsmanError, AlreadyDoneError):
             raise
-        except (SoftTimeLimitExceeded, TimeoutError) as error:
+        except SoftTimeLimitExceeded as error:
             raise too_slow(self.soft_time_limit) from error
         except Exception as error:
             failure = unexpected(error)
@@ -199,11 +199,12 @@ def too_slow(limit_s: float | None) -> errors.TimeLimitError:
     return errors.TimeLimitError(f"stopped after its time limit of {limit_s or 0:g} s")
 
 
-def unexpected(error: Exception) -> errors.JobFailedError:
+def unexpected(error: Exception) -> errors.PointsmanError:
     """Describe an unexpected error by its type and place: its own text may quote the input."""
     places = traceback.extract_tb(error.__traceback__)
     where = f" at {os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else ""
-    return errors.JobFailedError(f"{type(error).__name__}{where}")
+    kind = errors.UnavailableError if errors.can_pass(error) else errors.JobFailedError
+    return kind(f"{type(error).__name__}{where}")
 
 
 def _check(message_id: str, attempt: Attempt) -> None:

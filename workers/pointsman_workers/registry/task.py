@@ -4,20 +4,15 @@ from typing import Any
 
 from pointsman_shared import names
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.task import LedgerTask, serving_limits, training_limits
+from pointsman_workers.delivery.task import LedgerTask
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.registry.commands import Commands
 
 
 def install(wiring: Wiring) -> None:
     """Give an application the registry's task."""
-    # A trainer also verifies, which takes as long as a training may.
-    limits = serving_limits if names.TRAIN_QUEUE not in wiring.queues else training_limits
-    soft_s, hard_s = limits(wiring.settings)
 
-    @wiring.app.task(
-        shared=False, base=LedgerTask, name=names.MODELS_TASK, soft_time_limit=soft_s, time_limit=hard_s
-    )
+    @wiring.app.task(shared=False, base=LedgerTask, name=names.MODELS_TASK)
     def models(query: Any) -> list[dict[str, Any]]:  # noqa: ANN401  off the wire
         commands = Commands(
             wiring.registry(), wiring.tiers().current(), wiring.notify, wiring.sources, wiring.advisor()

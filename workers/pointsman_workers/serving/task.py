@@ -7,7 +7,7 @@ from celery import Task
 
 from pointsman_shared import names
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.task import LedgerTask, needed, serving_limits
+from pointsman_workers.delivery.task import LedgerTask, needed
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.serving import classify as serving
@@ -47,18 +47,10 @@ class ClassifyTask(LedgerTask):
 
 def install(wiring: Wiring) -> None:
     """Give an application the classification task."""
-    limits = serving_limits(wiring.settings)
     router = PerProcess(lambda: Router(wiring.flags(), lambda: wiring.tiers().routing))
     wiring.problems.append(lambda: router().problems())
 
-    @wiring.app.task(
-        shared=False,
-        bind=True,
-        base=ClassifyTask,
-        name=names.CLASSIFY_TASK,
-        soft_time_limit=limits.soft_s,
-        time_limit=limits.hard_s,
-    )
+    @wiring.app.task(shared=False, bind=True, base=ClassifyTask, name=names.CLASSIFY_TASK)
     def classify(task: Task, request: Any) -> Answer:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         return Answer(_answer(wiring, router(), str(task.request.id), task.request.reply_to, request))
 

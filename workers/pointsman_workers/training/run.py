@@ -56,7 +56,7 @@ class Trainer:
                 more=self._sources(request.tier),
                 shadow=self._shadow,
             )
-        except errors.PermanentError as error:
+        except (errors.PermanentError, errors.UnavailableError) as error:
             self._notify("failed", request.tier, None, str(error))
             raise
         reply = jobs.TrainReply.model_validate(asdict(trained))

@@ -11,7 +11,7 @@ from pointsman_shared import names
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.task import LedgerTask, training_limits
+from pointsman_workers.delivery.task import LedgerTask
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.training import claim
@@ -23,18 +23,10 @@ logger = logging.getLogger(__name__)
 
 def install(wiring: Wiring) -> None:
     """Give an application the training task."""
-    limits = training_limits(wiring.settings)
     claims = PerProcess(lambda: TrainingClaims(Store.connect(wiring.settings)))
     wiring.sources = _sources(wiring)
 
-    @wiring.app.task(
-        shared=False,
-        bind=True,
-        base=LedgerTask,
-        name=names.TRAIN_TASK,
-        soft_time_limit=limits.soft_s,
-        time_limit=limits.hard_s,
-    )
+    @wiring.app.task(shared=False, bind=True, base=LedgerTask, name=names.TRAIN_TASK)
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         wanted = jobs.TrainRequest.parse(request)
         trainer = Trainer(

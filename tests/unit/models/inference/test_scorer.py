@@ -74,6 +74,18 @@ def test_no_texts_give_no_scores() -> None:
     assert FusedScorer.from_pipeline(PIPELINES["union"]).decision_function([]).shape == (0, 4)
 
 
+@pytest.mark.parametrize("texts_at_once", [1, scorer.FEW_TEXTS + 1])
+def test_no_more_words_are_remembered_than_the_bound(
+    texts_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer, "MAX_REMEMBERED_WORDS", 50)
+    block = scorer._make_block(TfidfVectorizer(analyzer="char_wb").fit(["hi"]), np.ones((4, 1)))
+    assert isinstance(block, scorer._CharacterBlock)
+    for number in range(200):
+        block.add_scores([f"word{number} and{number}"] * texts_at_once, np.zeros((texts_at_once, 1)))
+        assert len(block._word_ids) <= scorer.MAX_REMEMBERED_WORDS
+
+
 def test_scores_stay_right_when_the_remembered_words_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "MAX_REMEMBERED_WORDS", 3)
     fused = FusedScorer.from_pipeline(PIPELINES["union"])

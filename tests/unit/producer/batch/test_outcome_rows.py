@@ -187,8 +187,8 @@ def test_a_summary_in_csv_joins_its_lists(tmp_path: Path) -> None:
         out_of_scope_share=0.0,
         tiers=("base", "pro"),
     )
-    with closing(tables.open_table(tmp_path / "s.csv", "csv", outcome_rows.SUMMARY_COLUMNS)) as table:
-        table.write(outcome_rows.summary_row(summary))
+    with tables.writing(tmp_path / "s.csv", "csv", outcome_rows.SUMMARY_COLUMNS) as write:
+        write(summary._asdict())
     with (tmp_path / "s.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["intents"], row["tiers"], row["user_id"]) == ("greeting > refund", "base > pro", "")

@@ -243,3 +243,42 @@ def test_versions_are_listed_with_their_alias() -> None:
         for column in screen.table([models._listed(line)], {name: name for name in models.LISTED}).columns
     ]
     assert cells == [["pro"], ["3"], ["champion"], ["2026-03-02 09:14"], ["anna"], ["words"], ["0.912"], [""]]
+
+
+def test_a_version_is_shown_with_what_was_found_about_it(capsys: pytest.CaptureFixture[str]) -> None:
+    compared = {
+        "champion": 3,
+        "macro_f1": 0.92,
+        "champion_macro_f1": 0.9,
+        "lower_bound": 0.01,
+        "discordant": 8,
+        "rows": 90,
+    }
+    card = {
+        "tier": "pro",
+        "version": 4,
+        "champion": True,
+        "candidate": False,
+        "created_at": "2026-03-02T09:14:05+00:00",
+        "requested_by": "anna",
+        "duration_s": 8.0,
+        "pipeline": "words",
+        "threshold": 0.4,
+        "intents": ["greeting", "goodbye"],
+        "examples": {"train": 80, "test": 20},
+        "metrics": {"accuracy": 0.95},
+        "libraries": {"numpy": "2.0"},
+        "warnings": ["few examples of goodbye"],
+        "certificate": {
+            "reasons": [],
+            "figures": {"test_rows": 90, "near_copies_left_out": 2, "comparison": compared},
+            "shadow": {"decision": "better", "wins": 9, "ties": 1, "losses": 2},
+        },
+    }
+    models.show(card)
+    written = capsys.readouterr()
+    lines = [line.split(maxsplit=1) for line in written.out.splitlines()]
+    assert "few examples of goodbye" in written.err
+    assert ["gate", "passed"] in lines
+    assert ["shadow", "better, 9 wins, 1 ties, 2 losses"] in lines
+    assert "against    version 3: macro-F1 +0.020, at least +0.010, 8 of 90 rows differ" in written.out

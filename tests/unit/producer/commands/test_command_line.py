@@ -103,3 +103,12 @@ def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: st
     ) as caught:
         command_line.require_redis(Settings.from_env({"POINTSMAN_REDIS_URL": url}))
     assert "secret" not in str(caught.value)
+
+
+def test_a_tier_that_cannot_be_served_is_said_with_the_command_that_trains_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command_line.run(failing_with(errors.TierUnavailableError("no version of pro serves yet")), [])
+    written = capsys.readouterr().err
+    assert written.startswith("error: no version of pro serves yet\n")
+    assert "pointsman train TIER" in written

@@ -3,6 +3,7 @@
 import pytest
 
 from pointsman_producer.commands import screen
+from pointsman_producer.files import tables
 
 ROWS = [{"job_id": "m:0", "texts": 1_234, "share": "50%", "by": None}]
 COLUMNS = {"job_id": "job", "texts": "texts", "share": "share", "by": "by"}
@@ -16,7 +17,7 @@ def test_numbers_stand_on_the_right_and_ids_are_never_cut() -> None:
 
 
 def test_a_text_from_a_stranger_neither_moves_the_cursor_nor_styles_the_table() -> None:
-    assert screen.cell("\x1b[2J[red]hi[/]\n") == " [2J\\[red]hi\\[/] "
+    assert tables.cell("\x1b[2J[red]hi[/]\n") == " [2J\\[red]hi\\[/] "
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(ROWS, "1,234"), ([], "there are none")])

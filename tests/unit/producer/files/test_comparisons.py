@@ -76,8 +76,8 @@ def test_predictions_are_in_columns_named_as_the_models(tmp_path: Path) -> None:
         "Rasa,bert,Rasa_confidence,label,text\nEMI,COD,0.5,EMI,in rates?\nEMI,EMI,1,,\n",
     )
     found = comparison_files.read_predictions(path, "Rasa", "bert")
-    assert (found.served_intents, found.candidate_intents) == (["EMI", "EMI"], ["COD", "EMI"])
-    assert (found.served_confidence, found.candidate_confidence) == ([0.5, 1.0], None)
+    assert (found.served.intent, found.candidate.intent) == (["EMI", "EMI"], ["COD", "EMI"])
+    assert (found.served.confidence, found.candidate.confidence) == ([0.5, 1.0], None)
     assert (found.labels, found.texts) == (["EMI", None], ["in rates?", None])
 
 

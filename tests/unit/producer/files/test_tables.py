@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import io
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,9 @@ def test_parquet_is_written_in_groups_of_rows(tmp_path: Path) -> None:
     from pyarrow import parquet  # noqa: PLC0415  an extra
 
     total = 2 * tables.PARQUET_ROWS + 1
-    with closing(tables.open_table(tmp_path / "n.parquet", "parquet", {"n": "integer"})) as table:
+    with tables.writing(tmp_path / "n.parquet", "parquet", {"n": "integer"}) as write:
         for number in range(total):
-            table.write({"n": number})
+            write({"n": number})
     read = parquet.ParquetFile(tmp_path / "n.parquet")
     assert read.num_row_groups == 3
     assert read.read()["n"].to_pylist() == list(range(total))
@@ -36,9 +35,9 @@ def test_parquet_is_written_in_groups_of_rows(tmp_path: Path) -> None:
 @given(values=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
 def test_csv_keeps_every_text_exactly(tmp_path_factory: pytest.TempPathFactory, values: list[str]) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
-    with closing(tables.open_table(path, "csv", {"n": "integer", "text": "text"})) as table:
+    with tables.writing(path, "csv", {"n": "integer", "text": "text"}) as write:
         for number, value in enumerate(values):
-            table.write({"n": number, "text": value})
+            write({"n": number, "text": value})
     with path.open(newline="", encoding="utf-8") as file:
         assert [row["text"] for row in csv.DictReader(file)] == values
 
@@ -69,4 +68,4 @@ def test_a_terminal_table_has_its_headings_and_its_alignment() -> None:
         "first  share",
         "a         7%",
     ]
-    assert shown(tables.table([], ("first", "[x]"), title="t")) == ["t", "first  [x]"]
+    assert shown(tables.table([], ("first", "[x]"))) == ["first  [x]"]
