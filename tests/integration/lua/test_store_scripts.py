@@ -127,8 +127,8 @@ def test_replaying_a_message_outside_a_batch_counts_nothing(store: Store, redis:
 
 
 def claim(store: Store, action: str, run: str = "", holder: str = "", now: float = 1_000) -> Any:
-    names = {"claim": "claim", "entry": "entry", "guard": "guard"}
-    return CLAIM(store, **names, action=action, run=run, holder=holder, ttl=5_000, now=now)
+    names = {"claim": "claim", "entry": "entry", "guard": f"guard:{run}"}
+    return CLAIM(store, **names, action=action, run=run, holder=holder, ttl=5_000, now=now, guards="guard:")
 
 
 def test_a_booked_tier_names_its_run_to_the_next_producer(store: Store, redis: Redis) -> None:
@@ -156,8 +156,20 @@ def test_one_trainer_holds_a_tier_for_one_run(store: Store) -> None:
     assert claim(store, "claim", "two", "another") == b"one"
 
 
+def test_a_tier_is_free_for_producers_as_soon_as_its_run_has_its_outcome(store: Store, redis: Redis) -> None:
+    claim(store, "claim", "one", "trainer")
+    claim(store, "cancel", holder="marge")
+    redis.set("guard:one", "1")
+    assert claim(store, "cancel", holder="marge") is None
+    assert claim(store, "book", "two") == b"two"
+    assert redis.hgetall("claim") == {b"id": b"two", b"holder": b""}
+    assert claim(store, "renew", "one", "trainer") == b"lost"
+    claim(store, "release", "one", "trainer")
+    assert redis.hget("claim", "id") == b"two"
+
+
 def test_a_run_with_effects_is_done_whoever_claims_it(store: Store, redis: Redis) -> None:
-    redis.set("guard", "1")
+    redis.set("guard:one", "1")
     assert claim(store, "claim", "one", "trainer") == b"done"
     assert redis.exists("claim") == 0
 
