@@ -1,1 +1,1 @@
-"""The command line: one module for each command, and what they share. No command imports another."""
+"""The command line: one module for each command, and what they share. No command knows another."""
