@@ -1,3 +1,12 @@
 """What every worker process needs: configuration, loaded models, heartbeat, shutdown. Knows no task."""
 
-__all__ = ["celery_config", "declared", "heartbeat", "loaded_models", "per_process", "periodic", "refresh", "shutdown"]
+__all__ = [
+    "celery_config",
+    "declared",
+    "heartbeat",
+    "loaded_models",
+    "per_process",
+    "periodic",
+    "refresh",
+    "shutdown",
+]
