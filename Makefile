@@ -14,12 +14,15 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 AGAIN := again
 endif
 
-.PHONY: help demo up test lint bench chaos clean $(AGAIN)
+# Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+
+.PHONY: help demo up test cover lint bench chaos mutants clean $(AGAIN)
 .NOTPARALLEL:
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  make %-6s %s\n' "$$name" "$$text"; \
+		printf '  make %-7s %s\n' "$$name" "$$text"; \
 	done
 
 demo: $(INSTALLED) ## take a guided tour: train, classify, turn a flag; about two minutes
@@ -29,19 +32,29 @@ up: $(INSTALLED) ## run Redis, workers, trainer, beat and Flower here until Ctrl
 	@$(BIN)/pointsman up $(ARGS)
 
 test: $(INSTALLED_DEV) ## run the tests (ARGS="-k ledger" chooses)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-lint: $(INSTALLED_DEV) ## check style, formatting, types and the layering
+cover: $(INSTALLED_DEV) ## run all tests, the slow ones too, and list the files that they run too little of
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) -m '' $(ARGS); status=$$?; .ci/coverage $(BIN)/coverage; exit $$status
+
+lint: $(INSTALLED_DEV) ## check style, formatting, types, the layering and the Lua scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v luacheck >/dev/null; then luacheck --quiet .; else \
+		echo "luacheck is not installed (Debian: apt install lua-check), so the Lua scripts are not checked"; \
+	fi
 
 bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(INSTALLED_DEV) ## kill, cut and choke a real deployment, and count what became of the work
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+mutants: $(INSTALLED_DEV) ## make small mistakes, and list those that no quick test notices (ARGS="--sample 50 --seed 1 --package models")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean: ## remove .venv and what the tools leave behind; models/registry and .pointsman stay
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

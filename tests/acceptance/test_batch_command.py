@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,37 @@ from pyarrow import parquet
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import names
-from tests.support import flag_config, running
+from tests.support import flag_config
 from tests.support.deadlines import eventually
 from tests.support.running import DATA, Running
 
 STAR = DATA.parents[1] / "shared" / "data" / "transcripts" / "star_first2000.jsonl"
-COPIES = 100
+# Enough to be flipped over in the middle, though a message takes its time.
+FLIPPED_COPIES, FLIPPED_AFTER = 30, 500
 DEADLINE_S = 90
 INTERRUPTED = 130
 BAD_INPUT = 3
 TIMES = ("wait_ms", "inference_ms")
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running.deployment(tmp_path_factory.mktemp("deployment")) as deployment:
-        yield deployment
+@pytest.fixture
+def deployed(shared_deployment: Running) -> Running:
+    return shared_deployment
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped conversations, many times over."""
-    path = tmp_path_factory.mktemp("input") / "large.jsonl"
+    return copied(tmp_path_factory.mktemp("input") / "large.jsonl", copies=100)
+
+
+def copied(path: Path, *, copies: int) -> Path:
+    """Write the shipped conversations many times, each under a name of its own."""
     conversations = [
         json.loads(line) for line in (DATA / "transcripts.jsonl").read_text("utf-8").splitlines()
     ]
     with path.open("w", encoding="utf-8") as out:
-        for copy in range(COPIES):
+        for copy in range(copies):
             for conversation in conversations:
                 named = {**conversation, "conversation_id": f"{copy}-{conversation['conversation_id']}"}
                 out.write(json.dumps(named) + "\n")
@@ -139,11 +143,12 @@ def test_a_run_that_was_cut_off_and_resumed_gives_the_file_of_one_that_was_not(
 
 
 def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
-    deployed: Running, large: Path, tmp_path: Path
+    deployed: Running, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out.jsonl"
-    process = start_process(deployed, [sys.executable, "-c", SLOW_BATCH, large, out])
-    eventually(lambda: has_written(tmp_path / "out.jsonl.partial", 2_000), "some outcomes are written")
+    source, out = copied(tmp_path / "in.jsonl", copies=FLIPPED_COPIES), tmp_path / "out.jsonl"
+    process = start_process(deployed, [sys.executable, "-c", SLOW_BATCH, source, out])
+    partial = tmp_path / "out.jsonl.partial"
+    eventually(lambda: has_written(partial, FLIPPED_AFTER), "some outcomes are written")
     deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "free", "starter", "pro", "enterprise"))
     try:
         _, err = process.communicate(timeout=DEADLINE_S)
@@ -151,9 +156,9 @@ def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
         deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
     assert process.returncode == 0, err
     outcomes = rows(out)
-    assert [(row["conversation_id"], row["turn"], row["text"]) for row in outcomes] == customer_turns(large)
-    assert {row["tier"] for row in outcomes[:2_000]} == {"base", "pro"}
-    assert {row["tier"] for row in outcomes[-2_000:]} == {"pro"}
+    assert [(row["conversation_id"], row["turn"], row["text"]) for row in outcomes] == customer_turns(source)
+    assert {row["tier"] for row in outcomes[:FLIPPED_AFTER]} == {"base", "pro"}
+    assert {row["tier"] for row in outcomes[-FLIPPED_AFTER:]} == {"pro"}
     assert len({row["flag"]["etag"] for row in outcomes}) == 2
 
 

@@ -2,22 +2,12 @@
 
 import base64
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from pointsman_producer.client import cancellation
-from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 
 TTL_S = 60
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    with Store.connect(Settings.model_validate({"redis_url": redis_url})) as store:
-        yield store
 
 
 def submit(store: Store, message_id: str, *, batch: str = "") -> None:

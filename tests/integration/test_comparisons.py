@@ -1,8 +1,7 @@
 """The store of comparisons in a real Redis."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pytest
 from redis import Redis
@@ -15,29 +14,14 @@ from pointsman_shared.store.connection import Store
 from pointsman_workers.shadow.labels import read_labels, store_label
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
-from tests.support import redis_server
 
 PAIR = "pro@7 vs base@4"
 INTENTS = [f"intent_{number}" for number in range(22)]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[redis_server.RedisServer]:
-    with redis_server.RedisServer.start() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(server: redis_server.RedisServer) -> Iterator[Redis]:
-    with Redis.from_url(server.url) as client:
-        client.flushall()
-        client.url = server.url
-        yield client
-
-
-def store(redis: Redis, **options: Any) -> Comparisons:
-    settings = Settings.model_validate({"redis_url": redis.url})  # type: ignore[attr-defined]
-    return Comparisons(Store.connect(settings), settings, **options)
+def kept(store: Store, settings: Settings) -> Comparisons:
+    return Comparisons(store, settings)
 
 
 def row(number: int) -> Row:
@@ -50,8 +34,7 @@ def add(
     return kept.add("token", [], {PAIR: Addition(fields=fields, sampled=sampled)})
 
 
-def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
-    kept = store(redis)
+def test_all_pairs_of_a_message_are_counted_together(redis: Redis, kept: Comparisons) -> None:
     found = Addition(fields={'["texts","day","d"]': 3})
     assert kept.add("token", [], {PAIR: found, "pro@7 vs pro@8": found})
     assert kept.fields(PAIR) == kept.fields("pro@7 vs pro@8") == {'["texts","day","d"]': 3}
@@ -59,16 +42,14 @@ def test_all_pairs_of_a_message_are_counted_together(redis: Redis) -> None:
     assert all(redis.ttl(key) > 0 for key in redis.scan_iter("*"))
 
 
-def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis) -> None:
-    kept = store(redis)
+def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis, kept: Comparisons) -> None:
     redis.hset(keys.shadow_kept("m"), "holder", "another")
     assert not kept.add("token", ["m"], {PAIR: Addition(fields={'["texts","day","d"]': 3})})
     assert kept.fields(PAIR) == {}
     assert redis.exists(keys.shadow_kept("m"))
 
 
-def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis) -> None:
-    kept = store(redis)
+def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis, kept: Comparisons) -> None:
     assert add(kept, {'["texts","day","d"]': 3})
     redis.hset(keys.shadow_kept("m"), "holder", "token")
     redis.config_set("maxmemory", 1)
@@ -79,8 +60,8 @@ def test_what_is_shed_because_redis_is_full_is_counted_all_the_same(redis: Redis
     assert kept.fields(PAIR) == {'["texts","day","d"]': 7}
 
 
-def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> None:
-    kept = store(redis, samples=20)
+def test_the_sample_is_the_lowest_scores_whatever_the_order(store: Store, settings: Settings) -> None:
+    kept = Comparisons(store, settings, samples=20)
     jobs = [f"m:{number}" for number in range(300)]
     random.shuffle(jobs)
     for start in range(0, 300, 50):
@@ -95,8 +76,8 @@ def test_the_sample_is_the_lowest_scores_whatever_the_order(redis: Redis) -> Non
     assert kept.rows(PAIR).keys() == set(sampled)
 
 
-def test_rows_that_were_drawn_for_labelling_stay(redis: Redis) -> None:
-    kept = store(redis, samples=1)
+def test_rows_that_were_drawn_for_labelling_stay(store: Store, settings: Settings) -> None:
+    kept = Comparisons(store, settings, samples=1)
     add(kept, {}, [("disagreements", 0.5, "a:0", row(0))])
     kept.hand_out(PAIR, ["a:0"])
     add(kept, {}, [("disagreements", 0.1, "b:0", row(1))])
@@ -104,23 +85,22 @@ def test_rows_that_were_drawn_for_labelling_stay(redis: Redis) -> None:
     assert kept.rows(PAIR).keys() == {"a:0", "b:0"}
 
 
-def test_a_corrected_label_keeps_its_place(redis: Redis) -> None:
-    labels = Store.connect(Settings.model_validate({"redis_url": redis.url}))  # type: ignore[attr-defined]
+def test_a_corrected_label_keeps_its_place(store: Store) -> None:
     for job, intent in (("a:0", "greeting"), ("b:0", "goodbye"), ("a:0", "hours")):
-        store_label(labels, job, {"intent": intent, "text": None})
-    assert [(job, label["intent"], label["text"]) for job, label in read_labels(labels).items()] == [
+        store_label(store, job, {"intent": intent, "text": None})
+    assert [(job, label["intent"], label["text"]) for job, label in read_labels(store).items()] == [
         ("a:0", "hours", None),
         ("b:0", "goodbye", None),
     ]
 
 
-def test_work_is_shed_while_redis_is_full(redis: Redis) -> None:
-    assert store(redis).pressure() is None
-    assert store(redis, max_memory=1e-9).pressure() == "redis_memory"
+def test_work_is_shed_while_redis_is_full(store: Store, settings: Settings) -> None:
+    assert Comparisons(store, settings).pressure() is None
+    assert Comparisons(store, settings, max_memory=1e-9).pressure() == "redis_memory"
 
 
-def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis) -> None:
-    kept, chance = store(redis), random.Random(7)
+def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis, kept: Comparisons) -> None:
+    chance = random.Random(7)
     for message in range(400):
         served, candidate = ([chance.choice(INTENTS) for _ in range(500)] for _ in range(2))
         sure = [chance.random() for _ in range(500)]

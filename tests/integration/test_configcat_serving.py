@@ -6,6 +6,7 @@ import pytest
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import names
+from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running
 from tests.support.cdn import Cdn, Fault
@@ -32,9 +33,8 @@ def deployed(cdn: Cdn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 
 @pytest.fixture
-def client(deployed: Running) -> Iterator[Client]:
-    with Client(settings=deployed.settings) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 def tiers(client: Client) -> set[str]:

@@ -15,11 +15,6 @@ from tests.unit.producer.diagnostics.test_probe import message
 
 
 @pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return Settings.model_validate({"redis_url": redis_url})
-
-
-@pytest.fixture
 def redis(settings: Settings) -> Iterator[Store]:
     with Store.connect(settings) as store:
         yield store

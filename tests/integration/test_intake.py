@@ -3,16 +3,16 @@
 import contextlib
 import json
 import random
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
-from tests.support import garbage, running
+from tests.support import garbage
 from tests.support.deadlines import eventually
 from tests.support.ledgers import open_in_flight, open_letters
 from tests.support.running import Running
@@ -20,16 +20,14 @@ from tests.support.running import Running
 TIMEOUT_S = 30
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running.deployment(tmp_path_factory.mktemp("intake")) as deployment:
-        yield deployment
+@pytest.fixture
+def deployed(shared_deployment: Running) -> Running:
+    return shared_deployment
 
 
 @pytest.fixture
-def redis(deployed: Running) -> Iterator[Redis]:
-    with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(21, marks=pytest.mark.slow)])

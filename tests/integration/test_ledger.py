@@ -29,17 +29,6 @@ CLASSIFIED = {
 }
 
 
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        yield client
-
-
 def reply(message_id: str, intent: str = "greeting") -> dict[str, object]:
     return {"message_id": message_id, "intent": [intent]}
 

@@ -17,6 +17,7 @@ from pointsman_shared.store import keys
 from tests.support import flag_config, running, tiny
 from tests.support.redis_server import RedisServer
 
+# The outages are so long: nothing is waited for but time.
 AWAY_S = 3
 # What is promised: from Redis's return to the outcome of a job that was submitted then.
 BACK_WITHIN_S = 5

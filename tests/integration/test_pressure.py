@@ -29,13 +29,6 @@ def settings(redis_url: str) -> Settings:
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
-        yield client
-        client.config_set("maxmemory", "0")
-
-
-@pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as client:
         client._pressure = Pressure(client._store, settings, patience_s=0.3)

@@ -14,7 +14,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from tests.support import live_tiers, running
+from tests.support import live_tiers, reaper, running
 from tests.support.deadlines import eventually
 
 TIMEOUT_S = 60
@@ -45,7 +45,7 @@ def flower(settings: Settings, log: Path) -> Iterator[str]:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "--quiet", *command],
-            env={"PATH": "", **settings.environ()},
+            env={"PATH": "", **settings.environ(), **reaper.mark()},
             stdout=file,
             stderr=file,
         )

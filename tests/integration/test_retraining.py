@@ -10,6 +10,7 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
@@ -29,12 +30,6 @@ classifiers = [{{ kind = "LogisticRegression", c = {[number / 10 for number in r
 
 
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as hook:
-        yield hook
-
-
-@pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("retraining")
     extra = {"data_dir": live_tiers.write(folder / "data"), "notice_urls": webhook.url}
@@ -43,9 +38,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iter
 
 
 @pytest.fixture
-def client(deployed: Running) -> Iterator[Client]:
-    with Client(settings=deployed.settings) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 @pytest.fixture

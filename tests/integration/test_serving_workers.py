@@ -17,6 +17,7 @@ from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.client.stream import TurnOutcome
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
+from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
@@ -29,16 +30,14 @@ PRO = jobs.User(id="pro", email="p@example.com", country="GB", custom={"plan": "
 TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running.deployment(tmp_path_factory.mktemp("deployment")) as deployment:
-        yield deployment
+@pytest.fixture
+def deployed(shared_deployment: Running) -> Running:
+    return shared_deployment
 
 
 @pytest.fixture
-def client(deployed: Running) -> Iterator[Client]:
-    with Client(settings=deployed.settings) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, root
 from pointsman_shared import names
 from pointsman_shared.store import keys
-from tests.support import flag_config, running, tiny
+from tests.support import flag_config, tiny
 from tests.support.running import Running
 
 HINT3 = Path(__file__).parents[3] / "shared" / "data" / "hint3"
@@ -25,17 +25,16 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def deployed(shared_deployment: Running) -> Running:
     """Give a deployment that has shadowed every text once."""
-    with running.deployment(tmp_path_factory.mktemp("shadow-commands"), workers=1) as deployment:
-        flags = flag_config.plan_flag(names.TIER_FLAG, "pro")
-        flags["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
-        deployment.set_flags(flags)
-        with Client(settings=deployment.settings) as client:
-            while not client.shadow.pairs():
-                client.submit_many(TEXTS)[-1].result(TIMEOUT_S)
-                assert client.shadow.wait_drained(TIMEOUT_S)
-        yield deployment
+    flags = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    flags["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
+    shared_deployment.set_flags(flags)
+    with Client(settings=shared_deployment.settings) as client:
+        while not client.shadow.pairs():
+            client.submit_many(TEXTS)[-1].result(TIMEOUT_S)
+            assert client.shadow.wait_drained(TIMEOUT_S)
+    return shared_deployment
 
 
 @pytest.fixture

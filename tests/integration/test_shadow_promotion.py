@@ -23,12 +23,6 @@ RIGHT = {
 }
 
 
-@pytest.fixture(scope="module")
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as hook:
-        yield hook
-
-
 def keep_confused(registry: Registry) -> int:
     """Keep a version of base that takes greetings for goodbyes and goodbyes for greetings."""
     pipeline, card = registry.load("base", 1)

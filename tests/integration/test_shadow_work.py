@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from pointsman_workers.shadow.backlog import Backlog
 from pointsman_workers.shadow.candidates import Candidates
 from pointsman_workers.shadow.runner import MAX_AGE_S, Runner
 from pointsman_workers.shadow.store import SAMPLES, Comparisons
-from tests.support import redis_server, tiny
+from tests.support import tiny
 from tests.support.flags import plan_router
 from tests.support.ledgers import open_ledger
 
@@ -63,32 +63,19 @@ class Models:
         return NEXT
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[redis_server.RedisServer]:
-    with redis_server.RedisServer.start() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: redis_server.RedisServer) -> Iterator[Redis]:
-    with Redis.from_url(server.url) as client:
-        client.flushall()
-        yield client
-
-
 class Deployed:
     """The parts of a worker that have to do with shadow work."""
 
     def __init__(
         self,
-        server: redis_server.RedisServer,
+        url: str,
         models: Models | None = None,
         *,
         samples: int = SAMPLES,
         max_age_s: float = MAX_AGE_S,
         **settings: Any,
     ) -> None:
-        self.settings = Settings.model_validate({"redis_url": server.url, **settings})
+        self.settings = Settings.model_validate({"redis_url": url, **settings})
         self.models = models or Models()
         connection = Store.connect(self.settings)
         self.store = Comparisons(connection, self.settings, samples=samples)
@@ -120,10 +107,8 @@ class Deployed:
         return Comparison.from_fields(self.store.fields(pair))
 
 
-def test_both_kinds_of_rivals_are_compared_each_as_a_pair_of_its_own(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server)
+def test_both_kinds_of_rivals_are_compared_each_as_a_pair_of_its_own(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url)
     deployed.serve(redis, "m")
     assert deployed.shadow() == len(TEXTS)
     expected = sum(
@@ -136,10 +121,8 @@ def test_both_kinds_of_rivals_are_compared_each_as_a_pair_of_its_own(
     assert deployed.shadow() == 0
 
 
-def test_texts_are_counted_by_the_attributes_of_the_settings(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server, shadow_attributes="plan, language, mood")
+def test_texts_are_counted_by_the_attributes_of_the_settings(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url, shadow_attributes="plan, language, mood")
     deployed.serve(redis, "m", ["hi"] * 5, [ANN, BOB])
     deployed.shadow()
     found = deployed.found(TIER_PAIR)
@@ -150,8 +133,8 @@ def test_texts_are_counted_by_the_attributes_of_the_settings(
     }
 
 
-def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, server: redis_server.RedisServer) -> None:
-    deployed = Deployed(server)
+def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url)
     deployed.serve(redis, "m", (TEXTS * 60)[:1_500])
     while deployed.shadow():
         pass
@@ -170,28 +153,24 @@ def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, server: redi
     ],
 )
 def test_sampled_texts_are_kept_as_the_redactor_of_the_settings_says(
-    redis: Redis, server: redis_server.RedisServer, redactor: str, kept: str | None
+    redis: Redis, redis_url: str, redactor: str, kept: str | None
 ) -> None:
-    deployed = Deployed(server, shadow_redactor=redactor)
+    deployed = Deployed(redis_url, shadow_redactor=redactor)
     deployed.serve(redis, "m", ["can i pay 100"])
     deployed.shadow()
     assert [row["text"] for row in deployed.store.rows(TIER_PAIR).values()] == [kept]
 
 
-def test_without_samples_texts_are_counted_and_none_is_kept(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server, samples=0)
+def test_without_samples_texts_are_counted_and_none_is_kept(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url, samples=0)
     deployed.serve(redis, "m")
     deployed.shadow()
     assert deployed.found(TIER_PAIR).texts == len(TEXTS)
     assert deployed.store.rows(TIER_PAIR) == {}
 
 
-def test_everything_of_a_comparison_goes_when_its_time_is_over(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server, shadow_retention_s=60)
+def test_everything_of_a_comparison_goes_when_its_time_is_over(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url, shadow_retention_s=60)
     deployed.serve(redis, "m")
     deployed.shadow()
     ages = [redis.ttl(key) for key in redis.scan_iter("pointsman:shadow:*")]
@@ -199,10 +178,8 @@ def test_everything_of_a_comparison_goes_when_its_time_is_over(
     assert all(0 < age <= 60 for age in ages)
 
 
-def test_what_waited_too_long_is_shed_with_what_users_were_answered(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server, max_age_s=1)
+def test_what_waited_too_long_is_shed_with_what_users_were_answered(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url, max_age_s=1)
     deployed.serve(redis, "m")
     redis.hset(keys.shadow_kept("m"), "served_at", time.time() - 2)
     deployed.shadow()
@@ -211,12 +188,10 @@ def test_what_waited_too_long_is_shed_with_what_users_were_answered(
     assert sum(found.missed_by("intent").values()) == len(TEXTS)
 
 
-def test_a_candidate_that_cannot_be_loaded_spoils_no_other_comparison(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
+def test_a_candidate_that_cannot_be_loaded_spoils_no_other_comparison(redis: Redis, redis_url: str) -> None:
     models = Models()
     models.candidate = 4
-    deployed = Deployed(server, models)
+    deployed = Deployed(redis_url, models)
     for message in ("a", "b"):
         deployed.serve(redis, message)
         deployed.shadow()
@@ -228,10 +203,8 @@ def test_a_candidate_that_cannot_be_loaded_spoils_no_other_comparison(
     )
 
 
-def test_an_outcome_that_is_gone_is_counted_as_dropped(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server)
+def test_an_outcome_that_is_gone_is_counted_as_dropped(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url)
     deployed.serve(redis, "m")
     redis.delete(keys.result("m"))
     deployed.shadow()
@@ -239,10 +212,8 @@ def test_an_outcome_that_is_gone_is_counted_as_dropped(
     assert not redis.exists(keys.SHADOW_WAITING, keys.shadow_kept("m"))
 
 
-def test_after_three_lost_processes_a_message_is_given_up(
-    redis: Redis, server: redis_server.RedisServer
-) -> None:
-    deployed = Deployed(server)
+def test_after_three_lost_processes_a_message_is_given_up(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url)
     deployed.serve(redis, "m")
     redis.hset(keys.shadow_kept("m"), "tries", 3)
     deployed.shadow()

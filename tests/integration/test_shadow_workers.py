@@ -1,7 +1,6 @@
 """Shadowing by real workers: everything counted once, and nothing that goes wrong reaches a user."""
 
 import random
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -14,8 +13,10 @@ from pointsman_shared import errors, names
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
+from pointsman_workers.flags.configcat import MEMO_S
+from pointsman_workers.shadow.candidates import ALIASES_S
 from tests.support import flag_config, running, tiny
-from tests.support.deadlines import eventually
+from tests.support.deadlines import eventually, outlast
 from tests.support.running import Running
 
 TIMEOUT_S = 60
@@ -31,12 +32,10 @@ def shadow_flags(rate: float) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("shadow")
-    with running.deployment(folder, extra={"visibility_timeout_s": 10}) as deployment:
-        deployment.set_flags(shadow_flags(1.0))
-        time.sleep(2.5)
-        yield deployment
+def deployed(shared_deployment: Running) -> Running:
+    shared_deployment.set_flags(shadow_flags(1.0))
+    outlast(MEMO_S, "the flags that processes remember")
+    return shared_deployment
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
     folder = deployed.settings.registry_url
     with open(f"{folder}/{names.BASE_TIER}/{broken}/model.skops", "wb") as file:
         file.write(b"no model")
-    time.sleep(1.2)
+    outlast(ALIASES_S, "the aliases that processes remember")
     outcomes = [handle.result(TIMEOUT_S) for handle in client.submit_many(TEXTS, users=FREE)]
     assert {outcome.model_version for outcome in outcomes} == {1}
     assert client.shadow.wait_drained(TIMEOUT_S)
@@ -135,7 +134,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
             20,
         )
     registry.nominate(names.BASE_TIER, 1, "tests", "to have it over")
-    time.sleep(1.2)
+    outlast(ALIASES_S, "the aliases that processes remember")
 
 
 @pytest.mark.parametrize("texts", [3_900, pytest.param(20_020, marks=pytest.mark.slow)])
@@ -152,7 +151,7 @@ def test_totals_match_to_the_text_while_workers_are_killed(
         if children:
             chance.choice(children).kill()
             killed += 1
-        time.sleep(chance.uniform(0.3, 0.9))
+        outlast(chance.uniform(0.3, 0.9), "a while in which work is done")
     assert len([handle.result(TIMEOUT_S) for handle in handles]) == texts
     eventually(client.shadow.drained, "the shadow queue is empty", TIMEOUT_S)
     assert client.shadow.wait_drained(TIMEOUT_S)

@@ -13,6 +13,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.diagnostics import examination, probe
 from pointsman_producer.diagnostics.findings import Finding
 from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support import live_tiers, running, tiny
 from tests.support.deadlines import eventually
@@ -28,12 +29,6 @@ ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as hook:
-        yield hook
-
-
-@pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("swap")
     extra = {"data_dir": live_tiers.write(folder / "data"), "notice_urls": webhook.url}
@@ -42,9 +37,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iter
 
 
 @pytest.fixture
-def client(deployed: Running) -> Iterator[Client]:
-    with Client(settings=deployed.settings) as client:
-        yield client
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
 
 
 def serving(deployed: Running) -> list[int]:

@@ -1,7 +1,6 @@
 """Jobs that take too long, on real workers: stopped, explained, and in nobody's way."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from pointsman_producer.deployment.launcher import APP, Deployment
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store.connection import Store
 from pointsman_workers.delivery import task as delivery_task
 from tests.support import running, slow_app
+from tests.support.deadlines import eventually, outlast
 from tests.support.ledgers import open_letters
 from tests.support.running import Running
 
@@ -107,13 +108,15 @@ def test_what_waits_can_be_called_off_at_the_command_line(
 
 def test_what_is_being_done_can_be_called_off(client: Client) -> None:
     message = client.submit_message(checked_request([slow_app.SLEEPS], [None], "begun"))
-    time.sleep(0.5)
+    with Store.connect(client.settings) as store:
+        eventually(lambda: store.hexists(keys.open(message.id), "attempts"), "a worker has it")
     assert client.cancel(message.id)
     with pytest.raises(errors.CancelledError):
         message.result(TIMEOUT_S)
     # Its time limit comes later, and changes nothing.
     assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
-    time.sleep(LIMIT_S + 1)
+    # Nothing tells that a limit was passed in vain.
+    outlast(LIMIT_S, "the time limit")
     with pytest.raises(errors.CancelledError):
         client.submit_message(checked_request(["hi"], [None], "begun"), message_id=message.id).result(
             TIMEOUT_S

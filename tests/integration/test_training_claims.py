@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -16,17 +15,6 @@ from pointsman_workers.delivery.ledger import AlreadyDoneError
 from pointsman_workers.training import claim
 from tests.support.deadlines import eventually
 from tests.support.ledgers import open_ledger
-
-
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return Settings.model_validate({"redis_url": redis_url})
-
-
-@pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as redis:
-        yield redis
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_workers.training import schedule
+from tests.support import reaper
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ def beat(settings: Settings, schedule_file: Path, app: str = "pointsman_workers.
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "--quiet", *command],
-            env={"PATH": "", "PYTHONPATH": str(ROOT), **settings.environ()},
+            env={"PATH": "", "PYTHONPATH": str(ROOT), **settings.environ(), **reaper.mark()},
             stdout=file,
             stderr=file,
         )

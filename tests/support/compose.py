@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.support import redis_server
+from tests.support import reaper, redis_server
 from tests.support.deadlines import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,7 @@ class Service:
             "FLOWER_PORT": str(host.flower_port),
             **image_environ(),
             **given,
+            **reaper.mark(),
         }
         self._folder = host.folder
 
@@ -111,6 +112,7 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
+        reaper.adopt(self._process.pid)  # it may be Redis
         return self
 
     def __exit__(

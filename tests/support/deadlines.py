@@ -14,3 +14,13 @@ def eventually(holds: Callable[[], bool], what: str, deadline_s: float = DEADLIN
             msg = f"not in {deadline_s} s: {what}"
             raise TimeoutError(msg)
         time.sleep(0.02)
+
+
+def outlast(seconds: float, what: str) -> None:
+    """Let something run out that ends by time alone, so that there is nothing to ask.
+
+    Args:
+        seconds: How long it holds; some more is waited, because its clock may have started later.
+        what: What runs out, for the reader.
+    """
+    time.sleep(1.2 * seconds)

@@ -33,6 +33,9 @@ class PlanFlags(FakeFlags):
         self.pro_plans = pro_plans
         self.asked: list[str | None] = []
 
+    def is_targeted(self, key: str) -> bool | None:
+        return True
+
     def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
         self.asked.append(user.id if user else None)
         if user is not None and user.custom.get("plan") in self.pro_plans:

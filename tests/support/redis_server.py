@@ -14,6 +14,8 @@ from typing import Self
 
 import redis
 
+from tests.support import reaper
+
 START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
 ATTEMPTS = 5
@@ -64,8 +66,9 @@ class RedisServer:
         return self._running().pid
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Forget everything, also a limit of its memory."""
         with self.client() as client:
+            client.config_set("maxmemory", 0)
             client.flushall()
 
     def client(self) -> redis.Redis:
@@ -92,6 +95,7 @@ class RedisServer:
         ]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        reaper.adopt(self._process.pid)
         self._wait_until_ready()
 
     def pause(self) -> None:

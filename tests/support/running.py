@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,19 @@ from pointsman_models.registry.card import Card, library_versions
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.launcher import Deployment
+from pointsman_producer.diagnostics import probe
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
 from tests.support import flag_config, tiny
+from tests.support.deadlines import eventually
 
 DATA = Path(__file__).parents[2] / "data"
 TEMPERATURE = 3.0
 THRESHOLD = 0.3
+TIERS = {names.BASE_TIER: tiny.BASE_INTENTS, names.PRO_TIER: tiny.PRO_INTENTS}
+# Keys that the processes of a deployment write again and again.
+LASTING = (b"pointsman:process:", b"pointsman:pulse:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,25 @@ class Running:
         """The settings of all its processes."""
         return self.deployment.settings
 
+    def reset(self) -> None:
+        """Bring back the state after the start, with the first versions; later ones stay in the registry, unused."""
+        self.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
+        for tier in TIERS:
+            aliases = self.registry.aliases(tier)
+            if aliases.champion != 1:
+                self.registry.promote(tier, 1, "tests", "to start anew")
+            if aliases.candidate is not None:
+                # The champion is no rival of its own.
+                self.registry.nominate(tier, 1, "tests", "to start anew")
+        with Store.connect(self.settings) as store:
+            eventually(
+                lambda: all(_serves_first(process) for process in probe.processes(store)), "they serve"
+            )
+            for key in store.scan_iter("pointsman:*"):
+                if not key.startswith(LASTING):
+                    store.delete(key)
+            store.delete(*names.SERVING_QUEUES, names.TRAIN_QUEUE)
+
     def set_flags(self, document: Mapping[str, object]) -> None:
         """Replace the flag file in one step."""
         write_flags(self.settings.flags_file, document)
@@ -42,32 +68,42 @@ class Running:
 
 @contextlib.contextmanager
 def deployment(
-    folder: Path, *, workers: int = 2, beat: bool = False, extra: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    workers: int = 2,
+    beat: bool = False,
+    redis_url: str | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> Iterator[Running]:
-    """Run an embedded Redis, serving workers and a trainer; pro is for the plan `pro`."""
+    """Run serving workers and a trainer on a Redis, by default an embedded one; pro is for the plan `pro`."""
     settings = Settings.model_validate(
         {
             "registry_url": str(folder / "registry"),
             "data_dir": DATA,
             "flags_file": folder / "flags.json",
+            **({"redis_url": redis_url} if redis_url else {}),
             **(extra or {}),
         }
     )
     registry = Registry(settings.registry_url)
-    for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS)):
+    for tier, intents in TIERS.items():
         registry.promote(tier, keep(registry, tier, intents), "tests", "to have one")
     write_flags(settings.flags_file, flag_config.plan_flag(names.TIER_FLAG, "pro"))
     log: list[str] = []
     with Deployment(
         settings,
         workers=workers,
-        redis_port=embedded_redis.free_port(),
+        redis_port=None if redis_url else embedded_redis.free_port(),
         beat=beat,
         state_dir=folder / "state",
         say=lambda name, line: log.append(f"{name} {line}"),
     ) as running:
         running.wait_ready()
         yield Running(deployment=running, registry=registry, log=log)
+
+
+def _serves_first(process: Mapping[str, Any]) -> bool:
+    return set(process["tiers"].values()) == {1}
 
 
 def keep(registry: Registry, tier: str, intents: Sequence[str]) -> int:

@@ -37,6 +37,13 @@ folds = 2
 features = [{ words = [1, 2] }, { words = [1, 1], characters = [2, 4], sublinear = true }]
 classifiers = [{ kind = "LinearSVC", c = [0.3, 1.0] }]
 """
+# One fit, for tests that look at what comes after it.
+ONE_FIT: Final = """
+[search]
+folds = 2
+features = [{ words = [1, 1], characters = [2, 4], sublinear = true }]
+classifiers = [{ kind = "LinearSVC", c = [1.0] }]
+"""
 
 
 def texts(intent: str) -> list[str]:

@@ -266,9 +266,14 @@ class Client:
 
     def release(self, message_ids: Iterable[str]) -> None:
         """Let outcomes expire soon that the caller has stored, so that Redis does not keep a large batch as well."""
+        results = [keys.result(message_id) for message_id in message_ids]
         pipeline = self._store.pipeline(transaction=False)
-        for message_id in message_ids:
-            pipeline.expire(keys.result(message_id), RELEASED_TTL_S, lt=True)
+        for result in results:
+            pipeline.ttl(result)
+        # Redis 6.2 has no EXPIRE that only shortens. -1 is a result that never expires, -2 one that is gone.
+        for result, ttl_s in zip(results, pipeline.execute(), strict=True):
+            if ttl_s == -1 or ttl_s > RELEASED_TTL_S:
+                pipeline.expire(result, RELEASED_TTL_S)
         pipeline.execute()
 
     def cancel(self, job_or_message_id: str) -> bool:

@@ -73,5 +73,6 @@ class TrainingClaims:
             holder=holder,
             ttl=int(ttl_s * 1000),
             now=time.time(),
+            guards=keys.done(""),
         )
         return answer.decode() if answer is not None else None

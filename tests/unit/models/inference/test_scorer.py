@@ -54,7 +54,7 @@ def assert_equal_scores(pipeline: Pipeline, fused: FusedScorer, sample: list[str
 
 @pytest.mark.parametrize("name", PIPELINES)
 @given(sample=texts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_scores_equal_those_of_the_pipeline_whatever_is_typed(name: str, sample: list[str]) -> None:
     fused = FusedScorer.from_pipeline(PIPELINES[name])
     assert_equal_scores(PIPELINES[name], fused, sample)

@@ -35,7 +35,7 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture
 def tier(tmp_path: Path) -> tiers.Tier:
-    return tier_files.small_tier(tmp_path, search=LENIENT + tier_files.SEARCH)
+    return tier_files.small_tier(tmp_path, search=LENIENT + tier_files.ONE_FIT)
 
 
 def test_the_certificate_says_on_what_evidence_the_version_serves(
@@ -166,7 +166,7 @@ APPROVAL = gate.Advice(approves=True, reason="no worse", evidence={"decision": "
 @pytest.fixture
 def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
     """A tier that requires the shadow's verdict, with a champion and a candidate."""
-    table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.SEARCH
+    table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.ONE_FIT
     tier = tier_files.small_tier(tmp_path, search=table)
     first = training_run.train(tier, registry, shadow=Watcher())
     assert first.promoted, "without a champion there is no traffic to watch"

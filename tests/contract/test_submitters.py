@@ -1,0 +1,186 @@
+"""What a batch and a stream ask of a client: the stand-in of their unit tests answers as real workers do."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pytest
+
+from pointsman_producer.client.client import RELEASED_TTL_S, Client
+from pointsman_producer.client.window import Submitter
+from pointsman_shared import errors, names
+from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
+from pointsman_shared.wire import jobs
+from tests.support.fake_workers import Workers
+from tests.support.running import Running
+
+TIMEOUT_S = 60
+PRO = jobs.User(id="ana", custom={"plan": "pro"})
+FREE = jobs.User(id="bob", custom={"plan": "free"})
+TEXTS = ["hi", "my parcel is late", "hi"]
+
+
+class Side(Protocol):
+    """A client with its workers, and what can be seen of both from outside."""
+
+    def connect(self) -> AbstractContextManager[Submitter]: ...
+    def stop_answering(self) -> str:
+        """Return a queue whose messages are not answered from now on."""
+
+    def lets_go(self, message_id: str) -> bool:
+        """Tell whether the outcome of a message goes soon."""
+
+
+class FakeSide:
+    def __init__(self) -> None:
+        self._workers = Workers()
+
+    def connect(self) -> AbstractContextManager[Submitter]:
+        return self._workers.connect()
+
+    def stop_answering(self) -> str:
+        self._workers._patience = 1_000
+        return names.BULK_QUEUE
+
+    def lets_go(self, message_id: str) -> bool:
+        return message_id in self._workers.released
+
+
+class RealSide:
+    def __init__(self, deployed: Running, store: Store) -> None:
+        self._settings = deployed.settings
+        self.store = store
+
+    def connect(self) -> AbstractContextManager[Submitter]:
+        return Client(settings=self._settings)
+
+    def stop_answering(self) -> str:
+        return "nobody-listens"
+
+    def lets_go(self, message_id: str) -> bool:
+        return 0 <= self.store.ttl(keys.result(message_id)) <= RELEASED_TTL_S
+
+
+@pytest.fixture
+def real(shared_deployment: Running) -> Iterator[RealSide]:
+    with Store.connect(shared_deployment.settings) as store:
+        yield RealSide(shared_deployment, store)
+
+
+@pytest.fixture(params=["fake", "real"])
+def side(request: pytest.FixtureRequest) -> Side:
+    side: Side = FakeSide() if request.param == "fake" else request.getfixturevalue("real")
+    return side
+
+
+@pytest.fixture
+def submitter(side: Side) -> Iterator[Submitter]:
+    with side.connect() as submitter:
+        yield submitter
+
+
+def request(texts: Sequence[str], *users: jobs.User, batch: str | None = None) -> jobs.ClassifyRequest:
+    user_of = [place % len(users) for place in range(len(texts))] if users else None
+    return jobs.ClassifyRequest(texts=list(texts), users=list(users), user_of=user_of, batch=batch)
+
+
+@pytest.fixture
+def ask(submitter: Submitter) -> Callable[..., jobs.ClassifyReply]:
+    def ask(wanted: jobs.ClassifyRequest, message_id: str | None = None) -> jobs.ClassifyReply:
+        handle = submitter.submit_message(wanted, message_id=message_id or new_id(), queue=names.BULK_QUEUE)
+        return handle.result(TIMEOUT_S)
+
+    return ask
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def test_a_reply_has_one_entry_for_each_text_in_order(ask: Callable[..., jobs.ClassifyReply]) -> None:
+    message_id = new_id()
+    reply = ask(request(TEXTS), message_id)
+    assert reply.message_id == message_id
+    assert reply.intent == ["greeting", names.OUT_OF_SCOPE, "greeting"]
+    for entries in (reply.confidence, reply.ranking, reply.ranking_confidence, reply.route_of):
+        assert len(entries) == len(TEXTS)
+    assert all(0 <= confidence <= 1 for confidence in reply.confidence)
+
+
+def test_each_text_is_routed_by_the_plan_of_its_user(ask: Callable[..., jobs.ClassifyReply]) -> None:
+    reply = ask(request(TEXTS, PRO, FREE))
+    routes = [reply.routes[place] for place in reply.route_of]
+    assert [route.tier for route in routes] == [names.PRO_TIER, names.BASE_TIER, names.PRO_TIER]
+    assert {route.flag.key for route in routes} == {names.TIER_FLAG}
+    assert all(route.model_version == 1 for route in routes)
+
+
+def test_every_outcome_can_be_read_from_a_reply(ask: Callable[..., jobs.ClassifyReply]) -> None:
+    reply = ask(request(TEXTS, PRO, FREE, batch="b"))
+    outcomes = [jobs.outcome(reply, place, text) for place, text in enumerate(TEXTS)]
+    assert [outcome.text for outcome in outcomes] == TEXTS
+    assert [outcome.intent for outcome in outcomes] == reply.intent
+
+
+def test_a_reply_that_is_not_there_in_time_is_a_retryable_error(side: Side, submitter: Submitter) -> None:
+    queue = side.stop_answering()
+    handle = submitter.submit_message(request(TEXTS), message_id=new_id(), queue=queue)
+    for _ in range(2):
+        with pytest.raises(errors.ResultTimeoutError):
+            handle.result(0.01)
+    assert not handle.done()
+
+
+def test_a_handle_is_done_when_it_has_given_its_reply_and_gives_it_again(submitter: Submitter) -> None:
+    handle = submitter.submit_message(request(TEXTS), message_id=new_id(), queue=names.BULK_QUEUE)
+    reply = handle.result(TIMEOUT_S)
+    assert handle.done()
+    assert handle.result(TIMEOUT_S) == reply
+
+
+def test_a_message_that_is_sent_again_gets_the_same_reply(ask: Callable[..., jobs.ClassifyReply]) -> None:
+    message_id = new_id()
+    first, again = (ask(request(TEXTS, PRO), message_id) for _ in range(2))
+    assert again == first
+
+
+def test_released_outcomes_go_soon_and_others_stay(side: Side, submitter: Submitter) -> None:
+    handles = [
+        submitter.submit_message(request(TEXTS), message_id=new_id(), queue=names.BULK_QUEUE)
+        for _ in range(3)
+    ]
+    for handle in handles:
+        handle.result(TIMEOUT_S)
+    submitter.release([handle.id for handle in handles[:2]])
+    assert [side.lets_go(handle.id) for handle in handles] == [True, True, False]
+
+
+def test_releasing_nothing_or_an_unknown_message_harms_nothing(submitter: Submitter) -> None:
+    submitter.release([])
+    submitter.release([new_id()])
+
+
+def test_releasing_shortens_a_time_and_never_lengthens_it(real: RealSide) -> None:
+    with real.connect() as submitter:
+        handle = submitter.submit_message(request(TEXTS), message_id=new_id(), queue=names.BULK_QUEUE)
+        handle.result(TIMEOUT_S)
+        real.store.expire(keys.result(handle.id), 30)
+        submitter.release([handle.id])
+        assert 0 < real.store.ttl(keys.result(handle.id)) <= 30
+
+
+def test_progress_of_a_batch_and_its_cancellation_are_counted_by_texts(real: RealSide) -> None:
+    batch = new_id()
+    with Client(settings=real._settings) as client:
+        client.submit_message(request(TEXTS, batch=batch)).result(TIMEOUT_S)
+        assert client.progress(batch) == {"done": 3, "base:greeting": 2, f"base:{names.OUT_OF_SCOPE}": 1}
+        client.cancel_batch(batch)
+        with pytest.raises(errors.CancelledError):
+            client.submit_message(request(TEXTS, batch=batch)).result(TIMEOUT_S)
+        assert client.progress(batch)["cancelled"] == 3
+        waiting = client.submit_message(request(TEXTS), queue="nobody-listens")
+        assert client.cancel(waiting.id)
+        with pytest.raises(errors.CancelledError):
+            waiting.result(TIMEOUT_S)

@@ -1,0 +1,40 @@
+"""The script that publishes a message, alone on a real Redis."""
+
+import pytest
+from redis import Redis
+
+from pointsman_shared.store.connection import Store
+from tests.support import lua
+
+PUBLISH = lua.script("shared/broker/publish")
+
+
+def publish(store: Store) -> None:
+    names = {"queue": "queue", "entry": "entry", "index": "open", "guard": "guard", "result": "result"}
+    PUBLISH(store, **names, message="raw", id="m", now=7)
+
+
+def test_a_message_is_queued_behind_the_others_and_has_an_entry(store: Store, redis: Redis) -> None:
+    redis.lpush("queue", "earlier")
+    publish(store)
+    assert redis.lrange("queue", 0, -1) == [b"raw", b"earlier"]
+    assert redis.hgetall("entry") == {b"queue": b"queue", b"message": b"raw", b"at": b"7"}
+    assert redis.zscore("open", "m") == 7
+
+
+def test_a_message_whose_effects_are_proven_is_queued_without_an_entry(store: Store, redis: Redis) -> None:
+    redis.set("guard", "1")
+    redis.set("result", '{"status": "FAILURE"}')
+    publish(store)
+    assert redis.llen("queue") == 1
+    assert redis.exists("entry", "open") == 0
+    assert redis.exists("result") == 1
+
+
+@pytest.mark.parametrize(("status", "stays"), [("SUCCESS", 1), ("FAILURE", 0)])
+def test_only_a_failure_is_forgotten_when_its_message_is_submitted_again(
+    store: Store, redis: Redis, status: str, stays: int
+) -> None:
+    redis.set("result", f'{{"status": "{status}"}}')
+    publish(store)
+    assert redis.exists("result") == stays

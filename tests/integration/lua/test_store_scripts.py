@@ -1,0 +1,213 @@
+"""The scripts of the store, each alone on a real Redis."""
+
+import json
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from pointsman_shared.store.connection import Store
+from pointsman_shared.store.scripts import Script
+from tests.support import lua
+
+BURY = lua.library("shared/store/bury")
+# The library's function, called with what stands in the arguments.
+BURIAL = Script(
+    """
+local letter, index = unpack(KEYS)
+local id, what = unpack(ARGV)
+bury(letter, index, id, cjson.decode(what))
+""",
+    BURY,
+)
+KEEP = lua.script("shared/store/keep_letter", BURY)
+LOOK = lua.script("shared/store/look")
+REPLAY = lua.script("shared/store/replay")
+CLAIM = lua.script("shared/store/training_claim")
+
+
+def burial(**changes: Any) -> str:
+    fields = {"reason": "failed", "attempts": 3}
+    return json.dumps({"fields": fields, "at": 100, "ttl": 60, "most": 2, "prefix": "dead:", **changes})
+
+
+def bury(store: Store, id: str, **changes: Any) -> None:  # noqa: A002  the script's name of it
+    BURIAL(store, letter=f"dead:{id}", index="dead", id=id, what=burial(**changes))
+
+
+def test_a_dead_letter_is_kept_for_its_time(store: Store, redis: Redis) -> None:
+    bury(store, "m")
+    assert redis.hgetall("dead:m") == {b"reason": b"failed", b"attempts": b"3"}
+    assert 0 < redis.ttl("dead:m") <= 60
+    assert redis.zrange("dead", 0, -1, withscores=True) == [(b"m", 100.0)]
+
+
+def test_of_too_many_dead_letters_the_oldest_goes(store: Store, redis: Redis) -> None:
+    for place, name in enumerate(("a", "b", "c")):
+        bury(store, name, at=100 + place)
+    assert redis.zrange("dead", 0, -1) == [b"b", b"c"]
+    assert [redis.exists(f"dead:{name}") for name in ("a", "b", "c")] == [0, 1, 1]
+
+
+def test_dead_letters_past_their_time_leave_the_index(store: Store, redis: Redis) -> None:
+    bury(store, "old", at=100)
+    bury(store, "younger", at=101)
+    bury(store, "new", at=160)
+    assert redis.zrange("dead", 0, -1) == [b"younger", b"new"]
+
+
+def test_what_cannot_be_read_is_kept_with_its_bytes(store: Store, redis: Redis) -> None:
+    KEEP(store, letter="dead:m", index="dead", id="m", payload=b"\xff\x00", what=burial())
+    assert redis.hget("dead:m", "payload") == b"\xff\x00"
+    assert redis.hget("dead:m", "reason") == b"failed"
+    assert redis.zrange("dead", 0, -1) == [b"m"]
+
+
+def look(store: Store) -> Any:
+    return LOOK(store, queue="queue", entries="open:")
+
+
+def test_a_queue_is_as_long_as_it_is_and_as_old_as_its_next_message(store: Store, redis: Redis) -> None:
+    for name, at in (("first", 5), ("second", 9)):
+        redis.lpush("queue", json.dumps({"body": "b", "headers": {"id": name}}))
+        redis.hset(f"open:{name}", "at", at)
+    assert look(store) == [2, b"5"]
+
+
+@pytest.mark.parametrize("raw", ['{"id": "unknown"}', "no message"])
+def test_a_message_without_an_entry_has_no_age(store: Store, redis: Redis, raw: str) -> None:
+    redis.lpush("queue", raw)
+    assert look(store) == [1, None]
+
+
+def test_an_empty_queue_has_no_age(store: Store, redis: Redis) -> None:
+    assert look(store) == [0, None]
+
+
+def test_the_id_of_a_long_message_is_found(store: Store, redis: Redis) -> None:
+    redis.lpush("queue", json.dumps({"body": '"id": "' + "x" * 10_000, "headers": {"id": "m"}}))
+    redis.hset("open:m", "at", 5)
+    assert look(store) == [1, b"5"]
+
+
+def replay(store: Store) -> Any:
+    names = {"letter": "dead:m", "index": "dead", "result": "result", "guard": "guard", "entry": "entry"}
+    return REPLAY(store, **names, open="open", id="m", now=7, batches="batch:")
+
+
+def give_up(redis: Redis, **counts: str | int) -> None:
+    for name, value in {"payload": "raw", "queue": "bulk", **counts}.items():
+        redis.hset("dead:m", name, value)
+    redis.zadd("dead", {"m": 1})
+    redis.set("guard", "1")
+    redis.set("result", "failed")
+
+
+def test_a_dead_letter_is_put_back_on_its_queue_once(store: Store, redis: Redis) -> None:
+    give_up(redis, counted=2, batch="b")
+    redis.hset("batch:b", mapping={"failed": 5})
+    assert [replay(store), replay(store)] == [1, 0]
+    assert redis.lrange("bulk", 0, -1) == [b"raw"]
+    assert redis.hgetall("entry") == {b"queue": b"bulk", b"message": b"raw", b"at": b"7"}
+    assert redis.zscore("open", "m") == 7
+    assert redis.exists("dead:m", "dead", "guard", "result") == 0
+    assert redis.hget("batch:b", "failed") == b"3"
+
+
+def test_replaying_counts_nothing_in_a_batch_that_is_gone(store: Store, redis: Redis) -> None:
+    give_up(redis, counted=2, batch="b")
+    assert replay(store) == 1
+    assert redis.exists("batch:b") == 0
+
+
+def test_replaying_a_message_outside_a_batch_counts_nothing(store: Store, redis: Redis) -> None:
+    give_up(redis)
+    assert replay(store) == 1
+    assert list(redis.scan_iter("batch:*")) == []
+
+
+def claim(store: Store, action: str, run: str = "", holder: str = "", now: float = 1_000) -> Any:
+    names = {"claim": "claim", "entry": "entry", "guard": f"guard:{run}"}
+    return CLAIM(store, **names, action=action, run=run, holder=holder, ttl=5_000, now=now, guards="guard:")
+
+
+def test_a_booked_tier_names_its_run_to_the_next_producer(store: Store, redis: Redis) -> None:
+    assert claim(store, "book", "one") == b"one"
+    assert claim(store, "book", "two") == b"one"
+    assert 0 < redis.pttl("claim") <= 5_000
+
+
+def test_a_booking_is_withdrawn_by_its_own_run_only_and_not_while_a_trainer_works(store: Store) -> None:
+    claim(store, "book", "one")
+    claim(store, "unbook", "two")
+    assert claim(store, "book", "two") == b"one"
+    claim(store, "unbook", "one")
+    assert claim(store, "book", "two") == b"two"
+    claim(store, "claim", "two", "trainer")
+    claim(store, "unbook", "two")
+    assert claim(store, "book", "three") == b"two"
+
+
+def test_one_trainer_holds_a_tier_for_one_run(store: Store) -> None:
+    claim(store, "book", "one")
+    assert claim(store, "claim", "one", "trainer") == b"mine"
+    assert claim(store, "claim", "one", "trainer") == b"mine"
+    assert claim(store, "claim", "one", "another") == b"held"
+    assert claim(store, "claim", "two", "another") == b"one"
+
+
+def test_a_tier_is_free_for_producers_as_soon_as_its_run_has_its_outcome(store: Store, redis: Redis) -> None:
+    claim(store, "claim", "one", "trainer")
+    claim(store, "cancel", holder="marge")
+    redis.set("guard:one", "1")
+    assert claim(store, "cancel", holder="marge") is None
+    assert claim(store, "book", "two") == b"two"
+    assert redis.hgetall("claim") == {b"id": b"two", b"holder": b""}
+    assert claim(store, "renew", "one", "trainer") == b"lost"
+    claim(store, "release", "one", "trainer")
+    assert redis.hget("claim", "id") == b"two"
+
+
+def test_a_run_with_effects_is_done_whoever_claims_it(store: Store, redis: Redis) -> None:
+    redis.set("guard:one", "1")
+    assert claim(store, "claim", "one", "trainer") == b"done"
+    assert redis.exists("claim") == 0
+
+
+def test_only_its_holder_releases_a_claim(store: Store, redis: Redis) -> None:
+    claim(store, "claim", "one", "trainer")
+    claim(store, "release", "one", "another")
+    assert redis.exists("claim") == 1
+    claim(store, "release", "one", "trainer")
+    assert redis.exists("claim") == 0
+
+
+def test_a_claim_is_renewed_for_its_holder_and_lost_to_another(store: Store, redis: Redis) -> None:
+    claim(store, "claim", "one", "trainer")
+    redis.pexpire("claim", 100)
+    assert claim(store, "renew", "one", "trainer") == b"mine"
+    assert redis.pttl("claim") > 100
+    assert claim(store, "renew", "one", "another") == b"lost"
+
+
+def test_the_holder_of_a_cancelled_run_hears_of_it(store: Store, redis: Redis) -> None:
+    assert claim(store, "cancel", holder="marge") is None
+    claim(store, "claim", "one", "trainer")
+    assert claim(store, "cancel", holder="marge") == b"one"
+    assert redis.hget("claim", "cancel") == b"marge"
+    assert claim(store, "renew", "one", "trainer") == b"cancelled"
+
+
+@pytest.mark.parametrize(("worked_s", "attempts"), [(60, b"2"), (61, b"0")])
+def test_a_run_that_worked_for_a_minute_is_no_poison(
+    store: Store, redis: Redis, worked_s: int, attempts: bytes
+) -> None:
+    redis.hset("entry", mapping={"message": "raw", "started_at": 1_000, "attempts": 2})
+    claim(store, "renew", "one", "trainer", now=1_000 + worked_s)
+    assert redis.hget("entry", "attempts") == attempts
+    assert redis.hget("entry", "alive_at") == f"{1_000 + worked_s}".encode()
+
+
+def test_a_run_without_an_entry_gets_none(store: Store, redis: Redis) -> None:
+    claim(store, "renew", "one", "trainer")
+    assert redis.exists("entry") == 0
