@@ -17,10 +17,7 @@ SHADOW_QUEUE: Final = "shadow"
 # In the order in which a worker reads them: a user waits for an interactive job.
 SERVING_QUEUES: Final = (INTERACTIVE_QUEUE, BULK_QUEUE)
 
-TIER_FLAG: Final = "proModel"
 SHADOW_FLAG: Final = "shadowSampleRate"
-BASE_TIER: Final = "base"
-PRO_TIER: Final = "pro"
 OUT_OF_SCOPE: Final = "out_of_scope"
 
 # Every task of ours; the ledger keeps a message of these open until it has an outcome.

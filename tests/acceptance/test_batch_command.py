@@ -15,7 +15,6 @@ import pytest
 from pyarrow import parquet
 
 from pointsman_producer.client.client import Client
-from pointsman_shared import names
 from tests.support import flag_config
 from tests.support.deadlines import eventually
 from tests.support.running import DATA, Running
@@ -149,11 +148,11 @@ def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
     process = start_process(deployed, [sys.executable, "-c", SLOW_BATCH, source, out])
     partial = tmp_path / "out.jsonl.partial"
     eventually(lambda: has_written(partial, FLIPPED_AFTER), "some outcomes are written")
-    deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "free", "starter", "pro", "enterprise"))
+    deployed.set_flags(flag_config.plan_flag(flag_config.TIER_FLAG, "free", "starter", "pro", "enterprise"))
     try:
         _, err = process.communicate(timeout=DEADLINE_S)
     finally:
-        deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
+        deployed.set_flags(flag_config.plan_flag(flag_config.TIER_FLAG, "pro"))
     assert process.returncode == 0, err
     outcomes = rows(out)
     assert [(row["conversation_id"], row["turn"], row["text"]) for row in outcomes] == customer_turns(source)

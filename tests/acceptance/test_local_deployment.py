@@ -90,7 +90,7 @@ def furnish(folder: Path) -> Path:
     """Make a folder like a clone: the data, the flags, and tiny trained tiers."""
     shutil.copytree(running.DATA, folder / "data")
     registry = Registry(str(folder / "models" / "registry"))
-    for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS)):
+    for tier, intents in (("base", tiny.BASE_INTENTS), ("pro", tiny.PRO_INTENTS)):
         registry.promote(tier, running.keep(registry, tier, intents), "tests", "to have one")
     return folder
 
@@ -125,7 +125,7 @@ def test_the_doctor_finds_everything_well(up: Up) -> None:
 def test_turning_the_flag_file_turns_the_tier(up: Up) -> None:
     flags = up.folder / "data" / "flags.json"
     before = flags.read_text()
-    running.write_flags(flags, flag_config.document({names.TIER_FLAG: flag_config.flag(True)}))
+    running.write_flags(flags, flag_config.document({flag_config.TIER_FLAG: flag_config.flag(True)}))
     eventually(lambda: classify(up, "--user", "bob")["tier"] == "pro", "bob on pro")
     flags.write_text(before)
     eventually(lambda: classify(up, "--user", "bob")["tier"] == "base", "bob on base again")

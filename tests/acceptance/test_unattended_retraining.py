@@ -16,7 +16,6 @@ from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import launcher
 from pointsman_producer.diagnostics import probe
-from pointsman_shared import names
 from pointsman_shared.data_files import utterances
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
@@ -35,7 +34,7 @@ DEADLINE_S = 180
 def serving(deployed: Running) -> set[int]:
     """Ask every process which version of base it serves."""
     with Store.connect(deployed.settings) as store:
-        return {process["tiers"][names.BASE_TIER] for process in probe.processes(store)}
+        return {process["tiers"]["base"] for process in probe.processes(store)}
 
 
 def judged(registry: Registry, rows: str, golden: int) -> list[Certificate]:

@@ -94,11 +94,11 @@ def main() -> int:
 
 
 def _shadow_all(deployed: Running) -> None:
-    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
     document["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
     deployed.set_flags(document)
-    candidate = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    deployed.registry.nominate(names.BASE_TIER, candidate, "soak", "to compare with")
+    candidate = running.keep(deployed.registry, "base", tiny.BASE_INTENTS)
+    deployed.registry.nominate("base", candidate, "soak", "to compare with")
     time.sleep(FLAGS_S)
 
 
@@ -169,7 +169,7 @@ def _check(client: Client, load: Load) -> int:
     pairs = client.shadow.pairs()
     served = {
         tier: sum(count for name, count in counted.items() if name.startswith(f"{tier}:"))
-        for tier in (names.BASE_TIER, names.PRO_TIER)
+        for tier in ("base", "pro")
     }
     due = sum(served[str(row["served"]).partition("@")[0]] for row in pairs)
     compared, missed = (sum(row[name] for row in pairs) for name in ("texts", "missed"))

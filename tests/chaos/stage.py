@@ -296,7 +296,7 @@ def stage(
 
 def _flags() -> dict[str, object]:
     """Make `pro` for its users, and shadow every text."""
-    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
     document["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
     return document
 
@@ -304,10 +304,10 @@ def _flags() -> dict[str, object]:
 def _registry(settings: Settings) -> Registry:
     """Keep a champion of each tier, and a candidate of one."""
     registry = Registry(settings.registry_url)
-    for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS)):
+    for tier, intents in (("base", tiny.BASE_INTENTS), ("pro", tiny.PRO_INTENTS)):
         registry.promote(tier, running.keep(registry, tier, intents), "chaos", "to have one")
-    candidate = running.keep(registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    registry.nominate(names.BASE_TIER, candidate, "chaos", "to compare with")
+    candidate = running.keep(registry, "base", tiny.BASE_INTENTS)
+    registry.nominate("base", candidate, "chaos", "to compare with")
     return registry
 
 
@@ -320,7 +320,7 @@ def _wait_ready(set_up: Stage) -> None:
 
     def all_decide() -> bool:
         handles = [set_up.client.submit("hi", user=PRO_USER) for _ in range(12)]
-        return {handle.result(FLAGS_DEADLINE_S).tier for handle in handles} == {names.PRO_TIER}
+        return {handle.result(FLAGS_DEADLINE_S).tier for handle in handles} == {"pro"}
 
     eventually(all_decide, "every process knows the flags", FLAGS_DEADLINE_S)
     set_up.client.shadow.wait_drained(FLAGS_DEADLINE_S)

@@ -105,8 +105,8 @@ class Workload:
     def __init__(self, client: Client, registry: Registry, keep_pace: Callable[[float], None]) -> None:
         self._client = client
         self._keep_pace = keep_pace
-        self._free = _answers(registry, names.BASE_TIER)
-        self._pro = _answers(registry, names.PRO_TIER)
+        self._free = _answers(registry, "base")
+        self._pro = _answers(registry, "pro")
         self.batch = new_id()
         self.messages: list[tuple[MessageHandle, list[Answer]]] = []
         self.singles: list[tuple[Handle, Answer]] = []
@@ -269,7 +269,7 @@ def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
 def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unclear: Counter[str]) -> None:
     """Compare every pair's total with the texts that were served, all of which were to be shadowed."""
     rows = {(row["served"], row["candidate"]): row for row in stage.client.shadow.pairs(timeout_s=60)}
-    for tier, other in ((names.BASE_TIER, names.PRO_TIER), (names.PRO_TIER, names.BASE_TIER)):
+    for tier, other in (("base", "pro"), ("pro", "base")):
         champion = names.version_name(tier, stage.registry.champion(tier) or 0)
         rivals = [names.version_name(other, stage.registry.champion(other) or 0)]
         if (candidate := stage.registry.aliases(tier).candidate) is not None:
@@ -318,7 +318,7 @@ def _judge_letters(verdict: Verdict, stage: Stage) -> None:
 
 def _judge_registry(verdict: Verdict, registry: Registry) -> None:
     """Load every version, and look for aliases and a history that name others."""
-    for tier in (names.BASE_TIER, names.PRO_TIER, TRAINED_TIER):
+    for tier in ("base", "pro", TRAINED_TIER):
         versions = registry.versions(tier)
         aliases = registry.aliases(tier)
         history = registry.history(tier)

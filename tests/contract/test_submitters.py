@@ -13,6 +13,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
+from tests.support import flag_config
 from tests.support.fake_workers import Workers
 from tests.support.running import Running
 
@@ -112,8 +113,8 @@ def test_a_reply_has_one_entry_for_each_text_in_order(ask: Callable[..., jobs.Cl
 def test_each_text_is_routed_by_the_plan_of_its_user(ask: Callable[..., jobs.ClassifyReply]) -> None:
     reply = ask(request(TEXTS, PRO, FREE))
     routes = [reply.routes[place] for place in reply.route_of]
-    assert [route.tier for route in routes] == [names.PRO_TIER, names.BASE_TIER, names.PRO_TIER]
-    assert {route.flag.key for route in routes} == {names.TIER_FLAG}
+    assert [route.tier for route in routes] == ["pro", "base", "pro"]
+    assert {route.flag.key for route in routes} == {flag_config.TIER_FLAG}
     assert all(route.model_version == 1 for route in routes)
 
 

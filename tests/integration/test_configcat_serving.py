@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from pointsman_producer.client.client import Client
-from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running
@@ -15,8 +14,8 @@ from tests.support.running import Running
 
 TIMEOUT_S = 30
 PRO = jobs.User(id="ana", custom={"plan": "pro"})
-PLAN_RULE = flag_config.plan_flag(names.TIER_FLAG, "pro")
-NO_RULE = flag_config.plan_flag(names.TIER_FLAG, "nobody")
+PLAN_RULE = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
+NO_RULE = flag_config.plan_flag(flag_config.TIER_FLAG, "nobody")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import Deployment
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from tests.support import flag_config, running, tiny
@@ -50,12 +50,12 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
         )
         registry = Registry(settings.registry_url)
         registry.promote(
-            names.BASE_TIER,
-            running.keep(registry, names.BASE_TIER, tiny.BASE_INTENTS),
+            "base",
+            running.keep(registry, "base", tiny.BASE_INTENTS),
             "tests",
             "to have one",
         )
-        running.write_flags(settings.flags_file, flag_config.plan_flag(names.TIER_FLAG, "pro"))
+        running.write_flags(settings.flags_file, flag_config.plan_flag(flag_config.TIER_FLAG, "pro"))
         with Deployment(
             settings, redis_port=None, beat=False, state_dir=folder / "state", say=lambda *_: None
         ) as deployment:

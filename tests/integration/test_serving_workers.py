@@ -137,9 +137,9 @@ def test_flipping_the_flag_moves_later_jobs_in_every_process_without_restart(
         }
 
     eventually(lambda: tiers() == {"base"}, "the free plan on base")
-    deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro", "free"))
+    deployed.set_flags(flag_config.plan_flag(flag_config.TIER_FLAG, "pro", "free"))
     eventually(lambda: tiers() == {"pro"}, "the free plan on pro in every process")
-    deployed.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
+    deployed.set_flags(flag_config.plan_flag(flag_config.TIER_FLAG, "pro"))
     eventually(lambda: tiers() == {"base"}, "the free plan back on base")
 
 
@@ -208,8 +208,8 @@ def test_interactive_jobs_overtake_bulk_work(deployed: Running, client: Client) 
 
 
 def test_a_new_champion_serves_without_restart(deployed: Running, client: Client) -> None:
-    version = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    deployed.registry.promote(names.BASE_TIER, version, "tests", "newer")
+    version = running.keep(deployed.registry, "base", tiny.BASE_INTENTS)
+    deployed.registry.promote("base", version, "tests", "newer")
     eventually(
         lambda: {client.classify("hi", user=FREE).model_version for _ in range(8)} == {version},
         "the new version in every process",

@@ -27,7 +27,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def deployed(shared_deployment: Running) -> Running:
     """Give a deployment that has shadowed every text once."""
-    flags = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    flags = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
     flags["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
     shared_deployment.set_flags(flags)
     with Client(settings=shared_deployment.settings) as client:

@@ -36,7 +36,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iter
     folder = tmp_path_factory.mktemp("shadow-promotion")
     data = live_tiers.write(folder / "data", gate=GATE)
     with running.deployment(folder, extra={"data_dir": data, "notice_urls": webhook.url}) as deployment:
-        document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+        document = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
         document["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
         deployment.set_flags(document)
         deployment.registry.promote(

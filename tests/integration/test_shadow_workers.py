@@ -26,7 +26,7 @@ TEXTS = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
 
 
 def shadow_flags(rate: float) -> dict[str, object]:
-    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
     document["f"][names.SHADOW_FLAG] = flag_config.flag(rate)
     return document
 
@@ -108,10 +108,10 @@ def test_a_file_is_compared_by_workers_and_nothing_of_it_is_kept(client: Client)
 
 def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, deployed: Running) -> None:
     registry = deployed.registry
-    broken = running.keep(registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    registry.nominate(names.BASE_TIER, broken, "tests", "to see it fail")
+    broken = running.keep(registry, "base", tiny.BASE_INTENTS)
+    registry.nominate("base", broken, "tests", "to see it fail")
     folder = deployed.settings.registry_url
-    with open(f"{folder}/{names.BASE_TIER}/{broken}/model.skops", "wb") as file:
+    with open(f"{folder}/{'base'}/{broken}/model.skops", "wb") as file:
         file.write(b"no model")
     outlast(ALIASES_S, "the aliases that processes remember")
     outcomes = [handle.result(TIMEOUT_S) for handle in client.submit_many(TEXTS, users=FREE)]
@@ -133,7 +133,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
             "a process says so to the doctor",
             20,
         )
-    registry.nominate(names.BASE_TIER, 1, "tests", "to have it over")
+    registry.nominate("base", 1, "tests", "to have it over")
     outlast(ALIASES_S, "the aliases that processes remember")
 
 

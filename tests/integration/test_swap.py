@@ -12,7 +12,7 @@ from pointsman_models.registry import card as cards
 from pointsman_producer.client.client import Client
 from pointsman_producer.diagnostics import examination, probe
 from pointsman_producer.diagnostics.findings import Finding
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support import live_tiers, running, tiny
@@ -44,7 +44,7 @@ def settings(deployed: Running) -> Settings:
 def serving(deployed: Running) -> list[int]:
     """Say which version of base each process serves."""
     with Store.connect(deployed.settings) as store:
-        return [process["tiers"][names.BASE_TIER] for process in probe.processes(store)]
+        return [process["tiers"]["base"] for process in probe.processes(store)]
 
 
 def findings(deployed: Running) -> list[Finding]:
@@ -53,8 +53,8 @@ def findings(deployed: Running) -> list[Finding]:
 
 def swap(deployed: Running) -> float:
     """Promote a new version and give the seconds until every process serves it."""
-    version = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    deployed.registry.promote(names.BASE_TIER, version, "tests", "a new one")
+    version = running.keep(deployed.registry, "base", tiny.BASE_INTENTS)
+    deployed.registry.promote("base", version, "tests", "a new one")
     promoted = time.monotonic()
     eventually(lambda: serving(deployed) == [version] * PROCESSES, "every process serves it", TIMEOUT_S)
     return time.monotonic() - promoted
@@ -123,7 +123,7 @@ def test_a_version_that_cannot_be_loaded_never_serves_and_everybody_is_told(
 ) -> None:
     swap(deployed)
     good = deployed.registry.champion("base")
-    bad = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
+    bad = running.keep(deployed.registry, "base", tiny.BASE_INTENTS)
     damage(Path(deployed.settings.registry_url, "base", str(bad)))
     told = webhook.events().count("base swap failed")
     with pytest.raises(errors.RegistryError, match=why):

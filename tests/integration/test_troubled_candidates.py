@@ -57,12 +57,12 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, troubles: Path) -> Iterat
 
 def nominate(deployed: Running, troubles: Path, trouble: str) -> str:
     """Make a new version the candidate of the base tier, and have it fail."""
-    version = running.keep(deployed.registry, names.BASE_TIER, tiny.BASE_INTENTS)
-    name = names.version_name(names.BASE_TIER, version)
+    version = running.keep(deployed.registry, "base", tiny.BASE_INTENTS)
+    name = names.version_name("base", version)
     staged = troubles.with_suffix(".new")
     staged.write_text(json.dumps({name: trouble}))
     staged.rename(troubles)
-    deployed.registry.nominate(names.BASE_TIER, version, "tests", "to see it fail")
+    deployed.registry.nominate("base", version, "tests", "to see it fail")
     outlast(max(ALIASES_S, LOOK_S), "what processes remember of candidates")
     return name
 

@@ -82,7 +82,7 @@ def test_a_worker_without_the_shadow_classifies(copy: Path, redis_url: str, tmp_
     registry = Registry(settings.registry_url)
     for tier, intents in running.TIERS.items():
         registry.promote(tier, running.keep(registry, tier, intents), "tests", "to have one")
-    document = flag_config.plan_flag(names.TIER_FLAG, "pro")
+    document = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
     # Nothing reads it any more.
     document["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
     running.write_flags(settings.flags_file, document)

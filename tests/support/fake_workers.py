@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
+from tests.support import flag_config
 
 BASE, PRO = (
     jobs.Route(
         tier=tier,
         model_version=1,
-        flag=jobs.FlagDecision(key=names.TIER_FLAG, value=tier == names.PRO_TIER, reason="default"),
+        flag=jobs.FlagDecision(key=flag_config.TIER_FLAG, value=tier == "pro", reason="default"),
         intents=["greeting", "goodbye"],
         inference_ms=1.0,
     )
-    for tier in (names.BASE_TIER, names.PRO_TIER)
+    for tier in ("base", "pro")
 )
 
 

@@ -1,7 +1,9 @@
 """Builds small ConfigCat config JSON v6 documents."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+TIER_FLAG: Final = "proModel"
 
 Value = bool | int | float | str
 

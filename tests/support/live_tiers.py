@@ -24,7 +24,7 @@ def write(folder: Path, *, gate: str = GATE, search: str = tier_files.SEARCH) ->
     tier_files.write_lines(folder / "golden.jsonl", golden)
     tables = [
         table(folder, tier, intents)
-        for tier, intents in ((names.BASE_TIER, tiny.BASE_INTENTS), (names.PRO_TIER, tiny.PRO_INTENTS))
+        for tier, intents in (("base", tiny.BASE_INTENTS), ("pro", tiny.PRO_INTENTS))
     ]
     (folder / "tiers.toml").write_text("\n".join([ROUTING, *tables, gate, search]), encoding="utf-8")
     return folder

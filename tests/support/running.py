@@ -24,7 +24,7 @@ from tests.support.deadlines import eventually
 DATA = Path(__file__).parents[2] / "data"
 TEMPERATURE = 3.0
 THRESHOLD = 0.3
-TIERS = {names.BASE_TIER: tiny.BASE_INTENTS, names.PRO_TIER: tiny.PRO_INTENTS}
+TIERS = {"base": tiny.BASE_INTENTS, "pro": tiny.PRO_INTENTS}
 # Keys that the processes of a deployment write again and again.
 LASTING = (b"pointsman:process:", b"pointsman:pulse:")
 
@@ -44,7 +44,7 @@ class Running:
 
     def reset(self) -> None:
         """Bring back the state after the start, with the first versions; later ones stay in the registry, unused."""
-        self.set_flags(flag_config.plan_flag(names.TIER_FLAG, "pro"))
+        self.set_flags(flag_config.plan_flag(flag_config.TIER_FLAG, "pro"))
         for tier in TIERS:
             aliases = self.registry.aliases(tier)
             if aliases.champion != 1:
@@ -88,7 +88,7 @@ def deployment(
     registry = Registry(settings.registry_url)
     for tier, intents in TIERS.items():
         registry.promote(tier, keep(registry, tier, intents), "tests", "to have one")
-    write_flags(settings.flags_file, flag_config.plan_flag(names.TIER_FLAG, "pro"))
+    write_flags(settings.flags_file, flag_config.plan_flag(flag_config.TIER_FLAG, "pro"))
     log: list[str] = []
     with Deployment(
         settings,

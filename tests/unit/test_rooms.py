@@ -73,3 +73,11 @@ def test_no_folder_but_the_commands_has_more_than_fifteen_files() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_lua_stands_in_a_python_file(path: Path) -> None:
     assert "redis.call(" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name != "demo.py"], ids=name_of)
+def test_no_tier_and_no_flag_of_one_is_named_in_the_code(path: Path) -> None:
+    constants = {
+        node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
+    }
+    assert constants.isdisjoint({"base", "pro", "proModel"})

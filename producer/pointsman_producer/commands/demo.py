@@ -30,6 +30,7 @@ from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 
+TIER_FLAG, PRO_TIER = "proModel", "pro"
 WORKERS = 2
 STATE_DIR = local_state.STATE_DIR / "demo"
 LOG = STATE_DIR / "demo.log"
@@ -168,9 +169,9 @@ def turn_the_flag(client: Client) -> float:
     command_line.say(f"\n[bold]Turn proModel on for everybody in {flags_file}, and restart nothing[/]")
     open_to_everyone(flags_file)
     started = time.monotonic()
-    while client.classify(SAMPLE, user=FREE_USER).tier != names.PRO_TIER:
+    while client.classify(SAMPLE, user=FREE_USER).tier != PRO_TIER:
         if time.monotonic() - started > SEEN_TIMEOUT_S:
-            msg = f"after {SEEN_TIMEOUT_S:.0f} s the {names.PRO_TIER} tier still does not answer"
+            msg = f"after {SEEN_TIMEOUT_S:.0f} s the {PRO_TIER} tier still does not answer"
             raise errors.ResultTimeoutError(msg)
         time.sleep(POLL_S)
     took_s = time.monotonic() - started
@@ -200,7 +201,7 @@ def copy_flags(source: Path, target: Path) -> None:
         raise errors.SettingsError(msg) from None
 
 
-def open_to_everyone(flags_file: Path, flag: str = names.TIER_FLAG) -> None:
+def open_to_everyone(flags_file: Path, flag: str = TIER_FLAG) -> None:
     """Turn a boolean flag on for every user whom no rule names, as in the dashboard."""
     config = json.loads(flags_file.read_text(encoding="utf-8"))
     try:
