@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants import mutations, trial
@@ -88,12 +89,10 @@ def copied(folder: Path) -> Path:
 def sampled(packages: list[str], size: int, seed: int) -> list[Mutant]:
     """Choose mutants, of all that there are in the packages."""
     files = sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
-    every = [
-        mutant
-        for path in files
-        for mutant in mutations.of(path.relative_to(ROOT), path.read_text(encoding="utf-8"))
-    ]
-    return random.Random(seed).sample(every, min(size, len(every)))
+    sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in files}
+    every = [(path, number) for path, source in sources.items() for number in range(mutations.count(source))]
+    chosen = random.Random(seed).sample(every, min(size, len(every)))
+    return [mutations.make(path, sources[path], number) for path, number in chosen]
 
 
 def environ(root: Path) -> dict[str, str]:
@@ -113,8 +112,9 @@ def tried(
         if pid == 0:
             _try_shard(root, number, mutants, found, timeout_s)
         shards.append(pid)
-    for pid in shards:
-        os.waitpid(pid, 0)
+    statuses = [os.waitpid(pid, 0)[1] for pid in shards]
+    if any(statuses):
+        sys.exit(1)
     survivors = {
         place
         for root in copies
@@ -135,6 +135,12 @@ def _try_shard(root: Path, number: int, mutants: list[Mutant], found: CoverageMa
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     survivors = []
+    # What changes nothing has to survive; otherwise every mistake would seem to be noticed.
+    control = mutants[number % len(mutants)]
+    unchanged = replace(control, source=(root / control.path).read_text(encoding="utf-8"))
+    if trial.is_killed(root, unchanged, found.of(control.path, control.line), timeout_s):
+        print("the tests fail in the copy without any mistake", file=sys.stderr)
+        os._exit(1)
     for place in range(number, len(mutants), SIDE_BY_SIDE):
         mutant = mutants[place]
         if not trial.is_killed(root, mutant, found.of(mutant.path, mutant.line), timeout_s):

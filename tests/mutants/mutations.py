@@ -47,20 +47,23 @@ class Mutant:
         return f"{self.path}:{self.line}: {self.before}  ->  {self.after}"
 
 
-def of(path: Path, source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a file, in the order of its text."""
+def count(source: str) -> int:
+    """Count the mutants of a file."""
+    return len(_sites(ast.parse(source)))
+
+
+def make(path: Path, source: str, number: int) -> Mutant:
+    """Make one of the mutants of a file; they are numbered in the order of its text."""
     tree = ast.parse(source)
-    for place, node in enumerate(_nodes(tree)):
-        for variant in _variants(node):
-            mutated = copy.deepcopy(tree)
-            _replace(mutated, _nodes(mutated)[place], variant)
-            yield Mutant(
-                path=path,
-                line=node.lineno,
-                before=_short(node),
-                after=_short(variant),
-                source=ast.unparse(ast.fix_missing_locations(mutated)),
-            )
+    node, variant = _sites(tree)[number]
+    before, after, line = _short(node), _short(variant), node.lineno
+    _replace(tree, node, variant)
+    mutated = ast.unparse(ast.fix_missing_locations(tree))
+    return Mutant(path=path, line=line, before=before, after=after, source=mutated)
+
+
+def _sites(tree: ast.Module) -> list[tuple[ast.expr | ast.Return, ast.expr | ast.Return]]:
+    return [(node, variant) for node in _nodes(tree) for variant in _variants(node)]
 
 
 def _nodes(tree: ast.Module) -> list[ast.expr | ast.Return]:

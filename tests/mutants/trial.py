@@ -17,7 +17,6 @@ from tests.mutants.mutations import Mutant
 # Imported once, so that a trial takes a second and not five.
 LIBRARIES: Final = (
     "celery",
-    "hypothesis",
     "pydantic",
     "redis",
     "scipy.stats",
