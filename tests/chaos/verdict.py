@@ -305,7 +305,9 @@ def _judge_letters(verdict: Verdict, stage: Stage) -> None:
     died = {letter.id for letter in letters if letter.reason == dead_letters.POISON}
     malformed = sum(letter.reason == dead_letters.MALFORMED for letter in letters)
     unexpected = [
-        letter for letter in letters if letter.reason != dead_letters.MALFORMED and letter.id not in poison
+        letter
+        for letter in letters
+        if (not stage.garbage if letter.reason == dead_letters.MALFORMED else letter.id not in poison)
     ]
     verdict.unexpected_letters = len(unexpected)
     verdict.notes += [

@@ -12,6 +12,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.wire import jobs
+from pointsman_workers import bootstrap
 from tests.support import garbage
 from tests.support.deadlines import eventually
 from tests.support.ledgers import open_in_flight, open_letters
@@ -97,3 +98,14 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
     assert (letter.id, letter.attempts, letter.queue) == (message.id, 1, names.BULK_QUEUE)
     assert letters.replay(letter)
     eventually(lambda: letters.count() == 1, "the same dead letter again")
+
+
+def test_what_another_worker_answers_to_a_worker_is_no_garbage(
+    deployed: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker asks the others who is there when it begins."""
+    monkeypatch.setattr(bootstrap, "_connect", lambda *_: None)
+    with bootstrap.serving_app(deployed.settings) as app:
+        assert app.control.inspect(timeout=2).ping()
+    letters = open_letters(deployed.settings).find()
+    assert [letter.queue for letter in letters if "pidbox" in letter.queue] == []

@@ -28,6 +28,8 @@ from pointsman_workers.process.per_process import PerProcess
 logger = logging.getLogger(__name__)
 
 TRANSPORT: Final = f"{__name__}:Transport"
+# Where other workers answer this one, which asks who is there when it begins.
+REPLIES: Final = ".reply.celery.pidbox"
 # The key under which an envelope carries its decoded body to the message that kombu makes of it.
 _DECODED: Final = "pointsman_decoded"
 # When this process last heard from its queues, even if they were empty.
@@ -45,6 +47,8 @@ class Intake:
 
     def read(self, queue: str, raw: bytes) -> dict[str, Any]:
         """Read a message."""
+        if queue.endswith(REPLIES):
+            return validation.read_reply(raw)
         envelope, body = validation.read(raw, self._tasks)
         # A message that is returned goes back to its own queue, even if it names another.
         envelope["properties"]["delivery_info"].update(exchange="", routing_key=queue)

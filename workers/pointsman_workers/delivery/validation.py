@@ -64,12 +64,15 @@ class _Properties(_Part):
     priority: Count = None
 
 
-class _Envelope(_Part):
+class _Outer(_Part):
     body: Annotated[str, Field(min_length=1)]
     content_type: Literal["application/json"] = Field(alias="content-type")
     content_encoding: Annotated[str, Field(pattern="(?i)^utf-?8$")] = Field(alias="content-encoding")
-    headers: _Headers
     properties: _Properties
+
+
+class _Envelope(_Outer):
+    headers: _Headers
 
 
 class _Embed(_Part):
@@ -104,6 +107,21 @@ def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
     if not is_shallow([envelope["headers"], body], MAX_NESTING + 1):
         _refuse(f"its headers or its body are nested deeper than {MAX_NESTING} levels")
     return envelope, body
+
+
+def read_reply(raw: bytes) -> dict[str, Any]:
+    """Return the envelope of another worker's reply to this one; Celery's remote control reads its content.
+
+    Raises `MalformedMessageError` if it has the wrong shape.
+    """
+    try:
+        _Outer.model_validate_json(raw)
+        envelope: dict[str, Any] = json.loads(raw)
+    except ValidationError as error:
+        _refuse(_described(error))
+    except (ValueError, RecursionError) as error:
+        _refuse(f"it cannot be read as JSON ({type(error).__name__})")
+    return envelope
 
 
 def is_shallow(value: object, levels: int) -> bool:

@@ -183,3 +183,16 @@ def test_a_body_may_stand_there_as_it_is() -> None:
     message["body"] = json.dumps(body)
     del message["properties"]["body_encoding"]
     assert read(message)[1] == body
+
+
+@given(raw=st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_whatever_lies_among_the_replies_of_workers_is_read_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(MalformedMessageError):
+        assert validation.read_reply(raw)["properties"]["delivery_tag"]
+
+
+def test_a_reply_needs_no_task() -> None:
+    reply = {**garbage.message(), "headers": {"ticket": "t"}}
+    assert validation.read_reply(json.dumps(reply).encode()) == reply
+    with pytest.raises(MalformedMessageError, match=r"headers\.task"):
+        read(reply)
