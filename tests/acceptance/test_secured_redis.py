@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             env={
                 **environ(),
                 "POINTSMAN_REDIS_URL": secure_redis.url(redis_port, folder / "ca.pem"),
-                "POINTSMAN_TRAIN_SCHEDULE": "base: every 30 s",
+                "POINTSMAN_TRAIN_SCHEDULE": "base: * * * * *",
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ and a trainer runs it once.
 import copy
 import datetime
 import itertools
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.beat import PersistentScheduler
@@ -17,6 +17,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 
+EXAMPLE: Final = "30 3 * * *"
 SCHEDULER = "pointsman_workers.training.schedule:PunctualScheduler"
 # A missed training is started late, once, if it is not later than this.
 CATCH_UP_S = 21_600
@@ -50,9 +51,10 @@ def _parse(tier: str, times: str) -> crontab:
     try:
         return crontab.from_string(times)
     except (ValueError, TypeError) as error:
+        why = f": {error}" if len(times.split()) == len(EXAMPLE.split()) else ""
         msg = (
             f"POINTSMAN_TRAIN_SCHEDULE: {times!r} for tier {tier} is not a crontab of five fields, "
-            f"as '30 3 * * *': {error}"
+            f"as {EXAMPLE!r}{why}"
         )
         raise errors.SettingsError(msg) from error
 
