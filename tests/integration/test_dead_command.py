@@ -11,7 +11,7 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters
+from pointsman_shared.store import dead_letters, keys
 from tests.support.ledgers import open_ledger
 
 SECRET = "a very secret utterance"
@@ -82,6 +82,16 @@ def test_replaying_puts_messages_back_and_a_dry_run_does_not(
     assert run(capsys, "replay", "--batch", "b")[0] == 0
     assert redis.llen(names.BULK_QUEUE) == 2
     assert [letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])] == ["m-2"]
+
+
+def test_a_letter_without_its_message_stays_and_the_others_are_replayed(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    redis.hdel(keys.dead("m-0"), "payload")
+    assert run(capsys, "replay", "--batch", "b")[0] == 0
+    assert redis.llen(names.BULK_QUEUE) == 1
+    assert {letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])} == {"m-0", "m-2"}
+    assert run(capsys, "replay", "m-0")[0] == command_line.BAD_INPUT
 
 
 def test_purging_forgets_and_has_to_be_told_what(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,6 +227,15 @@ def test_a_replayed_dead_letter_has_one_outcome_and_is_counted_once(settings: Se
         assert client.progress("b") == {"failed": 0, "done": 1}
 
 
+def test_a_dead_letter_without_its_message_is_not_replayed_and_stays(settings: Settings) -> None:
+    letters = open_letters(settings)
+    open_ledger(settings).fail(letter("m"), errors.JobFailedError("d"))
+    (found,) = letters.find()
+    with pytest.raises(errors.InvalidMessageError, match="m holds no message"):
+        letters.replay(found)
+    assert [each.id for each in letters.find()] == ["m"]
+
+
 def test_only_so_many_dead_letters_are_kept(settings: Settings, redis: Redis) -> None:
     ledger = open_ledger(settings, most_letters=3)
     for number in range(5):

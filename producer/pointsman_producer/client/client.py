@@ -41,7 +41,7 @@ class Client:
         redis_url: The URL of Redis; by default that of the settings.
         settings: All settings; by default they are read from the environment.
         linger_ms: How long a single job may wait for others to share its message. 0 sends each job at once.
-        max_batch: The most single jobs of a message.
+        max_batch: The most single jobs of a message, at most 2,000.
 
     Raises:
         SettingsError: A setting, or the URL, cannot be used.

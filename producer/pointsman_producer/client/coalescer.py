@@ -4,9 +4,11 @@ A message costs about 2 ms and a text some 20 microseconds, so shared messages m
 fifty times as fast. Each job keeps its own id, user and result.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import InvalidStateError
 from dataclasses import KW_ONLY, dataclass
 
 from pointsman_producer.client.handles import Handle, MessageHandle
@@ -51,6 +53,9 @@ class Coalescer:
     max_batch: int
 
     def __post_init__(self) -> None:
+        if not 1 <= self.max_batch <= jobs.MAX_TEXTS:
+            msg = f"max_batch is {self.max_batch}: a message holds 1 to {jobs.MAX_TEXTS} texts"
+            raise errors.SettingsError(msg)
         self._drafts: list[Draft] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -88,7 +93,9 @@ class Coalescer:
             except Exception as error:
                 if not isinstance(error, errors.PointsmanError):
                     logger.exception("a message could not be sent")
-                draft.message.future.set_exception(error)
+                # The outcome may have arrived although the sending failed.
+                with contextlib.suppress(InvalidStateError):
+                    draft.message.future.set_exception(error)
 
     def _next(self) -> Draft | None:
         with self._changed:

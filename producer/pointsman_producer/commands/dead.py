@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.commands.command_line import examples
@@ -145,13 +146,26 @@ def act(
     with connected() as letters:
         chosen = [one(letters, letter_id) for letter_id in ids] if ids else letters.find(Filter(**wanted))
         meant = (letter for letter in chosen if letter.reason != skipped)
-        done = [letter.id for letter in meant if dry_run or do(letters, letter)]
+        done = [letter.id for letter in meant if dry_run or _done(letters, letter, do, is_named=bool(ids))]
     if as_json:
         command_line.emit({"would" if dry_run else "done": what, "ids": done})
         return
     command_line.say(f"{'would be ' if dry_run else ''}{what}: {len(done)}")
     for letter_id in done:
         command_line.out.print(letter_id, markup=False)
+
+
+def _done(
+    letters: DeadLetters, letter: DeadLetter, do: Callable[[DeadLetters, DeadLetter], bool], *, is_named: bool
+) -> bool:
+    """Do it with a letter; one that was not named and for which it cannot be done does not stop the others."""
+    try:
+        return do(letters, letter)
+    except errors.InvalidMessageError as error:
+        if is_named:
+            raise
+        command_line.say(f"[yellow]warning[/] {escape(str(error))}")
+        return False
 
 
 def one(letters: DeadLetters, letter_id: str) -> DeadLetter:

@@ -164,6 +164,9 @@ class DeadLetters:
             now=time.time(),
             batches=keys.batch(""),
         )
+        if done == -1:
+            msg = f"dead letter {letter.id} holds no message, only what became of it: it cannot be replayed"
+            raise errors.InvalidMessageError(msg)
         return bool(done)
 
     def purge(self, letter: DeadLetter) -> bool:

@@ -151,3 +151,27 @@ def test_a_message_that_cannot_be_sent_fails_each_of_its_jobs_and_no_other() -> 
     coalescer.add("c", None)
     coalescer.close()
     assert wire.sizes() == [1]
+
+
+def test_an_outcome_that_came_before_the_sending_failed_stays_and_later_jobs_are_sent() -> None:
+    wire = Wire()
+
+    def send(draft: Draft) -> None:
+        if draft.texts == ["a"]:
+            draft.message.future.set_result(b"the outcome")
+            msg = "Redis went away before it answered"
+            raise errors.BrokerUnavailableError(msg)
+        wire.send(draft)
+
+    coalescer = Coalescer(send, lambda: "m", linger_s=0.0, max_batch=1)
+    first = coalescer.add("a", None)
+    coalescer.add("b", None)
+    coalescer.close()
+    assert first.done()
+    assert wire.sizes() == [1]
+
+
+@pytest.mark.parametrize("max_batch", [0, jobs.MAX_TEXTS + 1])
+def test_more_jobs_than_a_message_may_hold_are_refused_at_once(max_batch: int) -> None:
+    with pytest.raises(errors.SettingsError, match=str(max_batch)):
+        coalesce(Wire(), linger_s=0.0, max_batch=max_batch)
