@@ -3,7 +3,11 @@
 import base64
 import json
 
+import pytest
+
 from pointsman_producer.client import cancellation
+from pointsman_producer.client.client import Client
+from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 
@@ -58,3 +62,23 @@ def test_a_message_whose_effects_are_proven_is_not_cancelled(store: Store) -> No
 def test_a_batch_is_cancelled_by_a_mark_that_expires(store: Store) -> None:
     cancellation.cancel_batch(store, "b", TTL_S)
     assert 0 < store.ttl(keys.cancelled("b")) <= TTL_S
+
+
+@pytest.mark.parametrize(
+    ("message_id", "cancelled"),
+    [
+        ("m", "m:1"),
+        ("m", "m"),
+        ("train:base:2026-11-27T03:30", "train:base:2026-11-27T03:30"),
+        ("a:7", "a:7:0"),
+    ],
+)
+def test_a_message_is_cancelled_by_its_own_id_or_by_that_of_a_job(
+    store: Store, settings: Settings, message_id: str, cancelled: str
+) -> None:
+    submit(store, message_id)
+    with Client(settings=settings) as client:
+        assert not client.cancel("unknown:1")
+        assert client.cancel(cancelled)
+    assert store.exists(keys.done(message_id)) == 1
+    assert store.exists(keys.done("unknown")) == 0

@@ -1,8 +1,9 @@
--- Store a cancelled outcome for a message that has none. The guard of the outcomes decides here as well, so a message
--- is either done or cancelled.
+-- Store a cancelled outcome for a message that is in flight. The guard of the outcomes decides here as well, so a message
+-- is either done or cancelled. Nothing is left of an id that no message has.
 local result, done, entry, open_index, progress = unpack(KEYS)
 local id, outcome, ttl, texts, channel = unpack(ARGV)
 redis.call('ZREM', open_index, id)
+if redis.call('EXISTS', entry) == 0 then return 0 end
 local stored = redis.call('GETRANGE', result, 0, 40)
 if string.find(stored, '"SUCCESS"', 1, true) or not redis.call('SET', done, '1', 'NX', 'EX', ttl) then return 0 end
 redis.call('DEL', entry)

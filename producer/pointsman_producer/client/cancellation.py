@@ -13,7 +13,7 @@ _CANCEL = scripts.load(__file__, "cancel")
 
 
 def cancel(store: Store, message_id: str, ttl_s: int) -> bool:
-    """Cancel a message, unless it has an outcome; a worker that runs it at this moment has no effect any more."""
+    """Cancel a message that is in flight; a worker that runs it at this moment has no effect any more."""
     raw: Any = store.hget(keys.open(message_id), "message")
     batch, texts, client_id = _origin(raw) if raw is not None else ("", 0, "")
     done = _CANCEL(

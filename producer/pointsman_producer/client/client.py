@@ -277,12 +277,14 @@ class Client:
         pipeline.execute()
 
     def cancel(self, job_or_message_id: str) -> bool:
-        """Cancel a message with all its jobs; return False if it has an outcome already.
+        """Cancel a message with all its jobs; return False if it has an outcome already, or if there is none.
 
         Their results raise a `CancelledError`.
         """
-        message_id = job_or_message_id.partition(":")[0]
-        return cancellation.cancel(self._store, message_id, self.settings.result_ttl_s)
+        # A job's id is its message's id and its place; the id of a scheduled message holds colons as well.
+        message_id, _, place = job_or_message_id.rpartition(":")
+        ids = (job_or_message_id, message_id) if place.isdecimal() else (job_or_message_id,)
+        return any(cancellation.cancel(self._store, each, self.settings.result_ttl_s) for each in ids)
 
     def cancel_batch(self, batch: str) -> None:
         """Cancel the part of a batch that has not started; workers drop its messages when they come to them."""

@@ -5,6 +5,7 @@ lost connection missed.
 """
 
 import functools
+import itertools
 import logging
 import threading
 import time
@@ -86,11 +87,19 @@ class Inbox:
                     self._resolve(_hear(pubsub))
                 if time.monotonic() - polled >= POLL_S:
                     polled = time.monotonic()
-                    self._resolve(list(self._waiting)[:POLL_MESSAGES])
+                    self._resolve(self._next_to_poll())
             except connection.UNAVAILABLE as error:
                 logger.warning("no results are received, trying again: %s", type(error.__cause__).__name__)
                 self._closed.wait(POLL_S)
         pubsub.close()
+
+    def _next_to_poll(self) -> list[str]:
+        """Take turns, so that messages without an outcome do not keep the others from being polled."""
+        with self._lock:
+            ids = list(itertools.islice(self._waiting, POLL_MESSAGES))
+            for message_id in ids:
+                self._waiting[message_id] = self._waiting.pop(message_id)
+        return ids
 
     def _resolve(self, message_ids: Iterable[str]) -> None:
         wanted = [message_id for message_id in message_ids if message_id in self._waiting]

@@ -24,7 +24,7 @@ def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) ->
         if batch:
             client.cancel_batch(batch)
         cancelled = [message_id for message_id in message_ids if client.cancel(message_id)]
-    told = f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome"
+    told = f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome, or do not exist"
     if batch:
         told = f"Batch {batch} was cancelled: workers drop its remaining messages."
     screen.give({"batch": batch, "cancelled": cancelled}, told, as_json=as_json)

@@ -34,17 +34,25 @@ def test_a_message_that_succeeded_keeps_its_outcome(store: Store, redis: Redis) 
     assert redis.exists("done", "batch") == 0
 
 
+def test_nothing_is_left_of_an_id_that_no_message_has(store: Store, redis: Redis) -> None:
+    assert cancel(store) == 0
+    assert redis.keys() == []
+
+
 def test_a_message_is_cancelled_once(store: Store, redis: Redis) -> None:
+    redis.hset("entry", "message", "raw")
     assert [cancel(store), cancel(store)] == [1, 0]
     assert redis.hgetall("batch") == {b"cancelled": b"2"}
 
 
 def test_a_message_outside_a_batch_is_counted_nowhere(store: Store, redis: Redis) -> None:
+    redis.hset("entry", "message", "raw")
     assert cancel(store, texts=0) == 1
     assert redis.exists("batch") == 0
 
 
 def test_the_waiting_clients_hear_of_it(store: Store, redis: Redis) -> None:
+    redis.hset("entry", "message", "raw")
     with redis.pubsub() as heard:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
         heard.subscribe("result", "reply")
         for _ in range(2):
