@@ -49,6 +49,11 @@ class AsyncHandle:
         except TimeoutError:
             msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
             raise errors.ResultTimeoutError(msg) from None
+        except asyncio.CancelledError:
+            # Either the task that waits was cancelled, or the client was closed, which the handle says in words.
+            task = asyncio.current_task()
+            if not self._handle.message.future.cancelled() or (task is not None and task.cancelling()):
+                raise
         return self._handle.result(0, include_text=include_text)
 
 

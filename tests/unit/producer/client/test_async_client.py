@@ -7,6 +7,8 @@ from collections.abc import Generator
 import pytest
 
 from pointsman_producer.client import async_client
+from pointsman_producer.client.handles import Handle, MessageHandle
+from pointsman_shared import errors
 
 DEADLINE_S = 20
 
@@ -89,3 +91,30 @@ def test_whoever_is_cancelled_while_waiting_does_not_leave_the_thread_behind() -
 
     asyncio.run(cancel())
     assert source.closed.wait(DEADLINE_S)
+
+
+def test_a_job_of_a_client_that_is_closed_fails_with_words() -> None:
+    message = MessageHandle("m-1")
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(async_client.AsyncHandle(Handle(message, 0, "hi")).result(DEADLINE_S))
+        await asyncio.sleep(0)
+        message.future.cancel()
+        await waiting
+
+    with pytest.raises(errors.ResultTimeoutError, match="the client was closed before m-1 was done"):
+        asyncio.run(wait())
+
+
+def test_a_task_that_is_cancelled_while_it_waits_ends_as_asyncio_wants() -> None:
+    message = MessageHandle("m-1")
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(async_client.AsyncHandle(Handle(message, 0, "hi")).result(DEADLINE_S))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await waiting
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(wait())
+    assert not message.future.cancelled()
