@@ -1,4 +1,4 @@
-"""The shadow is a room: whoever deletes it and its name has a serving worker that does everything else."""
+"""The shadow is a room: a serving worker without the room and its name does everything else."""
 
 import json
 import os

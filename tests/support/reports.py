@@ -12,6 +12,19 @@ INTENTS = ("opening_hours", "payment_methods", "cancel_order", "greeting", "good
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)> $\\frac{ [bold]markup[/] \x1b[31m\x07 日本 \u202e"
 
 
+def labelled_file(
+    served: counts.Answered, candidate: counts.Answered, labels: Sequence[str]
+) -> list[labelling.LabelledPair]:
+    """Pair the answers to texts that were all labelled, as an offline comparison does."""
+    columns = zip(served.intent, candidate.intent, labels, strict=True)
+    return labelling.shuffled(
+        [
+            labelling.LabelledPair(served=before, candidate=after, label=label, probability=1.0)
+            for before, after, label in columns
+        ]
+    )
+
+
 def observed(
     texts: int = 4_000, *, intents: Sequence[str] = INTENTS, days: int = 5, agreement: float = 0.9
 ) -> counts.Comparison:

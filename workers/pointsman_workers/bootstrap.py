@@ -73,7 +73,10 @@ def training_app(settings: Settings) -> WorkerApp:
     wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings), limits)
     wiring.app.conf.broker_transport_options |= {
         "visibility_timeout": settings.train_visibility_timeout_s,
-        **{f"unacked{part}_key": f"{keys.UNACKED}{part}:train" for part in ("", "_index", "_mutex")},
+        **{
+            f"unacked{part}_key": f"{keys.UNACKED}{part}:{names.TRAIN_QUEUE}"
+            for part in ("", "_index", "_mutex")
+        },
     }
     _connect(
         signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=False)

@@ -9,8 +9,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pointsman_models.comparison import counts
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledPair:
@@ -62,22 +60,11 @@ def drawn(pairs: Sequence[LabelledPair], *, agreed: bool) -> list[LabelledPair]:
     return [pair for pair in pairs if pair.probability is not None and pair.agreed is agreed]
 
 
-def of_file(served: counts.Answered, candidate: counts.Answered, labels: Sequence[str]) -> list[LabelledPair]:
-    """Return the pairs of texts that were all labelled, as in an offline comparison, with a probability of 1.
-
-    They come in a random order, which is always the same: files are often sorted by intent, and then the first intents
-    would decide before the others are seen.
-    """
-    columns = zip(served.intent, candidate.intent, labels, strict=True)
-    pairs = [
-        LabelledPair(served=before, candidate=after, label=label, probability=1.0)
-        for before, after, label in columns
-    ]
-    return shuffled(pairs)
-
-
 def shuffled(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
-    """Return the pairs in a random order that is always the same."""
+    """Return the pairs in a random order that is always the same.
+
+    Files are often sorted by intent, and then the first intents would decide before the others are seen.
+    """
     order = list(pairs)
     random.Random(0).shuffle(order)
     return order

@@ -254,6 +254,14 @@ def declaration(path: Path) -> Declaration:
         raise errors.SettingsError(msg) from None
 
 
+def find(declared: Mapping[str, Tier], name: str) -> Tier:
+    """Return a declared tier, or raise UnknownTierError."""
+    if name not in declared:
+        msg = f"no tier {name!r} is declared; there are: {', '.join(declared)}"
+        raise errors.UnknownTierError(msg)
+    return declared[name]
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,9 @@ ways, some of which end the consumer; a message that passes here does not.
 
 import base64
 import binascii
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -92,16 +94,12 @@ def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
     """
     if len(raw) > MAX_BYTES:
         _refuse(f"{len(raw)} bytes; at most {MAX_BYTES} are taken")
-    try:
+    with _refusing():
         found = _Envelope.model_validate_json(raw)
         envelope: dict[str, Any] = json.loads(raw)
         content = _content(found)
         args, kwargs, _ = _BODY.validate_json(content)
         body = [args, kwargs, json.loads(content)[2]]
-    except ValidationError as error:
-        _refuse(_described(error))
-    except (ValueError, RecursionError) as error:
-        _refuse(f"it cannot be read as JSON ({type(error).__name__})")
     if found.headers.task not in tasks:  # type: ignore[operator]  # any container
         _refuse("headers.task: this worker knows no such task")
     if not is_shallow([envelope["headers"], body], MAX_NESTING + 1):
@@ -114,13 +112,9 @@ def read_reply(raw: bytes) -> dict[str, Any]:
 
     Raises `MalformedMessageError` if it has the wrong shape.
     """
-    try:
+    with _refusing():
         _Outer.model_validate_json(raw)
         envelope: dict[str, Any] = json.loads(raw)
-    except ValidationError as error:
-        _refuse(_described(error))
-    except (ValueError, RecursionError) as error:
-        _refuse(f"it cannot be read as JSON ({type(error).__name__})")
     return envelope
 
 
@@ -130,6 +124,17 @@ def is_shallow(value: object, levels: int) -> bool:
     while level and levels:
         level, levels = _inside(level), levels - 1
     return not level
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Raise `MalformedMessageError` for what is no JSON or has the wrong shape."""
+    try:
+        yield
+    except ValidationError as error:
+        _refuse(_described(error))
+    except (ValueError, RecursionError) as error:
+        _refuse(f"it cannot be read as JSON ({type(error).__name__})")
 
 
 def _content(found: _Envelope) -> bytes:

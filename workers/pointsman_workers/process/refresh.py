@@ -47,7 +47,7 @@ class Refresh:
         news = (self._served(), self._problems())
         at, before = self._reported
         if news != before or time.monotonic() - at > REPORT_S:
-            self._report()
+            self._report(*news)
             self._reported = (time.monotonic(), news)
         return REFRESH_S
 
@@ -55,9 +55,9 @@ class Refresh:
         """Delete the report of a process that ends."""
         self._store.delete(self._key())
 
-    def _report(self) -> None:
+    def _report(self, served: dict[str, int | None], problems: list[str]) -> None:
         pipeline = self._store.pipeline()
-        pipeline.hset(self._key(), mapping=self._fields())  # type: ignore[arg-type]  # text is fine
+        pipeline.hset(self._key(), mapping=self._fields(served, problems))  # type: ignore[arg-type]  # text is fine
         pipeline.expire(self._key(), REPORT_TTL_S)
         pipeline.execute()
 
@@ -68,14 +68,14 @@ class Refresh:
     def _problems(self) -> list[str]:
         return [problem for source in self._sources for problem in source()]
 
-    def _fields(self) -> dict[str, str]:
+    def _fields(self, served: dict[str, int | None], problems: list[str]) -> dict[str, str]:
         return {
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "updated_at": str(time.time()),
-            "tiers": orjson.dumps(self._served()).decode(),
+            "tiers": orjson.dumps(served).decode(),
             "flags": orjson.dumps(asdict(self._flag_state())).decode(),
-            "problems": orjson.dumps(self._problems()).decode(),
+            "problems": orjson.dumps(problems).decode(),
             "versions": orjson.dumps(versions()).decode(),
         }
 

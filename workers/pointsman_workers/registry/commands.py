@@ -7,6 +7,7 @@ needs the training data and a while, so a trainer does it.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pointsman_models.data import tiers
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion import decision, judgement
@@ -39,9 +40,8 @@ class Commands:
 
     def answer(self, query: jobs.ModelsQuery) -> Lines:
         """Answer a query: an entry per tier, version (`list`) or change (`history`), one for everything else."""
-        if query.tier is not None and query.tier not in self._tiers:
-            msg = f"no tier {query.tier!r} is declared; there are: {', '.join(self._tiers)}"
-            raise errors.UnknownTierError(msg)
+        if query.tier is not None:
+            tiers.find(self._tiers, query.tier)
         wanted = [query.tier] if query.tier else list(self._tiers)
         if query.action == "tiers":
             return [{"tier": tier, "champion": self._registry.champion(tier)} for tier in wanted]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
+from pointsman_models.data import tiers
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion import decision, training_run
@@ -37,9 +38,7 @@ class Trainer:
 
     def require(self, tier: str) -> None:
         """Raise `UnknownTierError` if a tier is not declared."""
-        if tier not in self._tiers:
-            msg = f"no tier {tier!r} is declared; there are: {', '.join(self._tiers)}"
-            raise errors.UnknownTierError(msg)
+        tiers.find(self._tiers, tier)
 
     def train(self, request: jobs.TrainRequest, report: Report, check: Callable[[], None]) -> jobs.TrainReply:
         """Train a tier."""

@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 def install(wiring: Wiring) -> None:
     """Give an application the training task."""
     claims = PerProcess(lambda: TrainingClaims(Store.connect(wiring.settings)))
-    wiring.sources = _sources(wiring)
+    sources = wiring.sources = _sources(wiring)
 
     @wiring.app.task(shared=False, bind=True, base=LedgerTask, name=names.TRAIN_TASK)
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         wanted = jobs.TrainRequest.parse(request)
         trainer = Trainer(
-            wiring.registry(), wiring.tiers().current(), wiring.notify, _sources(wiring), wiring.advisor()
+            wiring.registry(), wiring.tiers().current(), wiring.notify, sources, wiring.advisor()
         )
         trainer.require(wanted.tier)
         # The claim ends after the outcome is stored, so that a second delivery finds the one or the other.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pointsman_models.comparison import accuracy, counts, verdict
-from pointsman_models.comparison import labels as labelling
+from tests.support.reports import labelled_file
 
 HINT3 = Path(__file__).parents[5] / "shared" / "data" / "hint3"
 INTENTS = st.sampled_from(["greet", "bye", "a|b", 'say "hi"', "größe", "out_of_scope"])
@@ -197,7 +197,7 @@ def test_published_predictions_give_the_counts_of_an_independent_computation(tra
     labels = [row["label"] for row in answers["rasa"]]
 
     found = counts.observe(served, candidate, day="2020-11-19")
-    pairs = labelling.of_file(served, candidate, labels)
+    pairs = labelled_file(served, candidate, labels)
     judged = verdict.judge(pairs, texts=found.texts, agreed=found.agreed)
 
     both = list(zip(*answers.values(), strict=True))

@@ -18,6 +18,7 @@ from pointsman_models.comparison import counts as comparison
 from pointsman_models.comparison import evidence, intervals, verdict
 from pointsman_models.comparison import labels as labelling
 from pointsman_shared.wire import shadow_report
+from tests.support.reports import labelled_file
 
 RUNS, LABELS, ALPHA = 2_000, 1_000, 0.05
 TEXTS = 20_000
@@ -194,7 +195,7 @@ def test_worse_by_less_than_the_margin_is_still_worse() -> None:
 def test_the_order_of_a_sorted_file_decides_nothing() -> None:
     labels = ["a"] * 40 + ["b"] * 40
     served, candidate = comparison.Answered(intent=["b"] * 80), comparison.Answered(intent=["a"] * 80)
-    pairs = labelling.of_file(served, candidate, labels)
+    pairs = labelled_file(served, candidate, labels)
     assert sorted(pair.label for pair in pairs) == labels
     assert verdict.judge(pairs, texts=80, agreed=0).decision == "keep looking"
     in_order = sorted(pairs, key=lambda pair: pair.label)

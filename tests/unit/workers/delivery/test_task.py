@@ -1,4 +1,4 @@
-"""How a failure that nobody foresaw is described."""
+"""How an unexpected failure is described."""
 
 import pytest
 
