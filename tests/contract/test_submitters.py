@@ -163,6 +163,40 @@ def test_releasing_nothing_or_an_unknown_message_harms_nothing(submitter: Submit
     submitter.release([new_id()])
 
 
+def test_a_message_that_was_forgotten_is_done_anew(
+    submitter: Submitter, ask: Callable[..., jobs.ClassifyReply]
+) -> None:
+    message_id = new_id()
+    first = ask(request(["hi"]), message_id)
+    submitter.forget([message_id])
+    second = ask(request(["my parcel is late"]), message_id)
+    assert [reply.intent for reply in (first, second)] == [["greeting"], [names.OUT_OF_SCOPE]]
+
+
+def test_a_message_whose_outcome_went_after_its_release_is_done_again(real: RealSide) -> None:
+    message_id = new_id()
+    with real.connect() as submitter:
+        submitter.submit_message(request(["hi"]), message_id=message_id, queue=names.BULK_QUEUE).result(
+            TIMEOUT_S
+        )
+        submitter.release([message_id])
+        real.store.delete(keys.result(message_id))
+    with real.connect() as submitter:
+        again = submitter.submit_message(request(["hi"]), message_id=message_id, queue=names.BULK_QUEUE)
+        assert again.result(TIMEOUT_S).intent == ["greeting"]
+
+
+def test_a_batch_that_starts_anew_counts_from_zero_and_is_not_cancelled_any_more(real: RealSide) -> None:
+    batch, message_id = new_id(), new_id()
+    with Client(settings=real._settings) as client:
+        client.submit_message(request(TEXTS, batch=batch), message_id=message_id).result(TIMEOUT_S)
+        client.cancel_batch(batch)
+        client.forget([message_id], batch=batch)
+        assert client.progress(batch) == {}
+        client.submit_message(request(TEXTS, batch=batch), message_id=message_id).result(TIMEOUT_S)
+        assert client.progress(batch)["done"] == 3
+
+
 def test_releasing_shortens_a_time_and_never_lengthens_it(real: RealSide) -> None:
     with real.connect() as submitter:
         handle = submitter.submit_message(request(TEXTS), message_id=new_id(), queue=names.BULK_QUEUE)

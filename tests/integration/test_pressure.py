@@ -1,5 +1,6 @@
 """Room in the queues of a real Redis, and calling off what lies in them."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis)
         pressure._looks.clear()
 
     pressure = Pressure(Store.connect(settings), settings)
-    pressure.wait_for_room(names.BULK_QUEUE, work_meanwhile)
+    pressure.wait_for_room(names.BULK_QUEUE, sleep=work_meanwhile)
     assert len(pauses) == 1
 
 
@@ -97,6 +98,29 @@ def test_a_full_redis_is_said_clearly_and_leaves_nothing_half_done(
         assert other.submit("hi").status == "pending"
 
 
+def test_a_timeout_counts_the_wait_for_room_and_its_job_is_not_sent_later(
+    client: Client, redis: Redis, settings: Settings
+) -> None:
+    client._pressure = Pressure(client._store, settings, patience_s=10_000)
+    redis.lpush(names.INTERACTIVE_QUEUE, *["{}"] * 5)
+    with pytest.raises(
+        errors.ResultTimeoutError, match=r"could not be sent within 0\.2 s: the queue is full"
+    ):
+        client.classify("hi", timeout_s=0.2)
+    # It does not wait for room either.
+    client.close()
+    assert redis.llen(names.INTERACTIVE_QUEUE) == 5
+
+
+def test_a_timeout_counts_the_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(client._outbox, "send", lambda *_, **__: answered.wait())
+    with pytest.raises(errors.ResultTimeoutError, match="or Redis does not answer"):
+        client.classify("hi", timeout_s=0.2)
+    client.close()
+    answered.set()
+
+
 def test_a_training_that_finds_no_room_does_not_keep_its_tier(
     client: Client, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +130,19 @@ def test_a_training_that_finds_no_room_does_not_keep_its_tier(
     with monkeypatch.context() as patch:
         patch.setattr(client._outbox, "send", refuse)
         with pytest.raises(errors.QueueFullError):
+            client.train("base")
+    assert not redis.exists(keys.training("base"))
+
+
+def test_a_training_whose_outcome_cannot_be_awaited_does_not_keep_its_tier(
+    client: Client, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.BrokerUnavailableError("no connection for the replies")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client._inbox, "expect", refuse)
+        with pytest.raises(errors.BrokerUnavailableError):
             client.train("base")
     assert not redis.exists(keys.training("base"))
     assert client.train("base").status == "pending"

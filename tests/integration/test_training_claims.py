@@ -77,10 +77,31 @@ def test_a_run_that_is_asked_to_stop_stops_at_its_next_step(claims: TrainingClai
         pass
 
 
+def test_a_request_to_stop_outlives_the_trainer_that_died(claims: TrainingClaims, redis: Redis) -> None:
+    redis.hset(keys.open("run 1"), "message", "waits to be delivered again")
+    claims.claim("base", "run 1", "the dead")
+    claims.cancel("base", "marge")
+    time.sleep(0.7)
+    with pytest.raises(errors.CancelledError), claim.held(claims, "base", "run 1"):
+        pytest.fail("the next delivery works on it")
+
+
+def test_a_run_can_be_asked_to_stop_after_its_trainer_died(claims: TrainingClaims, redis: Redis) -> None:
+    redis.hset(keys.open("run 1"), "message", "waits to be delivered again")
+    claims.claim("base", "run 1", "the dead")
+    time.sleep(0.7)
+    assert claims.book("base", "run 2") == "run 1"
+    assert claims.cancel("base", "marge") == "run 1"
+    redis.delete(keys.open("run 1"))
+    assert claims.cancel("base", "marge") is None
+    assert claims.book("base", "run 2") == "run 2"
+    assert claims.claim("base", "run 2", "a trainer") == claims.renew("base", "run 2", "a trainer") == "mine"
+
+
 def test_a_run_whose_claim_was_taken_over_stops(claims: TrainingClaims, redis: Redis) -> None:
     def run() -> None:
         with claim.held(claims, "base", "run 1") as check:
-            redis.hset(keys.training("base"), mapping={"id": "run 9", "holder": "another"})
+            redis.hset(keys.training("base"), mapping={"id": "run 9", "holder": "another", "ends": 9e9})
             eventually(lambda: check() is not None, "the run hears of it")
 
     with pytest.raises(errors.BusyError, match="another run"):

@@ -54,6 +54,7 @@ class Workers:
         self.requests: dict[str, jobs.ClassifyRequest] = {}
         self.queues: set[str] = set()
         self.released: list[str] = []
+        self.forgotten: list[str | None] = []
         self.most_in_flight = self.connections = 0
         self.on_release: Callable[[Sequence[str]], None] = lambda ids: None
         self._patience = patience
@@ -101,3 +102,6 @@ class Workers:
     def release(self, message_ids: Sequence[str]) -> None:
         self.on_release(message_ids)
         self.released += message_ids
+
+    def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
+        self.forgotten += [*message_ids, batch]

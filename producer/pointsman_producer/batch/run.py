@@ -166,6 +166,8 @@ class _Run:
         if len(rows) < len(chunk.turns):
             request = chunk.request(self.header.batch)
             self.journal.keep()
+            if self.plan.force and self.plan.batch_id is not None:
+                self.submitter.forget([message_id], batch=None if chunk.number else self.header.batch)
             self._window.send(chunk, request, message_id=message_id, written=len(rows))
 
     def _refuse_other_input(self) -> None:

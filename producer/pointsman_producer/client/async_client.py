@@ -27,34 +27,33 @@ class AsyncHandle:
     """One job in flight; see `handles.Handle`."""
 
     def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+        self.job = handle
         self.id = handle.id
         self.text = handle.text
 
     @property
     def status(self) -> str:
         """`pending`, `done` or `failed`."""
-        return self._handle.status
+        return self.job.status
 
     def done(self) -> bool:
         """Tell whether the outcome is there."""
-        return self._handle.done()
+        return self.job.done()
 
     async def result(self, timeout_s: float | None = None, *, include_text: bool = True) -> jobs.Outcome:
         """Wait for the outcome; see `handles.MessageHandle.result`."""
-        waiting = asyncio.wrap_future(self._handle.message.future)
+        waiting = asyncio.wrap_future(self.job.message.future)
         try:
             # Shielded, because other jobs share the message: the timeout of one job must not cancel it.
             await asyncio.wait_for(asyncio.shield(waiting), timeout_s)
         except TimeoutError:
-            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
-            raise errors.ResultTimeoutError(msg) from None
+            raise self.job.message.timeout(timeout_s) from None
         except asyncio.CancelledError:
             # Either the task that waits was cancelled, or the client was closed, which the handle says in words.
             task = asyncio.current_task()
-            if not self._handle.message.future.cancelled() or (task is not None and task.cancelling()):
+            if not self.job.message.future.cancelled() or (task is not None and task.cancelling()):
                 raise
-        return self._handle.result(0, include_text=include_text)
+        return self.job.result(0, include_text=include_text)
 
 
 class AsyncClient:
@@ -92,7 +91,11 @@ class AsyncClient:
     ) -> jobs.Outcome:
         """Classify one text and wait for the outcome; see `client.Client.classify`."""
         handle = await self.submit(text, user=user)
-        return await handle.result(timeout_s, include_text=include_text)
+        try:
+            return await handle.result(timeout_s, include_text=include_text)
+        except errors.ResultTimeoutError:
+            self._coalescer.give_up(handle.job)
+            raise
 
     async def submit(self, text: str, *, user: UserLike = None) -> AsyncHandle:
         """Submit one text with priority; see `client.Client.submit`."""

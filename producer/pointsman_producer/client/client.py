@@ -40,7 +40,8 @@ class Client:
     Args:
         redis_url: The URL of Redis; by default that of the settings.
         settings: All settings; by default they are read from the environment.
-        linger_ms: How long a single job may wait for others to share its message. 0 sends each job at once.
+        linger_ms: How long a single job may wait for others to share its message. With 0, `submit` sends each job at
+            once, and `classify` those together that were added while a message was sent.
         max_batch: The most single jobs of a message, at most 2,000.
 
     Raises:
@@ -69,9 +70,8 @@ class Client:
         self._pressure = Pressure(self._store, settings)
         self._claims = TrainingClaims(self._store)
         self.shadow = ShadowClient(self._ask, self._store)
-        self._coalescer: Coalescer | None = None
-        if linger_ms > 0:
-            self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
+        self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
+        self._lingers = linger_ms > 0
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +81,7 @@ class Client:
 
     def close(self) -> None:
         """Send the jobs that linger, stop listening, close the connections."""
-        if self._coalescer is not None:
-            self._coalescer.close()
+        self._coalescer.close()
         self._inbox.close()
         self._outbox.close()
         self._store.close()
@@ -100,23 +99,29 @@ class Client:
         Args:
             text: At most `jobs.MAX_TEXT_CHARS` characters.
             user: The user of the text: a `User`, a bare id, or None.
-            timeout_s: How long to wait for the outcome.
+            timeout_s: How long this may take in all, a full queue and a slow Redis included.
             include_text: Whether the outcome repeats the text.
 
         Raises:
             InvalidMessageError: The text or the user breaks a limit.
+            QueueFullError: The queue was full, and stayed so for the time that a producer waits.
             BrokerUnavailableError: The broker did not take the job.
             ResultTimeoutError: No outcome arrived in time.
         """
-        return self.submit(text, user=user).result(timeout_s, include_text=include_text)
+        # The coalescer sends from a thread of its own, so that nothing keeps the caller longer than the timeout.
+        handle = self._added(text, user)
+        try:
+            return handle.result(timeout_s, include_text=include_text)
+        except errors.ResultTimeoutError:
+            self._coalescer.give_up(handle)
+            raise
 
     def submit(self, text: str, *, user: UserLike = None) -> Handle:
         """Submit one text with priority, for a caller who waits; see `classify`."""
-        for_user = as_user(user)
-        request = checked_request([text], [for_user])
-        if self._coalescer is None:
-            return Handle(self.submit_message(request, queue=names.INTERACTIVE_QUEUE), 0, text)
-        return self._coalescer.add(text, for_user)
+        if self._lingers:
+            return self._added(text, user)
+        request = checked_request([text], [as_user(user)])
+        return Handle(self.submit_message(request, queue=names.INTERACTIVE_QUEUE), 0, text)
 
     def submit_many(
         self,
@@ -228,15 +233,16 @@ class Client:
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
             raise errors.BusyError(msg)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
-        self._inbox.expect(handle.id, handle.future)
-        if run == mine:
-            try:
+        try:
+            self._inbox.expect(handle.id, handle.future)
+            if run == mine:
                 self._send(names.TRAIN_TASK, request.model_dump(), run, names.TRAIN_QUEUE, f"tier {tier}")
-            except errors.PointsmanError:
+        except errors.PointsmanError:
+            if run == mine:
                 # Without Redis, the booking expires by itself.
                 with contextlib.suppress(errors.RetryableError):
                     self._claims.unbook(tier, run)
-                raise
+            raise
         return handle
 
     def cancel_training(self, tier: str) -> str | None:
@@ -276,6 +282,14 @@ class Client:
                 pipeline.expire(result, RELEASED_TTL_S)
         pipeline.execute()
 
+    def forget(self, message_ids: Iterable[str], *, batch: str | None = None) -> None:
+        """Drop the outcomes of messages, so that submitting them again does them again; and a batch's counters."""
+        gone = [key(message_id) for message_id in message_ids for key in (keys.result, keys.done)]
+        if batch is not None:
+            gone += [keys.batch(batch), keys.cancelled(batch)]
+        if gone:
+            self._store.delete(*gone)
+
     def cancel(self, job_or_message_id: str) -> bool:
         """Cancel a message with all its jobs; return False if it has an outcome already, or if there is none.
 
@@ -294,6 +308,11 @@ class Client:
         """Make a coalescer of single jobs over this client."""
         return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
 
+    def _added(self, text: str, user: UserLike) -> Handle:
+        for_user = as_user(user)
+        checked_request([text], [for_user])
+        return self._coalescer.add(text, for_user)
+
     def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
         handle: TaskHandle[Any] = TaskHandle(new_id(), lambda value: value, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
@@ -304,7 +323,7 @@ class Client:
         self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
-        self._pressure.wait_for_room(queue)
+        self._pressure.wait_for_room(queue, is_wanted=lambda: not message.future.cancelled())
         self._inbox.expect(message.id, message.future)
         # Not model_dump: the texts are valid, and copying them costs more than sending them.
         payload: dict[str, Any] = {

@@ -17,15 +17,19 @@ from pointsman_shared.wire import jobs
 
 logger = logging.getLogger(__name__)
 
+CLOSING_S = 0.1
+
 
 class Draft:
     """A message that is still being filled."""
 
     def __init__(self, message_id: str) -> None:
         self.message = MessageHandle(message_id)
+        self.message.is_sent = False
         self.texts: list[str] = []
         self.users: list[jobs.User | None] = []
         self._chars = 0
+        self._given_up = 0
 
     def has_room_for(self, text: str, max_batch: int) -> bool:
         """Tell whether a text fits into the limits of one message."""
@@ -37,6 +41,12 @@ class Draft:
         self.users.append(user)
         self._chars += len(text)
         return Handle(self.message, len(self.texts) - 1, text)
+
+    def give_up(self) -> None:
+        """Note that nobody waits for one of the jobs any more; cancel the message if that is so for all."""
+        self._given_up += 1
+        if self._given_up == len(self.texts):
+            self.message.future.cancel()
 
 
 @dataclass(eq=False)
@@ -57,6 +67,7 @@ class Coalescer:
             msg = f"max_batch is {self.max_batch}: a message holds 1 to {jobs.MAX_TEXTS} texts"
             raise errors.SettingsError(msg)
         self._drafts: list[Draft] = []
+        self._sending: Draft | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -78,20 +89,35 @@ class Coalescer:
                 self._changed.notify()
             return handle
 
+    def give_up(self, handle: Handle) -> None:
+        """Forget a job whose caller has stopped waiting, unless it was sent; a message without other jobs is not sent."""
+        with self._changed:
+            for draft in (self._sending, *self._drafts):
+                if draft is not None and draft.message is handle.message:
+                    draft.give_up()
+
     def close(self) -> None:
-        """Send the jobs that wait, and stop."""
+        """Send the jobs that somebody waits for, and stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive() and self._is_wanted():
+            self._thread.join(CLOSING_S)
+
+    def _is_wanted(self) -> bool:
+        with self._changed:
+            drafts = [draft for draft in (self._sending, *self._drafts) if draft is not None]
+        return not drafts or not all(draft.message.future.cancelled() for draft in drafts)
 
     def _run(self) -> None:
         while (draft := self._next()) is not None:
+            if draft.message.future.cancelled():
+                continue
             try:
                 self.send(draft)
+                draft.message.is_sent = True
             except Exception as error:
-                if not isinstance(error, errors.PointsmanError):
+                if not (isinstance(error, errors.PointsmanError) or draft.message.future.cancelled()):
                     logger.exception("a message could not be sent")
                 # The outcome may have arrived although the sending failed.
                 with contextlib.suppress(InvalidStateError):
@@ -99,11 +125,13 @@ class Coalescer:
 
     def _next(self) -> Draft | None:
         with self._changed:
+            self._sending = None
             self._changed.wait_for(lambda: self._drafts or self._closed)
             if not self._drafts:
                 return None
             self._changed.wait_for(self._is_full, timeout=self.linger_s)
-            return self._drafts.pop(0)
+            self._sending = self._drafts.pop(0)
+            return self._sending
 
     def _is_full(self) -> bool:
         return self._closed or len(self._drafts) > 1 or len(self._drafts[0].texts) >= self.max_batch

@@ -23,6 +23,7 @@ class _Pending(Generic[T]):
     def __init__(self, message_id: str) -> None:
         self.id = message_id
         self.future: Future[bytes] = Future()
+        self.is_sent = True
 
     @property
     def status(self) -> Status:
@@ -46,11 +47,17 @@ class _Pending(Generic[T]):
             with contextlib.suppress(futures.CancelledError):
                 self.future.exception(timeout_s)
         except TimeoutError:
-            msg = f"no outcome of {self.id} within {timeout_s} s; are workers running?"
-            raise errors.ResultTimeoutError(msg) from None
+            raise self.timeout(timeout_s) from None
         if isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome
+
+    def timeout(self, timeout_s: float | None) -> errors.ResultTimeoutError:
+        """Return the error that says what was waited for in vain."""
+        missing = "no outcome of {} within {} s; are workers running?"
+        if not self.is_sent:
+            missing = "{} could not be sent within {} s: the queue is full, or Redis does not answer"
+        return errors.ResultTimeoutError(missing.format(self.id, timeout_s))
 
     @cached_property
     def _outcome(self) -> T | Exception:

@@ -47,6 +47,9 @@ class Submitter(Protocol):
     def release(self, message_ids: Sequence[str]) -> None:
         """Let the outcomes of messages expire soon."""
 
+    def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
+        """Drop the outcomes of messages and the counters of a batch, so that they are done again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:

@@ -64,14 +64,20 @@ class Pressure:
                 self._looks[queue] = seen
             return seen[1]
 
-    def wait_for_room(self, queue: str, sleep: Callable[[float], object] = time.sleep) -> None:
-        """Return when a queue takes more work.
+    def wait_for_room(
+        self,
+        queue: str,
+        *,
+        is_wanted: Callable[[], bool] = lambda: True,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Return when a queue takes more work; raise QueueFullError if it does not for long, or is not wanted to any more.
 
         If Redis does not answer, this returns too: submitting has a patience of its own.
         """
         pause, waited = FIRST_PAUSE_S, 0.0
         while (load := self._load_if_known(queue)) is not None and load.worst > 1:
-            if waited >= self._patience_s:
+            if waited >= self._patience_s or not is_wanted():
                 msg = (
                     f"queue {queue} is full ({load}) and did not empty within {waited:.0f} s: nothing was submitted; "
                     "add workers or try again later"

@@ -1,38 +1,43 @@
 -- The claim on a tier's training: the one state machine that producers and trainers share.
 -- A producer books a tier; a trainer claims it for one delivery, renews the claim while it works, and releases it.
+-- The claim of a silent trainer can be taken over by the same run, and by others as soon as the ledger does not know the
+-- run any more. A request to stop is part of the claim: it holds for each delivery of the run.
 local claim, entry, guard = unpack(KEYS)
-local action, run, holder, ttl, now, guards = unpack(ARGV)
+local action, run, holder, ttl, now, entries, guards = unpack(ARGV)
 
-local current, owner = unpack(redis.call('HMGET', claim, 'id', 'holder'))
-local is_held = owner and owner ~= ''
+local seconds, microseconds = unpack(redis.call('TIME'))
+local time = tonumber(seconds) + tonumber(microseconds) / 1000000
+local current, owner, ends = unpack(redis.call('HMGET', claim, 'id', 'holder', 'ends'))
+local is_alive = tonumber(ends or 0) > time
+local is_held = is_alive and owner ~= ''
 -- A trainer releases its claim just after the outcome is stored; a client that has read the outcome need not wait for that.
-local is_over = current and redis.call('EXISTS', guards .. current) == 1
+local is_free = not current or redis.call('EXISTS', guards .. current) == 1
+  or (not is_alive and redis.call('EXISTS', entries .. current) == 0)
 
 local function take()
-  redis.call('HSET', claim, 'id', run, 'holder', holder)
-  redis.call('PEXPIRE', claim, ttl)
+  if current ~= run then redis.call('DEL', claim) end
+  redis.call('HSET', claim, 'id', run, 'holder', holder, 'ends', time + ttl)
 end
 
 if action == 'book' then
-  if current and not is_over then return current end
-  redis.call('DEL', claim)
+  if not is_free then return current end
   take()
   return run
 elseif action == 'unbook' then
   if current == run and not is_held then redis.call('DEL', claim) end
 elseif action == 'cancel' then
-  if not current or is_over then return false end
+  if is_free then return false end
   redis.call('HSET', claim, 'cancel', holder)
   return current
 elseif action == 'claim' then
   if redis.call('EXISTS', guard) == 1 then return 'done' end
-  if current and current ~= run then return current end
-  if is_held and owner ~= holder then return 'held' end
+  if current ~= run and not is_free then return current end
+  if current == run and is_held and owner ~= holder then return 'held' end
   take()
   return 'mine'
 elseif action == 'renew' then
   if is_held and owner ~= holder then return 'lost' end
-  if current ~= run and redis.call('EXISTS', guard) == 1 then return 'lost' end
+  if current ~= run and (not is_free or redis.call('EXISTS', guard) == 1) then return 'lost' end
   take()
   -- The reconciler sees in the ledger's entry that the run is alive. A run that works for a minute is not poison.
   if redis.call('HEXISTS', entry, 'message') == 1 then

@@ -6,9 +6,9 @@ from typing import Final
 from pointsman_shared.store import keys, scripts
 from pointsman_shared.store.connection import Store
 
-# A run may wait this long behind others in the queue; a trainer that works on it renews the claim.
-BOOKED_S: Final = 600.0
-# A trainer that is silent for this long is dead, and its tier free.
+# A booking holds for so long before the run's message is in the ledger, and then as long as the message is.
+BOOKED_S: Final = 60.0
+# A trainer that is silent for this long is dead, and another one may take over its run.
 CLAIM_S: Final = 30.0
 RENEWAL_S: Final = 2.0
 
@@ -71,8 +71,9 @@ class TrainingClaims:
             action=action,
             run=run,
             holder=holder,
-            ttl=int(ttl_s * 1000),
+            ttl=ttl_s,
             now=time.time(),
+            entries=keys.open(""),
             guards=keys.done(""),
         )
         return answer.decode() if answer is not None else None

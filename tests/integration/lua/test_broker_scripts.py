@@ -31,6 +31,15 @@ def test_a_message_whose_effects_are_proven_is_queued_without_an_entry(store: St
     assert redis.exists("result") == 1
 
 
+def test_a_proof_whose_outcome_is_gone_does_not_keep_its_message_from_being_done_again(
+    store: Store, redis: Redis
+) -> None:
+    redis.set("guard", "1")
+    publish(store)
+    assert redis.exists("guard") == 0
+    assert redis.hget("entry", "message") == b"raw"
+
+
 @pytest.mark.parametrize(("status", "stays"), [("SUCCESS", 1), ("FAILURE", 0)])
 def test_only_a_failure_is_forgotten_when_its_message_is_submitted_again(
     store: Store, redis: Redis, status: str, stays: int

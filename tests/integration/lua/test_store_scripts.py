@@ -1,6 +1,7 @@
 """The scripts of the store, each alone on a real Redis."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -128,13 +129,32 @@ def test_replaying_a_message_outside_a_batch_counts_nothing(store: Store, redis:
 
 def claim(store: Store, action: str, run: str = "", holder: str = "", now: float = 1_000) -> Any:
     names = {"claim": "claim", "entry": "entry", "guard": f"guard:{run}"}
-    return CLAIM(store, **names, action=action, run=run, holder=holder, ttl=5_000, now=now, guards="guard:")
+    prefixes = {"entries": "entry:", "guards": "guard:"}
+    return CLAIM(store, **names, **prefixes, action=action, run=run, holder=holder, ttl=5, now=now)
 
 
 def test_a_booked_tier_names_its_run_to_the_next_producer(store: Store, redis: Redis) -> None:
     assert claim(store, "book", "one") == b"one"
     assert claim(store, "book", "two") == b"one"
-    assert 0 < redis.pttl("claim") <= 5_000
+    assert -1 < float(redis.hget("claim", "ends") or 0) - time.time() - 5 < 1
+
+
+@pytest.mark.parametrize("holder", ["", "the dead"])
+def test_a_silent_run_keeps_its_tier_for_as_long_as_the_ledger_knows_it(
+    store: Store, redis: Redis, holder: str
+) -> None:
+    redis.hset("claim", mapping={"id": "one", "holder": holder, "ends": time.time() - 1, "cancel": "marge"})
+    redis.hset("entry:one", "message", "raw")
+    assert claim(store, "book", "two") == b"one"
+    assert claim(store, "claim", "two", "another") == b"one"
+    assert claim(store, "cancel", holder="lisa") == b"one"
+    assert claim(store, "claim", "one", "another") == b"mine"
+    assert redis.hget("claim", "cancel") == b"lisa"
+    redis.hset("claim", "ends", time.time() - 1)
+    redis.delete("entry:one")
+    assert claim(store, "cancel", holder="lisa") is None
+    assert claim(store, "claim", "two", "another") == b"mine"
+    assert redis.hget("claim", "cancel") is None
 
 
 def test_a_booking_is_withdrawn_by_its_own_run_only_and_not_while_a_trainer_works(store: Store) -> None:
@@ -162,7 +182,7 @@ def test_a_tier_is_free_for_producers_as_soon_as_its_run_has_its_outcome(store: 
     redis.set("guard:one", "1")
     assert claim(store, "cancel", holder="marge") is None
     assert claim(store, "book", "two") == b"two"
-    assert redis.hgetall("claim") == {b"id": b"two", b"holder": b""}
+    assert redis.hmget("claim", "id", "holder", "cancel") == [b"two", b"", None]
     assert claim(store, "renew", "one", "trainer") == b"lost"
     claim(store, "release", "one", "trainer")
     assert redis.hget("claim", "id") == b"two"
@@ -184,9 +204,9 @@ def test_only_its_holder_releases_a_claim(store: Store, redis: Redis) -> None:
 
 def test_a_claim_is_renewed_for_its_holder_and_lost_to_another(store: Store, redis: Redis) -> None:
     claim(store, "claim", "one", "trainer")
-    redis.pexpire("claim", 100)
+    redis.hset("claim", "ends", time.time() + 1)
     assert claim(store, "renew", "one", "trainer") == b"mine"
-    assert redis.pttl("claim") > 100
+    assert float(redis.hget("claim", "ends") or 0) > time.time() + 4
     assert claim(store, "renew", "one", "another") == b"lost"
 
 

@@ -351,6 +351,15 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert run(plan_in(tmp_path, force=True, batch_id="other")).batch == "other"
 
 
+def test_a_forced_run_of_a_named_batch_drops_its_earlier_outcomes_and_counters(tmp_path: Path) -> None:
+    first, forced = Workers(), Workers()
+    run(plan_in(tmp_path, batch_id="b"), first)
+    assert first.forgotten == []
+    run(plan_in(tmp_path, batch_id="b", force=True), forced)
+    assert forced.forgotten[:2] == [stream.message_id("b", 0), "b"]
+    assert [each for each in forced.forgotten[2:] if each is not None] == list(forced.requests)[1:]
+
+
 def test_a_forced_run_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
     run(plan)

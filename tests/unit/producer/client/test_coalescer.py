@@ -171,6 +171,27 @@ def test_an_outcome_that_came_before_the_sending_failed_stays_and_later_jobs_are
     assert wire.sizes() == [1]
 
 
+def test_a_job_that_was_given_up_is_sent_only_with_others_that_are_not() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=2)
+    handles = [coalescer.add(str(place), None) for place in range(3)]
+    eventually(lambda: wire.sizes() == [2], "the full message is sent")
+    for handle in (handles[0], handles[2]):
+        coalescer.give_up(handle)
+    coalescer.close()
+    assert wire.sizes() == [2]
+    assert [handle.message.future.cancelled() for handle in handles] == [False, False, True]
+
+
+def test_a_shared_message_goes_while_somebody_waits_for_it() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=3)
+    first, _ = coalescer.add("a", None), coalescer.add("b", None)
+    coalescer.give_up(first)
+    coalescer.close()
+    assert wire.sizes() == [2]
+
+
 @pytest.mark.parametrize("max_batch", [0, jobs.MAX_TEXTS + 1])
 def test_more_jobs_than_a_message_may_hold_are_refused_at_once(max_batch: int) -> None:
     with pytest.raises(errors.SettingsError, match=str(max_batch)):

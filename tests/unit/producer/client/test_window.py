@@ -25,6 +25,9 @@ class ClosedClient:
     def release(self, message_ids: Sequence[str]) -> None:
         pass
 
+    def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
+        pass
+
 
 class Stopped(Exception):  # noqa: N818  it is no error
     """What ends a wait."""
