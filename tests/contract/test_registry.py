@@ -409,6 +409,31 @@ def test_a_promoter_that_dies_before_it_copied_the_aliases_has_promoted_all_the_
     assert registry.champion("base") == 2
 
 
+def test_the_history_is_read_once_and_anew_in_another_registry(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    whole = registry._storage.read
+
+    def counting(path: str) -> bytes:
+        read.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(registry._storage, "read", counting)
+    registry.save("base", PIPELINE, make_card())
+    for _ in range(5):
+        registry.promote("base", 1, "marge", "again")
+    assert len(registry.history("base")) == 5
+    read.clear()
+    assert len(registry.history("base")) == 5
+    assert len(read) == 2, "the last entry, and the one that might follow it"
+    registry._storage.remove_folder(registry._storage.path("base"))
+    assert registry.history("base") == []
+    registry.save("base", PIPELINE, make_card())
+    registry.promote("base", 1, "olek", "another")
+    assert [entry.who for entry in registry.history("base")] == ["olek"]
+
+
 def test_the_history_keeps_the_evidence(registry: Registry) -> None:
     save_two(registry)
     registry.promote("base", 1, "marge", "first", evidence={"macro_f1": 0.9})

@@ -14,7 +14,7 @@ from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags.configcat import MEMO_S
-from pointsman_workers.shadow.candidates import ALIASES_S
+from pointsman_workers.process.watched_registry import FRESH_S
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually, outlast
 from tests.support.running import Running
@@ -113,7 +113,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
     folder = deployed.settings.registry_url
     with open(f"{folder}/{'base'}/{broken}/model.skops", "wb") as file:
         file.write(b"no model")
-    outlast(ALIASES_S, "the aliases that processes remember")
+    outlast(FRESH_S, "the aliases that processes remember")
     outcomes = [handle.result(TIMEOUT_S) for handle in client.submit_many(TEXTS, users=FREE)]
     assert {outcome.model_version for outcome in outcomes} == {1}
     assert client.shadow.wait_drained(TIMEOUT_S)
@@ -134,7 +134,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
             20,
         )
     registry.nominate("base", 1, "tests", "to have it over")
-    outlast(ALIASES_S, "the aliases that processes remember")
+    outlast(FRESH_S, "the aliases that processes remember")
 
 
 @pytest.mark.parametrize("texts", [3_900, pytest.param(20_020, marks=pytest.mark.slow)])

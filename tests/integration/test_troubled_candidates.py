@@ -18,7 +18,7 @@ from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags.configcat import MEMO_S
-from pointsman_workers.shadow.candidates import ALIASES_S
+from pointsman_workers.process.watched_registry import FRESH_S
 from pointsman_workers.shadow.circuit_breaker import LOOK_S
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
@@ -63,7 +63,7 @@ def nominate(deployed: Running, troubles: Path, trouble: str) -> str:
     staged.write_text(json.dumps({name: trouble}))
     staged.rename(troubles)
     deployed.registry.nominate("base", version, "tests", "to see it fail")
-    outlast(max(ALIASES_S, LOOK_S), "what processes remember of candidates")
+    outlast(max(FRESH_S, LOOK_S), "what processes remember of candidates")
     return name
 
 
@@ -128,7 +128,7 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
         # Its pause is over.
         state = json.loads(redis.hget(keys.SHADOW_TROUBLE, candidate) or b"{}")
         redis.hset(keys.SHADOW_TROUBLE, candidate, json.dumps({**state, "until": 0}))
-        outlast(max(ALIASES_S, LOOK_S), "what processes remember of candidates")
+        outlast(max(FRESH_S, LOOK_S), "what processes remember of candidates")
         assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
         assert client.shadow.wait_drained(TIMEOUT_S)
         eventually(

@@ -1,6 +1,7 @@
 """A real deployment of processes for integration tests: tiny models, a flag file that tests may rewrite."""
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pointsman_producer.diagnostics import probe
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
+from pointsman_workers.process.watched_registry import tell
 from tests.support import flag_config, tiny
 from tests.support.deadlines import eventually
 
@@ -99,7 +101,9 @@ def deployment(
         say=lambda name, line: log.append(f"{name} {line}"),
     ) as running:
         running.wait_ready()
-        yield Running(deployment=running, registry=registry, log=log)
+        with Store.connect(running.settings) as store:
+            registry = Registry(settings.registry_url, on_change=functools.partial(tell, store))
+            yield Running(deployment=running, registry=registry, log=log)
 
 
 def _serves_first(process: Mapping[str, Any]) -> bool:

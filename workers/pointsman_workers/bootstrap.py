@@ -37,6 +37,7 @@ from pointsman_workers.process.loaded_models import LoadedModels
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.process.periodic import Periodic
 from pointsman_workers.process.refresh import REFRESH_S, Refresh
+from pointsman_workers.process.watched_registry import WatchedRegistry, tell
 from pointsman_workers.training import schedule
 from pointsman_workers.training.notifications import Notifications
 
@@ -93,7 +94,10 @@ class ServingParts:
         self._inherited: LoadedModels | None = None
         self._poller: FlagPoller | None = None
         self.store = PerProcess(partial(Store.connect_patiently, settings))
-        self.registry = PerProcess(partial(Registry, settings.registry_url))
+        self.registry = PerProcess(
+            lambda: Registry(settings.registry_url, on_change=partial(tell, self.store()))
+        )
+        self.watched = PerProcess(lambda: WatchedRegistry(self.registry(), self.store))
         self.tiers = PerProcess(partial(DeclaredTiers, settings.data_dir / tiers.FILE_NAME))
         self.notify = Notifications(
             settings.notice_urls.get_secret_value().split() if settings.notice_urls else ()
@@ -124,7 +128,7 @@ class ServingParts:
 
     def _build(self) -> "Process":
         models = LoadedModels(
-            self.registry(), self.tiers(), inherited=self._inherited, on_refused=self._report_refusal
+            self.watched(), self.tiers(), inherited=self._inherited, on_refused=self._report_refusal
         )
         models.refresh()
         return Process(models, self.tiers(), ConfigCatFlags(self._source()), self.store(), self.problems)
@@ -175,6 +179,7 @@ def _wire(
         queues=queues,
         store=parts.store,
         registry=parts.registry,
+        watched=parts.watched,
         tiers=parts.tiers,
         models=PerProcess(lambda: parts.process().models),
         flags=PerProcess(lambda: parts.process().flags),

@@ -8,6 +8,7 @@ once one is made and the other raises `ConflictError`. There is no lock, so no d
 saves a reader the listing of the history and tells it where to look for a later change.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -61,8 +62,10 @@ class HistoryEntry(BaseModel):
 class AliasHistory:
     """Reads and changes the aliases of all tiers."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, on_change: Callable[[str], object] = lambda _: None) -> None:
         self._storage = storage
+        self._on_change = on_change
+        self._read: dict[str, list[HistoryEntry]] = {}
 
     def aliases(self, tier: str) -> Aliases:
         """Return a tier's aliases; none are set for a tier that was never trained.
@@ -77,15 +80,19 @@ class AliasHistory:
         return found
 
     def champion(self, tier: str) -> int | None:
-        """Return the version that serves, if any. Cheap: it reads one small file."""
+        """Return the version that serves, if any."""
         return self.aliases(tier).champion
 
     def history(self, tier: str) -> list[HistoryEntry]:
         """Return all changes of the aliases, oldest first."""
-        entries: list[HistoryEntry] = []
+        entries = list(self._read.get(tier, ()))
+        # An entry is never written again. The last one shows whether this still is the registry that was read before.
+        if entries and self._entry(tier, len(entries)) != entries[-1]:
+            entries.clear()
         while (entry := self._entry(tier, len(entries) + 1)) is not None:
             entries.append(entry)
-        return entries
+        self._read[tier] = entries
+        return list(entries)
 
     def rolled_back(self, tier: str) -> set[int]:
         """Return the versions that served, were rolled back, and were not promoted again since."""
@@ -164,6 +171,7 @@ class AliasHistory:
             msg = f"{tier} was changed at the same time{by}; your change was not made: look again"
             raise errors.ConflictError(msg) from None
         self._storage.replace_model(self._storage.path(tier, ALIASES), entry.aliases)
+        self._on_change(tier)
         return entry.version
 
     def _copy(self, tier: str) -> Aliases:

@@ -7,6 +7,7 @@
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from sklearn.pipeline import Pipeline
@@ -31,13 +32,14 @@ class Registry(AliasHistory):
 
     Args:
         url: A folder or an fsspec URL, such as `s3://bucket/registry`. An empty place needs no preparation.
+        on_change: Called with the tier after each change of its aliases.
 
     Raises:
         SettingsError: The URL's protocol is unknown or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(Storage(url))
+    def __init__(self, url: str, on_change: Callable[[str], object] = lambda _: None) -> None:
+        super().__init__(Storage(url), on_change)
 
     def versions(self, tier: str) -> list[int]:
         """List a tier's complete versions, oldest first."""

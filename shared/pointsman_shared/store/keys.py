@@ -5,6 +5,8 @@ from typing import Final
 from pointsman_shared import names
 
 FLAG_CONFIG: Final = "pointsman:flags:config"
+# Hash: tier -> how often its aliases changed, for those who read them.
+ALIAS_CHANGES: Final = "pointsman:registry:changes"
 LABELS: Final = "pointsman:labels"
 LABELS_COUNT: Final = "pointsman:labels:count"
 
@@ -107,6 +109,11 @@ def shadow_rows(pair: str) -> str:
 def shadow_drawn(pair: str) -> str:
     """Name the set of a pair's jobs that the label queue handed out."""
     return f"pointsman:shadow:drawn:{pair}"
+
+
+def alias_look(tier: str) -> str:
+    """Name the mark that some process has looked into the registry, although it was told of no change."""
+    return f"pointsman:registry:look:{tier}"
 
 
 def refused(tier: str, version: int) -> str:

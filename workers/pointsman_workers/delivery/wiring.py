@@ -16,6 +16,7 @@ from pointsman_workers.flags.provider import Provider
 from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.loaded_models import LoadedModels
 from pointsman_workers.process.per_process import PerProcess
+from pointsman_workers.process.watched_registry import WatchedRegistry
 
 Notify = Callable[..., object]
 
@@ -38,6 +39,7 @@ class Wiring:
         queues: The queues that its workers consume.
         store: The connection to Redis of each process.
         registry: The model registry of each process.
+        watched: The same, as serving reads it: again only where something changed.
         tiers: The declared tiers of each process.
         models: The classifiers of each serving process.
         flags: The feature flags of each serving process.
@@ -56,6 +58,7 @@ class Wiring:
     queues: list[str]
     store: PerProcess[Store]
     registry: PerProcess[Registry]
+    watched: PerProcess[WatchedRegistry]
     tiers: PerProcess[DeclaredTiers]
     models: PerProcess[LoadedModels]
     flags: PerProcess[Provider]

@@ -9,4 +9,5 @@ __all__ = [
     "periodic",
     "refresh",
     "shutdown",
+    "watched_registry",
 ]

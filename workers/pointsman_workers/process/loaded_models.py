@@ -26,7 +26,7 @@ class Registry(Protocol):
     """The place of the versions."""
 
     def champion(self, tier: str) -> int | None:
-        """Return the number of the version that should serve. Cheap: it is called every second."""
+        """Return the number of the version that should serve; called every second."""
         ...
 
     def load_classifier(self, tier: str, version: int) -> Classifier:

@@ -1,18 +1,13 @@
 """Which versions a served text is compared with: the other tiers' champions, and the served tier's candidate."""
 
-import logging
-import time
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from pointsman_models.inference.classifier import Classifier
 from pointsman_models.registry.aliases import Aliases
 from pointsman_shared import names
-
-logger = logging.getLogger(__name__)
-
-ALIASES_S: Final = 1.0
 
 
 class Models(Protocol):
@@ -56,13 +51,10 @@ class Rival:
 class Candidates:
     """Finds rivals and their classifiers. For the thread that runs the messages."""
 
-    def __init__(
-        self, registry: Registry, models: Models, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, registry: Registry, models: Models) -> None:
         self._registry = registry
         self._models = models
-        self._clock = clock
-        self._aliases: dict[str, tuple[float, int | None]] = {}
+        self._candidates: dict[str, int | None] = {}
 
     def rivals(self, tier: str, version: int) -> list[Rival]:
         """Return the versions that a served version is compared with."""
@@ -80,11 +72,7 @@ class Candidates:
         return self._models.version(tier, version)
 
     def _candidate(self, tier: str) -> int | None:
-        looked, candidate = self._aliases.get(tier, (float("-inf"), None))
-        if self._clock() - looked >= ALIASES_S:
-            try:
-                candidate = self._registry.aliases(tier).candidate
-            except Exception as error:  # a registry may be away in any way; the last answer stands
-                logger.warning("the candidate of %s cannot be read: %s", tier, error)
-            self._aliases[tier] = (self._clock(), candidate)
-        return candidate
+        # A registry may be away in any way: then the last answer stands, and the refresh of the models complains.
+        with contextlib.suppress(Exception):
+            self._candidates[tier] = self._registry.aliases(tier).candidate
+        return self._candidates.get(tier)
