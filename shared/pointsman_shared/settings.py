@@ -69,6 +69,8 @@ class Settings(BaseModel):
     """The function that masks a sampled text: `module:function`, or `off` to keep no text."""
     shadow_retention_s: int = Field(default=2_592_000, ge=60)
     """How long a comparison is kept after its last text."""
+    label_retention_s: int = Field(default=31_536_000, ge=60)
+    """How long a label is kept: 365 days."""
     dead_letter_ttl_s: int = Field(default=1_209_600, ge=60)
     """How long dead letters are kept: 14 days."""
     queue_max_messages: int = Field(default=20_000, ge=1)

@@ -1,6 +1,8 @@
 """The store of comparisons in a real Redis."""
 
+import json
 import random
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,7 +13,9 @@ from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
-from pointsman_workers.shadow.labels import read_labels, store_label
+from pointsman_shared.store.labels import Labels
+from pointsman_shared.wire import shadow as wire
+from pointsman_workers.shadow.queries import Queries
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
 
@@ -85,13 +89,50 @@ def test_rows_that_were_drawn_for_labelling_stay(store: Store, settings: Setting
     assert kept.rows(PAIR).keys() == {"a:0", "b:0"}
 
 
-def test_a_corrected_label_keeps_its_place(store: Store) -> None:
-    for job, intent in (("a:0", "greeting"), ("b:0", "goodbye"), ("a:0", "hours")):
-        store_label(store, job, {"intent": intent, "text": None})
-    assert [(job, label["intent"], label["text"]) for job, label in read_labels(store).items()] == [
+def test_a_corrected_label_keeps_its_place(store: Store, settings: Settings) -> None:
+    labels = Labels(store, settings)
+    for job, intent in (("a:0", "greeting"), ("b:0", "goodbye"), ("c:0", "hours"), ("a:0", "hours")):
+        labels.add(job, {"intent": intent, "text": None})
+    assert [(job, label["intent"], label["text"]) for job, label in labels.all().items()] == [
         ("a:0", "hours", None),
         ("b:0", "goodbye", None),
+        ("c:0", "hours", None),
     ]
+    assert list(labels.of(["c:0", "nobody:0", "a:0"])) == ["a:0", "c:0"]
+    assert labels.of([]) == {}
+
+
+def test_labels_expire(store: Store, settings: Settings, redis: Redis) -> None:
+    labels = Labels(store, settings)
+    labels.add("old:0", {"intent": "greeting"})
+    old = time.time() - settings.label_retention_s - 1
+    redis.hset(keys.LABELS, "old:0", json.dumps({"intent": "greeting", "at": old, "place": 1}))
+    redis.zadd(keys.LABEL_TIMES, {"old:0": old})
+    assert labels.all() == labels.of(["old:0"]) == {}
+    labels.add("new:0", {"intent": "greeting"})
+    assert redis.hkeys(keys.LABELS) == redis.zrange(keys.LABEL_TIMES, 0, -1) == [b"new:0"]
+    assert 0 < redis.ttl(keys.LABELS) <= settings.label_retention_s
+
+
+def test_a_label_reads_the_rows_of_its_own_jobs_only(
+    store: Store, settings: Settings, redis: Redis, kept: Comparisons
+) -> None:
+    for pair in (PAIR, "base@1 vs pro@9"):
+        for place in range(3):
+            redis.hset(keys.shadow_rows(pair), f"{pair}:{place}", json.dumps(row(place)))
+        redis.hset(keys.shadow_counts(pair), "texts", 1)
+        redis.hset(keys.SHADOW_PAIRS, pair, 1)
+    known = kept.rows_of([f"{PAIR}:1", "nobody:0"])
+    assert known == {f"{PAIR}:1": row(1)}
+    assert kept.rows_of([]) == {}
+    redis.config_resetstat()
+    answer = Queries(kept, Labels(store, settings)).answer(
+        wire.Query.parse(
+            {"action": "label", "labels": [{"job_id": "m:0", "intent": "greeting", "by": "marge"}]}
+        )
+    )
+    assert answer == {"accepted": 1, "rejected": []}
+    assert redis.info("commandstats")["cmdstat_hgetall"]["calls"] == 1, "the names of the pairs, no rows"
 
 
 def test_work_is_shed_while_redis_is_full(store: Store, settings: Settings) -> None:

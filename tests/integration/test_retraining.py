@@ -1,17 +1,17 @@
 """Training and changing who serves, through a real Redis, real workers and a real trainer."""
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import keys
+from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
@@ -157,12 +157,13 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
 
 
 def test_labels_from_the_product_are_learnt(deployed: Running, client: Client) -> None:
-    with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
-        label = {"text": "ahoy matey", "intent": "greeting", "tier": "base", "at": 1.0, "by": "marge"}
-        redis.hset(keys.LABELS, "message:0", json.dumps(label))
-        redis.hset(keys.LABELS, "message:1", json.dumps({**label, "text": None}))
+    with Store.connect(deployed.settings) as store:
+        label = {"text": "ahoy matey", "intent": "greeting", "tier": "base", "by": "marge"}
+        labels = Labels(store, deployed.settings)
+        labels.add("message:0", label)
+        labels.add("message:1", {**label, "text": None})
         version = client.train("base").result(TIMEOUT_S).version
-        redis.delete(keys.LABELS)
+        store.delete(keys.LABELS, keys.LABEL_TIMES)
     (card,) = client.models("show", tier="base", version=version).result(TIMEOUT_S)
     assert [(source["name"], source["rows"]) for source in card["data"]][-1] == ("labels", 1)
 

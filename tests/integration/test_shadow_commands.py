@@ -44,7 +44,7 @@ def pointsman(
     """Give the command line, as (exit code, stdout, stderr), where nothing is labelled yet."""
     redis_url = deployed.settings.redis_url.get_secret_value()
     with Redis.from_url(redis_url) as redis:
-        redis.delete(keys.LABELS, keys.LABELS_COUNT)
+        redis.delete(keys.LABELS, keys.LABEL_TIMES, keys.LABELS_COUNT)
     monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -7,7 +7,9 @@ from pointsman_shared import names
 FLAG_CONFIG: Final = "pointsman:flags:config"
 # Hash: tier -> how often its aliases changed, for those who read them.
 ALIAS_CHANGES: Final = "pointsman:registry:changes"
+# Hash: job -> its label; sorted set: job -> when it was labelled.
 LABELS: Final = "pointsman:labels"
+LABEL_TIMES: Final = "pointsman:labels:times"
 LABELS_COUNT: Final = "pointsman:labels:count"
 
 # Sorted sets: message id -> when the message was last seen in flight; dead letter id -> when it was given up.

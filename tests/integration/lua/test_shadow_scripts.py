@@ -23,7 +23,6 @@ extend(id, entry, ttl, cjson.decode(want))
 TAKE = lua.script("workers/shadow/take")
 NOTE = lua.script("workers/shadow/note")
 COUNT = lua.script("workers/shadow/count")
-LABEL = lua.script("workers/shadow/label")
 
 
 def keep(store: Store, id: str = "m", **changes: Any) -> None:  # noqa: A002  the script's name of it
@@ -247,14 +246,3 @@ def test_a_row_that_is_known_is_not_replaced(store: Store, redis: Redis) -> None
     redis.hset("rows", "job", "labelled")
     count(store, sampled=[[1, 0.1, "job", "again"]])
     assert redis.hget("rows", "job") == b"labelled"
-
-
-def label(store: Store, job: str, intent: str) -> None:
-    LABEL(store, labels="labels", count="count", job=job, row=json.dumps({"intent": intent}))
-
-
-def test_a_corrected_label_keeps_its_place(store: Store, redis: Redis) -> None:
-    for job, intent in (("a", "greeting"), ("b", "goodbye"), ("a", "hours")):
-        label(store, job, intent)
-    found = [json.loads(row) for row in redis.hmget("labels", ["a", "b"]) if row]
-    assert found == [{"intent": "hours", "place": 1}, {"intent": "goodbye", "place": 2}]

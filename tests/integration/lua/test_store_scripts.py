@@ -23,6 +23,7 @@ bury(letter, index, id, cjson.decode(what))
 )
 KEEP = lua.script("shared/store/keep_letter", BURY)
 LOOK = lua.script("shared/store/look")
+LABEL = lua.script("shared/store/label")
 REPLAY = lua.script("shared/store/replay")
 CLAIM = lua.script("shared/store/training_claim")
 
@@ -231,3 +232,22 @@ def test_a_run_that_worked_for_a_minute_is_no_poison(
 def test_a_run_without_an_entry_gets_none(store: Store, redis: Redis) -> None:
     claim(store, "renew", "one", "trainer")
     assert redis.exists("entry") == 0
+
+
+def label(store: Store, job: str, intent: str, at: float = 100) -> None:
+    names = {"labels": "labels", "times": "times", "count": "count"}
+    LABEL(store, **names, job=job, row=json.dumps({"intent": intent}), at=at, retention=60)
+
+
+def test_a_corrected_label_keeps_its_place(store: Store, redis: Redis) -> None:
+    for job, intent in (("a", "greeting"), ("b", "goodbye"), ("a", "hours")):
+        label(store, job, intent)
+    found = [json.loads(row) for row in redis.hmget("labels", ["a", "b"]) if row]
+    assert found == [{"intent": "hours", "place": 1, "at": 100}, {"intent": "goodbye", "place": 2, "at": 100}]
+    assert all(0 < redis.ttl(key) <= 60 for key in ("labels", "times", "count"))
+
+
+def test_a_label_that_is_older_than_its_time_goes_with_the_next_one(store: Store, redis: Redis) -> None:
+    for job, at in (("old", 100), ("corrected", 100), ("corrected", 101), ("new", 160)):
+        label(store, job, "greeting", at)
+    assert set(redis.hkeys("labels")) == set(redis.zrange("times", 0, -1)) == {b"corrected", b"new"}

@@ -9,9 +9,8 @@ from pointsman_models.comparison import counts
 from pointsman_models.comparison import labels as labelling
 from pointsman_models.comparison import report as comparison_report
 from pointsman_shared import errors, names
-from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import shadow, shadow_report
-from pointsman_workers.shadow.labels import read_labels
 from pointsman_workers.shadow.store import KINDS, Comparisons, Kind, Row
 
 SHOWN = 200
@@ -27,7 +26,7 @@ class PairView:
         found: What was counted.
         rows: What is known of each sampled or labelled text, by job.
         samples: The sampled jobs of each kind, in a random order.
-        labels: The labels, by job, in the order in which they arrived.
+        labels: The labels of these texts, by job, in the order in which they arrived.
         drawn: The jobs that were drawn to be labelled.
     """
 
@@ -40,16 +39,17 @@ class PairView:
     drawn: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, comparisons: Comparisons, store: Store, served: str, candidate: str) -> Self:
+    def load(cls, comparisons: Comparisons, labels: Labels, served: str, candidate: str) -> Self:
         """Read a pair from the store."""
         pair = names.pair_name(served, candidate)
+        rows = comparisons.rows(pair)
         return cls(
             served=served,
             candidate=candidate,
             found=counts.Comparison.from_fields(comparisons.fields(pair)),
-            rows=comparisons.rows(pair),
+            rows=rows,
             samples={kind: comparisons.sample(pair, kind) for kind in KINDS},
-            labels=read_labels(store),
+            labels=labels.of(rows),
             drawn=frozenset(comparisons.drawn(pair)),
         )
 
@@ -113,7 +113,6 @@ class PairView:
                 labelled_at=label["at"],
             )
             for job, label in self.labels.items()
-            if job in self.rows
         ]
         return labelling.shuffled(pairs) if self.is_file else pairs
 

@@ -1,13 +1,11 @@
 """Answering questions about comparisons, and storing labels."""
 
-import time
 from typing import Any
 
 from pointsman_models.comparison import counts
 from pointsman_shared import errors, names
-from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import shadow as wire
-from pointsman_workers.shadow.labels import read_labels, store_label
 from pointsman_workers.shadow.pair_view import PairView
 from pointsman_workers.shadow.store import Comparisons, Row
 
@@ -15,9 +13,9 @@ from pointsman_workers.shadow.store import Comparisons, Row
 class Queries:
     """What can be asked about the comparisons."""
 
-    def __init__(self, comparisons: Comparisons, store: Store) -> None:
+    def __init__(self, comparisons: Comparisons, labels: Labels) -> None:
         self._comparisons = comparisons
-        self._store = store
+        self._labels = labels
 
     def answer(self, query: wire.Query) -> Any:  # noqa: ANN401  each action's own JSON
         """Answer a query."""
@@ -26,12 +24,12 @@ class Queries:
         if query.action == "label":
             return self._label(query.labels)
         if query.action == "labels":
-            return self._labels(query)
+            return self._labelled(query)
         served, candidate = _both(query)
         if query.action == "answers":
             view = PairView.of_answers(query.parts, served, candidate)
             return view.report(alpha=query.alpha, margin=query.margin).model_dump(mode="json")
-        view = PairView.load(self._comparisons, self._store, served, candidate)
+        view = PairView.load(self._comparisons, self._labels, served, candidate)
         if query.action == "label_queue":
             wanted = view.to_label(query.limit)
             pair = names.pair_name(served, candidate)
@@ -58,9 +56,7 @@ class Queries:
         return rows
 
     def _label(self, given: list[wire.Label]) -> dict[str, Any]:
-        known: Row = {}
-        for pair in self._comparisons.pairs():
-            known |= self._comparisons.rows(pair)
+        known = self._comparisons.rows_of([label.job_id for label in given])
         rejected = []
         for label in given:
             try:
@@ -70,20 +66,20 @@ class Queries:
                 continue
             row = known.get(label.job_id, {})
             facts = {"text": row.get("text"), "intent": label.intent, "tier": row.get("tier")}
-            store_label(self._store, label.job_id, {**facts, "at": time.time(), "by": label.by})
+            self._labels.add(label.job_id, {**facts, "by": label.by})
         return {"accepted": len(given) - len(rejected), "rejected": rejected}
 
-    def _labels(self, query: wire.Query) -> list[Row]:
+    def _labelled(self, query: wire.Query) -> list[Row]:
         view = None
         if query.served or query.candidate:
-            view = PairView.load(self._comparisons, self._store, *_both(query))
+            view = PairView.load(self._comparisons, self._labels, *_both(query))
         found = []
-        for job, label in (view.labels if view else read_labels(self._store)).items():
+        for job, label in (view.labels if view else self._labels.all()).items():
             entry = {"job_id": job, "label": label["intent"], "by": label["by"], "labelled_at": label["at"]}
             entry |= {"text": label["text"], "tier": label["tier"]}
             if view is None:
                 found.append(entry)
-            elif job in view.rows:
+            else:
                 answers = {name: view.rows[job][name] for name in ("served", "candidate")}
                 found.append({**entry, **answers, "drawn": job in view.drawn})
         return found

@@ -137,6 +137,14 @@ class Comparisons:
         stored: Mapping[bytes, bytes] = self._store.hgetall(keys.shadow_rows(pair))  # type: ignore[assignment]
         return {job.decode(): orjson.loads(row) for job, row in stored.items()}
 
+    def rows_of(self, jobs: Sequence[str]) -> dict[str, Row]:
+        """Return what any pair knows of some jobs."""
+        pipeline = self._store.pipeline(transaction=False)
+        for pair in self.pairs() if jobs else ():
+            pipeline.hmget(keys.shadow_rows(pair), list(jobs))
+        found = pipeline.execute()
+        return {job: orjson.loads(row) for rows in found for job, row in zip(jobs, rows, strict=True) if row}
+
     def hand_out(self, pair: str, jobs: Sequence[str]) -> None:
         """Remember which jobs were drawn to be labelled; their rows stay."""
         if not jobs:

@@ -10,6 +10,7 @@ from celery.worker import state
 
 from pointsman_shared import errors, names
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import jobs
 from pointsman_shared.wire import shadow as wire
 from pointsman_workers.delivery import consumer
@@ -38,7 +39,7 @@ class Parts:
         # Its own connection: users' outcomes must not wait behind shadow work.
         store = Store.connect(wiring.settings)
         self.comparisons = Comparisons(store, wiring.settings)
-        self.queries = Queries(self.comparisons, store)
+        self.queries = Queries(self.comparisons, Labels(store, wiring.settings))
         self.backlog = backlog.Backlog(store)
 
 

@@ -9,14 +9,11 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-import orjson
-
 from pointsman_models.data.dataset import Source
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
-from pointsman_shared.store import keys
-from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 
 TIMEOUT_S = 60
 MAX_BYTES = 64 * 1024 * 1024
@@ -25,23 +22,20 @@ FORMATS = frozenset({".jsonl", ".json", ".csv", ".yml", ".yaml"})
 DEFAULT_FORMAT = ".json"
 
 
-class Labels:
+class LabelledJobs:
     """The labels that came in through the product. Those whose text was not kept teach nothing and are skipped."""
 
     NAME = "labels"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
 
     def rows(self, tier: str) -> Source | None:
         """Return the labels of a tier's jobs, in the order of the jobs' ids."""
-        stored = (
-            (job.decode(), orjson.loads(raw)) for job, raw in self._store.hscan_iter(keys.LABELS, count=1_000)
-        )
         problems = formats.Problems()
         found = [
             checked
-            for job, label in sorted(stored, key=lambda pair: pair[0])
+            for job, label in sorted(self._labels.all().items())
             if label.get("tier") == tier and label.get("text")
             # A label that cannot be used is a person's mistake, and no reason not to train.
             if (checked := utterances.check(formats.Record(line=1, fields=label), f"label {job}", problems))

@@ -9,6 +9,7 @@ from celery import Task
 from pointsman_models.data.dataset import Source
 from pointsman_shared import names
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.labels import Labels
 from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.task import LedgerTask
@@ -16,7 +17,7 @@ from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.training import claim
 from pointsman_workers.training.run import Trainer
-from pointsman_workers.training.sources import Annotations, Labels
+from pointsman_workers.training.sources import Annotations, LabelledJobs
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ def _sources(wiring: Wiring) -> Callable[[str], list[Source]]:
     place = annotations.get_secret_value().strip() if annotations else ""
 
     def read(tier: str) -> list[Source]:
-        found = [Labels(wiring.store()).rows(tier), Annotations(place).rows(tier) if place else None]
+        found = [
+            LabelledJobs(Labels(wiring.store(), wiring.settings)).rows(tier),
+            Annotations(place).rows(tier) if place else None,
+        ]
         return [source for source in found if source is not None]
 
     return read

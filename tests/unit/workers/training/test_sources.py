@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ class Shelf:
     def __init__(self, **labels: dict[str, Any]) -> None:
         self._labels = labels
 
-    def hscan_iter(self, key: str, count: int) -> Iterator[tuple[bytes, bytes]]:
-        yield from ((job.encode(), json.dumps(label).encode()) for job, label in self._labels.items())
+    def all(self) -> dict[str, dict[str, Any]]:
+        return self._labels
 
 
 def label(text: str | None, intent: str = "greeting", tier: str = "base") -> dict[str, Any]:
@@ -31,13 +30,13 @@ def test_labels_of_the_tier_with_a_text_are_rows() -> None:
     shelf = Shelf(
         b=label("ciao", "goodbye"), a=label("hi"), c=label(None), d=label("hi", tier="pro"), e=label(" ")
     )
-    source = row_sources.Labels(shelf).rows("base")  # type: ignore[arg-type]  # as far as it is used
+    source = row_sources.LabelledJobs(shelf).rows("base")  # type: ignore[arg-type]  # as far as it is used
     assert source is not None
     assert [(row.text, row.intent) for row in source.rows] == [("hi", "greeting"), ("ciao", "goodbye")]
 
 
 def test_no_labels_are_no_source() -> None:
-    assert row_sources.Labels(Shelf()).rows("base") is None  # type: ignore[arg-type]  # as far as it is used
+    assert row_sources.LabelledJobs(Shelf()).rows("base") is None  # type: ignore[arg-type]  # as far as it is used
 
 
 FORMS = {
