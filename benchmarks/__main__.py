@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import corpus, deployment, latency, ledger, memory, promotion, shadow, throughput
+from benchmarks import corpus, deployment, latency, ledger, memory, promotion, shadow, throughput, training
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "throughput": throughput.run,
@@ -16,6 +16,7 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
     "memory": memory.run,
     "shadow": shadow.run,
     "promotion": promotion.run,
+    "training": training.run,
 }
 
 

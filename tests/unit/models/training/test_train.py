@@ -135,6 +135,39 @@ def test_every_text_is_scored_by_models_that_had_not_seen_it() -> None:
     assert gap.max() < 0.01
 
 
+def test_a_large_part_is_searched_by_a_sample_in_which_each_label_has_its_share_and_no_label_is_missing() -> (
+    None
+):
+    labels = ("a",) * 6_000 + ("b",) * 3_995 + ("c",) * 5
+    part = dataset.Part(texts=tuple(f"text {place}" for place in range(10_000)), labels=labels)
+    drawn, again, other = (search.sampled(part, 1_000, seed=seed) for seed in (1, 1, 2))
+    assert [drawn.labels.count(label) for label in "abc"] == [600, 400, 5]
+    assert all(
+        part.labels[part.texts.index(text)] == label
+        for text, label in zip(drawn.texts, drawn.labels, strict=True)
+    )
+    assert drawn == again != other
+    assert len(set(drawn.texts)) == len(drawn)
+    assert search.sampled(part, 10_000, seed=1) is part
+
+
+def test_only_the_search_is_done_on_a_sample(tier: tiers.Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    whole = search.out_of_fold
+
+    def noting(part: dataset.Part, *args: Any, **options: Any) -> list[search.OutOfFold]:
+        sizes.append(len(part))
+        return whole(part, *args, **options)
+
+    monkeypatch.setattr(search, "SEARCHED_ROWS", 60)
+    monkeypatch.setattr(search, "out_of_fold", noting)
+    data = dataset.assemble(tier)
+    train.fit(data, tier.search, seed=1)
+    known = len(data.part("train", "validation"))
+    assert set(sizes[:-1]) == {len(search.sampled(data.part("train"), 60, seed=1))}
+    assert sizes[-1] == known > max(sizes[:-1])
+
+
 def test_without_a_background_class_out_of_scope_texts_are_scored_but_not_learnt() -> None:
     part = dataset.Part(
         texts=("a b", "a c", "d e", "d f", "x y", "x z"),
