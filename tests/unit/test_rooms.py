@@ -1,8 +1,8 @@
 """The house: what a room offers, and how large it may be."""
 
 import ast
+import functools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,20 +22,27 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path) for path in FILES}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def exports(room: Path) -> set[str]:
-    for node in ast.parse((room / "__init__.py").read_text()).body:
+    for node in parsed(room / "__init__.py").body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             return set(ast.literal_eval(node.value))
     return set()
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the modules of ours that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@functools.cache
+def imports(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports."""
+    found = set()
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                longer = f"{node.module}.{alias.name}"
-                yield longer if longer in MODULES else node.module
+            longer = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in longer}
+    return found
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=name_of)
@@ -58,7 +65,7 @@ def test_a_room_exports_modules_that_it_has(room: Path) -> None:
 
 @pytest.mark.parametrize("room", ROOMS, ids=name_of)
 def test_a_room_says_in_one_sentence_what_it_is_for_and_what_it_must_not_know(room: Path) -> None:
-    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    said = ast.get_docstring(parsed(room / "__init__.py")) or ""
     assert "know" in said.lower()
     assert "\n" not in said
 
@@ -77,7 +84,5 @@ def test_no_lua_stands_in_a_python_file(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "demo.py"], ids=name_of)
 def test_no_tier_and_no_flag_of_one_is_named_in_the_code(path: Path) -> None:
-    constants = {
-        node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
-    }
+    constants = {node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)}
     assert constants.isdisjoint({"base", "pro", "proModel"})

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ def sample(generator: np.random.Generator, disagreements: int, agreements: int) 
     ]
 
 
+@functools.cache
 def of_kind(*, agreed: bool) -> list[tuple[str, str]]:
     return [
         pair for pair, count in POPULATION.items() if (pair[0] == pair[1]) is agreed for _ in range(count)
