@@ -54,6 +54,21 @@ def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
     assert redis.hget(keys.STATS, "republished") == b"1"
 
 
+@pytest.mark.parametrize("odd", ["größer 😀", '"quoted"', "back\\slash", "\u2028"])
+def test_what_waits_under_an_odd_id_is_not_lost(
+    client: Client, redis: Redis, messages: InFlight, odd: str
+) -> None:
+    client.submit_message(checked_request(["hi"], [None]), message_id=odd)
+    for _ in range(3):
+        assert reconcile(messages) == []
+    raw = redis.rpop(names.BULK_QUEUE)
+    assert redis.llen(names.BULK_QUEUE) == 0
+    redis.hset(keys.UNACKED, "tag", json.dumps([json.loads(raw), "", names.BULK_QUEUE]))  # type: ignore[arg-type]
+    assert reconcile(messages) == []
+    redis.delete(keys.UNACKED)
+    assert reconcile(messages) == [odd]
+
+
 def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: InFlight) -> None:
     submit(client, 1)
     message = json.loads(redis.rpop(names.BULK_QUEUE))  # type: ignore[arg-type]

@@ -3,8 +3,11 @@
 import contextlib
 import json
 import random
+from typing import Any
 
 import pytest
+from celery import Celery
+from celery.exceptions import NotRegistered
 from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
@@ -60,13 +63,126 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
 def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
     deployed: Running, redis: Redis
 ) -> None:
-    messages = open_in_flight(deployed.settings)
+    messages, letters = open_in_flight(deployed.settings), open_letters(deployed.settings)
+    redis.delete(keys.DEAD_INDEX)
     with contextlib.closing(messages.store):
         messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
-        messages.disown("taken", "garbage")
+        redis.lpush(names.BULK_QUEUE, json.dumps(garbage.message(headers_id="taken", headers_retries="many")))
+        eventually(lambda: letters.count() == 1, "the garbage is a dead letter")
         assert redis.zscore(keys.OPEN_INDEX, "taken")
-        messages.disown("taken", "sound")
-    assert not redis.exists(keys.open("taken"), keys.OPEN_INDEX)
+        assert not redis.exists(keys.result("taken"))
+    redis.delete(keys.open("taken"), keys.OPEN_INDEX)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "a long id": {"headers_id": "x" * 201},
+    "an id in another script": {"headers_id": 'größer "😀" \\', "headers_retries": "many"},
+    "compressed": {"headers_compression": "gzip"},
+    "a pickle": {"content_type": "application/x-python-serialize"},
+    "an eta that is no time": {"headers_eta": "tomorrow"},
+    "a link that is none": {"body": [[{"texts": ["hi"]}], {}, {"callbacks": [7]}]},
+    "a chain that is none": {"body": [[{"texts": ["hi"]}], {}, {"chain": [{"args": []}]}]},
+    "a chord that is none": {"body": [[{"texts": ["hi"]}], {}, {"chord": {"task": 7}}]},
+    "half an emoji as text": {"body": [[{"texts": ["\ud83d"]}], {}, {}]},
+    "half an emoji as batch": {"body": [[{"texts": ["hi"], "batch": "\ud83d"}], {}, {}]},
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("enters", [False, True], ids=["by itself", "through our application"])
+def test_who_waits_for_what_is_refused_gets_the_reason(
+    deployed: Running, redis: Redis, kind: str, enters: bool
+) -> None:
+    changes = {"headers_id": f"refused-{kind}-{enters}", **REFUSED[kind]}
+    sound = garbage.message(changes.pop("body", None), **changes)
+    message_id = sound["headers"]["id"]
+    redis.delete(keys.result(message_id))
+    if enters:
+        messages = open_in_flight(deployed.settings)
+        with contextlib.closing(messages.store):
+            messages.enter(message_id, names.BULK_QUEUE, json.dumps(sound).encode())
+    redis.lpush(names.BULK_QUEUE, json.dumps(sound))
+    eventually(lambda: bool(redis.exists(keys.result(message_id))), "an outcome")
+    stored = json.loads(redis.get(keys.result(message_id)) or b"")
+    assert (stored["status"], stored["task_id"]) == ("FAILURE", message_id)
+    assert stored["result"]["exc_type"] == "InvalidMessageError"
+    assert open_letters(deployed.settings).get(stored["result"]["dead_letter"]) is not None
+    assert not redis.exists(keys.open(message_id), keys.done(message_id))
+
+
+def test_who_asks_for_an_unknown_task_is_told_as_celery_tells(deployed: Running, redis: Redis) -> None:
+    url = deployed.settings.redis_url.get_secret_value()
+    answer = Celery(broker=url, backend=url).send_task("no.such.task", queue=names.BULK_QUEUE)
+    with pytest.raises(NotRegistered, match=r"no\.such\.task"):
+        answer.get(timeout=TIMEOUT_S)
+
+
+HEADERS = (
+    *(
+        "task",
+        "id",
+        "shadow",
+        "eta",
+        "expires",
+        "root_id",
+        "parent_id",
+        "group",
+        "origin",
+        "lang",
+        "argsrepr",
+        "kwargsrepr",
+    ),
+    *(
+        "retries",
+        "replaced_task_nesting",
+        "group_index",
+        "timelimit",
+        "stamped_headers",
+        "stamps",
+        "compression",
+        "new",
+    ),
+)
+PROPERTIES = (
+    "delivery_tag",
+    "delivery_info",
+    "body_encoding",
+    "reply_to",
+    "correlation_id",
+    "priority",
+    "new",
+)
+STRINGS = (
+    "",
+    "\ud83d",
+    "\udc00x",
+    "\x00",
+    "\u202e",
+    "\u2028",
+    '"',
+    "\\",
+    "größer 😀",
+    "2026-11-27T00:00:00",
+    "1",
+    "x" * 5_000,
+)
+
+
+def test_no_string_in_any_header_wedges_a_worker(deployed: Running, redis: Redis) -> None:
+    redis.delete(keys.DEAD_INDEX)
+    odd = [{f"headers_{name}": value} for name in HEADERS for value in STRINGS]
+    odd += [{f"properties_{name}": value} for name in PROPERTIES for value in STRINGS]
+    odd += [{f"headers_{value}": "odd"} for value in STRINGS if value]
+    for changes in odd:
+        redis.lpush(names.INTERACTIVE_QUEUE, json.dumps(garbage.message(**changes)))
+    with Client(settings=deployed.settings) as client:
+        assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
+    eventually(lambda: redis.llen(names.INTERACTIVE_QUEUE) == 0, "all are taken")
+    eventually(lambda: redis.hlen(keys.UNACKED) == 0, "nothing left unacknowledged")
+    eventually(lambda: redis.zcard(keys.OPEN_INDEX) == 0, "nothing left open")
+    letters = list(open_letters(deployed.settings).find())
+    assert {letter.reason for letter in letters} == {dead_letters.MALFORMED}
+    assert len(odd) / 4 < len(letters) < len(odd)
 
 
 def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:

@@ -194,7 +194,7 @@ def _wire(
         celery_config.worker_configuration(transport=channel.TRANSPORT, consumer=consumer.WatchfulConsumer)
         | {"task_soft_time_limit": limits.soft_s, "task_time_limit": limits.hard_s}
     )
-    app.intake = channel.Intake(app.tasks, app.in_flight)
+    app.intake = channel.Intake(app.tasks, app.in_flight, app.ledger)
     for room in rooms:
         importlib.import_module(f"pointsman_workers.{room}.task").install(wiring)
     app.conf.task_queues = celery_config.queues_named(queues)

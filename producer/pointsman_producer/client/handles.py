@@ -135,6 +135,8 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
     arguments = failure.get("exc_message", stored["status"])
     message = " ".join(map(str, arguments)) if isinstance(arguments, list | tuple) else str(arguments)
     kind = getattr(errors, str(failure.get("exc_type")), None)
+    if stored["status"] == "REVOKED":
+        kind, message = errors.CancelledError, f"it is {message}, and was not done"
     if isinstance(kind, type) and issubclass(kind, errors.PointsmanError):
         error = kind(message)
     else:

@@ -24,7 +24,7 @@ PATIENCE_S: Final = 30.0
 LOOK_S: Final = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 
-LOOK: Final = scripts.load(__file__, "look")
+LOOK: Final = scripts.load(__file__, "look", scripts.IDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

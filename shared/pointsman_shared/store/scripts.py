@@ -7,7 +7,7 @@ and no order is written down twice.
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
@@ -51,3 +51,7 @@ def load(beside: str, name: str, *libraries: str) -> Script:
 def read(beside: str, name: str) -> str:
     """Read a Lua file that stands beside a module."""
     return Path(beside).with_name(f"{name}.lua").read_text()
+
+
+IDS: Final = read(__file__, "ids")
+"""The Lua function `id_of`."""

@@ -10,7 +10,7 @@ from pointsman_shared.store.connection import Store
 from pointsman_shared.store.scripts import Script
 from tests.support import lua
 
-IDS = lua.library("workers/delivery/ids")
+IDS = lua.library("shared/store/ids")
 BURY = lua.library("shared/store/bury")
 NO_EXTENSION = lua.library("workers/delivery/extend")
 NOTING = (
@@ -35,9 +35,15 @@ def message(id: str) -> str:  # noqa: A002  what it is
     ("raw", "found"),
     [
         (message("m"), b"m"),
-        (json.dumps([message("m"), "", "bulk"]), b"m"),
+        (json.dumps([json.loads(message("m")), "", "bulk"]), b"m"),
         ('{"id":"m"}', b"m"),
         ('{"id": "m", "headers": "' + "x" * 5_000 + '"}', b"m"),
+        (message('"a\\b"'), b'"a\\b"'),
+        (message("ends in \\"), b"ends in \\"),
+        (message("größer 😀"), "größer 😀".encode()),
+        (json.dumps({"headers": {"argsrepr": '{"id": "other"}', "id": "m", "root_id": "r"}}), b"m"),
+        ('{"id": "torn', b""),
+        ('{"id": "\\ud83d"}', b""),
         ("no message", b""),
     ],
 )
@@ -57,7 +63,7 @@ def test_the_ids_of_a_part_of_a_queue_are_read(store: Store, redis: Redis) -> No
 
 
 def test_the_ids_of_taken_messages_are_read(store: Store, redis: Redis) -> None:
-    redis.hset("unacked", mapping={tag: json.dumps([message(tag), "", "bulk"]) for tag in "ab"})
+    redis.hset("unacked", mapping={tag: json.dumps([json.loads(message(tag)), "", "bulk"]) for tag in "ab"})
     assert sorted(TAKEN(store, unacked="unacked")) == [b"a", b"b"]
 
 

@@ -22,7 +22,7 @@ bury(letter, index, id, cjson.decode(what))
     BURY,
 )
 KEEP = lua.script("shared/store/keep_letter", BURY)
-LOOK = lua.script("shared/store/look")
+LOOK = lua.script("shared/store/look", lua.library("shared/store/ids"))
 LABEL = lua.script("shared/store/label")
 REPLAY = lua.script("shared/store/replay")
 CLAIM = lua.script("shared/store/training_claim")

@@ -1,5 +1,7 @@
 """The way from a queue into the worker: what cannot be read becomes a dead letter, and the way stays open.
 
+If it at least says whose outcome it is, that fails, so that nobody waits for it.
+
 Kombu parses what it takes from a Redis list before anything can check it, and what it cannot parse ends the consumer;
 Celery logs in full what it does not understand. So every message is checked here, once, before both.
 """
@@ -13,6 +15,7 @@ from collections.abc import Collection
 from queue import Empty
 from typing import Any, Final
 
+from celery.exceptions import NotRegistered
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import Message as KombuMessage
 from kombu.utils.encoding import bytes_to_str
@@ -22,6 +25,7 @@ from pointsman_shared.broker import transport
 from pointsman_shared.store import dead_letters
 from pointsman_workers.delivery import validation
 from pointsman_workers.delivery.in_flight import InFlight
+from pointsman_workers.delivery.ledger import Ledger
 from pointsman_workers.process import refresh
 from pointsman_workers.process.per_process import PerProcess
 
@@ -39,9 +43,12 @@ polled_at = 0.0
 class Intake:
     """Reads what lies on the queues, and keeps what cannot be read as dead letters."""
 
-    def __init__(self, tasks: Collection[str], in_flight: PerProcess[InFlight]) -> None:
+    def __init__(
+        self, tasks: Collection[str], in_flight: PerProcess[InFlight], ledger: PerProcess[Ledger]
+    ) -> None:
         self._tasks = tasks
         self._in_flight = in_flight
+        self._ledger = ledger
         # What is refused while Redis is away; it is on no list any more.
         self._unburied: deque[tuple[str, bytes, Exception]] = deque()
 
@@ -56,7 +63,7 @@ class Intake:
         return envelope
 
     def refuse(self, queue: str, raw: bytes, error: Exception) -> None:
-        """Keep something as a dead letter, and close the entry that it may have; retried until Redis answers."""
+        """Keep something as a dead letter, and fail the message that it is; retried until Redis answers."""
         self._unburied.append((queue, raw, error))
         while self._unburied:
             try:
@@ -84,6 +91,13 @@ class Intake:
             versions=refresh.versions(),
         )
         self._in_flight().letters.bury(letter)
+        claim = validation.claim(raw)
+        if claim.id is not None and self._in_flight().may_be(claim.id, claim.body):
+            failure: Exception = errors.InvalidMessageError(detail)
+            if isinstance(error, validation.UnknownTaskError):
+                # As Celery's own workers answer.
+                failure = NotRegistered(error.task)
+            self._ledger().reject(claim.id, letter, failure, client_id=claim.client_id)
         logger.warning("a message on queue %s cannot be read and is now a dead letter: %s", queue, detail)
 
     def __json__(self) -> str:

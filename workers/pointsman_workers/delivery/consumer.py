@@ -94,7 +94,5 @@ class WatchfulConsumer(Consumer):
     def _refuse(self, message: Any, error: Exception) -> None:  # noqa: ANN401  kombu's message
         raw = dumps(message._raw).encode()
         self.app.intake.refuse(message.delivery_info.get("routing_key") or "", raw, error)
-        if (message_id := transport.ledgered_id(message._raw)) is not None:
-            self.app.in_flight().disown(message_id, message._raw.get("body"))
         if not message.acknowledged:
             message.ack()

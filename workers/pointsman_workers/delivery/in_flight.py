@@ -14,9 +14,8 @@ from pointsman_shared.store.connection import Store
 PAGE: Final = 200
 MOST_SUSPECTS: Final = 5_000
 
-_IDS = scripts.read(__file__, "ids")
-QUEUED: Final = scripts.load(__file__, "queued", _IDS)
-TAKEN: Final = scripts.load(__file__, "taken", _IDS)
+QUEUED: Final = scripts.load(__file__, "queued", scripts.IDS)
+TAKEN: Final = scripts.load(__file__, "taken", scripts.IDS)
 REPUBLISH: Final = scripts.load(__file__, "republish")
 
 
@@ -116,12 +115,10 @@ class InFlight:
         pipeline.zadd(keys.OPEN_INDEX, {message_id: now}, nx=True)
         pipeline.execute()
 
-    def disown(self, message_id: str, body: object) -> None:
-        """Close the entry of something that cannot be read, unless it belongs to another message of the same id."""
+    def may_be(self, message_id: str, body: object) -> bool:
+        """Return whether a message has this id, as far as the ledger knows: it may have entered another message."""
         entered: Any = self.store.hget(keys.open(message_id), "message")
-        if entered is not None and json.loads(entered).get("body") == body:
-            self.store.delete(keys.open(message_id))
-            self._forget([message_id])
+        return entered is None or json.loads(entered).get("body") == body
 
     def _read(self, message_ids: list[str], field: str) -> list[bytes | None]:
         pipeline = self.store.pipeline(transaction=False)

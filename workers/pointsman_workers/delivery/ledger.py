@@ -139,6 +139,45 @@ class Ledger:
             letter=burial if keep else None,
         )
 
+    def reject(
+        self,
+        message_id: str,
+        letter: dead_letters.DeadLetter,
+        error: Exception,
+        *,
+        client_id: str | None = None,
+    ) -> None:
+        """Store a failed outcome of a message that cannot be read, unless it has one; its letter is kept already.
+
+        No guard is left: a sound message may follow under the same id.
+        """
+        outcome = _result("FAILURE", message_id, _failure(letter, error, keep=True))
+        self._closed(message_id, outcome, batch=None, client_id=client_id, guard=False, counters={})
+
+    def revoke(
+        self,
+        message_id: str,
+        error: Exception,
+        *,
+        batch: str | None,
+        texts: int,
+        client_id: str | None = None,
+    ) -> None:
+        """Store that a message was revoked, or expired before it was attempted; without an outcome, nothing else is known."""
+        failure = {
+            "exc_type": type(error).__name__,
+            "exc_module": type(error).__module__,
+            "exc_message": [str(error)],
+        }
+        self._closed(
+            message_id,
+            _result("REVOKED", message_id, failure),
+            batch=batch,
+            client_id=client_id,
+            guard=True,
+            counters={"cancelled": texts} if batch else {},
+        )
+
     def notify(self, client_id: str, message_id: str) -> None:
         """Tell a client that its message is done; the client also polls slowly."""
         self._store.publish(keys.reply_channel(client_id), message_id)
@@ -191,11 +230,11 @@ def _result(status: str, message_id: str, result: object) -> bytes:
     )
 
 
-def _failure(letter: dead_letters.DeadLetter, error: errors.PointsmanError, *, keep: bool) -> dict[str, Any]:
+def _failure(letter: dead_letters.DeadLetter, error: Exception, *, keep: bool) -> dict[str, Any]:
     """Describe a failure as Celery does, and add whether to try again and which dead letter has the message."""
     return {
         "exc_type": type(error).__name__,
-        "exc_module": errors.__name__,
+        "exc_module": type(error).__module__,
         "exc_message": [str(error)],
         "retryable": letter.retryable,
         "dead_letter": letter.id if keep else None,

@@ -70,6 +70,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
     """A task whose messages are delivered at least once and have effects exactly once."""
 
     abstract = True
+    Request = "pointsman_workers.delivery.request:LedgerRequest"
     throws = (errors.PointsmanError,)
     # The ledger stores outcomes and failures, in one step with their effects.
     ignore_result = True

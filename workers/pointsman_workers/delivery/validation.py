@@ -9,9 +9,9 @@ import binascii
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
@@ -19,6 +19,8 @@ from pointsman_shared.wire import jobs
 MAX_BYTES: Final = jobs.MAX_MESSAGE_BYTES
 MAX_NESTING: Final = 32
 MAX_ID_CHARS: Final = 200
+# Under a longer id nobody is told why it was refused.
+MAX_CLAIMED_CHARS: Final = 10_000
 _CONTAINERS: Final = frozenset({dict, list, tuple})
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
@@ -29,6 +31,22 @@ Seconds = Annotated[float, Field(gt=0, lt=2**31)] | None
 
 class MalformedMessageError(errors.InvalidMessageError):
     """Something on a queue cannot be read as a message."""
+
+
+class UnknownTaskError(MalformedMessageError):
+    """A message asks for a task that the worker does not have."""
+
+    def __init__(self, why: str, task: str) -> None:
+        super().__init__(why)
+        self.task = task
+
+
+class Claim(NamedTuple):
+    """Whose outcome something says it is, which may be a lie: the message's id and body, and who waits for it."""
+
+    id: str | None
+    body: object = None
+    client_id: str | None = None
 
 
 class _Part(BaseModel):
@@ -77,11 +95,23 @@ class _Envelope(_Outer):
     headers: _Headers
 
 
+def _signature(value: dict[str, Any]) -> dict[str, Any]:
+    shapes: dict[str, type] = {"task": str, "args": list, "kwargs": dict, "options": dict}
+    for name, shape in shapes.items():
+        if not isinstance(value.get(name) or shape(), shape) or not value.get("task"):
+            msg = f"it is no signature of a task: {name}"
+            raise ValueError(msg)
+    return value
+
+
+_Signature = Annotated[dict[str, Any], AfterValidator(_signature)]
+
+
 class _Embed(_Part):
-    callbacks: list[Any] | None = None
-    errbacks: list[Any] | None = None
-    chain: list[Any] | None = None
-    chord: dict[str, Any] | None = None
+    callbacks: list[_Signature] | None = None
+    errbacks: list[_Signature] | None = None
+    chain: list[_Signature] | None = None
+    chord: _Signature | None = None
 
 
 _BODY: Final = TypeAdapter(tuple[list[Any], dict[str, Any], _Embed | None])
@@ -101,10 +131,25 @@ def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
         args, kwargs, _ = _BODY.validate_json(content)
         body = [args, kwargs, json.loads(content)[2]]
     if found.headers.task not in tasks:  # type: ignore[operator]  # any container
-        _refuse("headers.task: this worker knows no such task")
+        msg = "headers.task: this worker knows no such task"
+        raise UnknownTaskError(msg, found.headers.task)
     if not is_shallow([envelope["headers"], body], MAX_NESTING + 1):
         _refuse(f"its headers or its body are nested deeper than {MAX_NESTING} levels")
     return envelope, body
+
+
+def claim(raw: bytes) -> Claim:
+    """Return whose outcome something is that may be anything."""
+    try:
+        found = json.loads(raw)
+        message_id, client_id = found["headers"]["id"], found["properties"].get("reply_to")
+        # What cannot be encoded is no key of Redis.
+        known = [isinstance(name, str) and bool(name.encode()) for name in (message_id, client_id)]
+        if known[0] and len(message_id) <= MAX_CLAIMED_CHARS:
+            return Claim(message_id, found.get("body"), client_id if known[1] else None)
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        pass
+    return Claim(None)
 
 
 def read_reply(raw: bytes) -> dict[str, Any]:
