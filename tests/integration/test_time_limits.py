@@ -1,16 +1,21 @@
 """Jobs that take too long, on real workers: stopped, explained, and in nobody's way."""
 
+import contextlib
+import datetime
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import APP, Deployment
 from pointsman_producer.deployment.supervisor import Program
-from pointsman_shared import errors
+from pointsman_shared import errors, names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, keys
 from pointsman_shared.store.connection import Store
@@ -75,6 +80,66 @@ def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
     letters = open_letters(client.settings)
     found = [letter for letter in letters.find() if letter.id in {message.id for message in hung}]
     assert [(letter.reason, letter.texts) for letter in found] == [(dead_letters.TIME_LIMIT, 2)] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [False, True], ids=["one child", "the whole worker"])
+@pytest.mark.parametrize(
+    "stopped_s", [LIMIT_S + 2, LIMIT_S + delivery_task.KILL_AFTER_S + 3], ids=["soft", "hard"]
+)
+def test_a_limit_that_passed_while_the_processes_stood_still_is_an_interruption(
+    client: Client, deployed: Running, tmp_path: Path, whole: bool, stopped_s: float
+) -> None:
+    marker = tmp_path / "begun"
+    message = client.submit_message(checked_request([slow_app.SLEEPS_ONCE + str(marker), "hi"], [None, None]))
+    eventually(marker.exists, "the first attempt is made")
+    parent = psutil.Process(deployed.deployment.pids()["serving"])
+    stopped = [*parent.children(recursive=True), *([parent] if whole else [])]
+    for process in stopped:
+        process.suspend()
+    outlast(stopped_s, "the limit")
+    for process in stopped:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+    assert message.result(TIMEOUT_S).intent[1] == "greeting"
+    assert open_letters(client.settings).get(message.id) is None
+
+
+def test_a_message_whose_time_is_far_off_waits_in_redis_and_comes_in_time(client: Client) -> None:
+    with broker_config.make_app(client.settings) as app, Store.connect(client.settings) as store:
+        due = time.time() + 0.8 * VISIBILITY_S
+        eta = datetime.datetime.fromtimestamp(due, datetime.UTC)
+        sent = [
+            app.send_task(
+                names.CLASSIFY_TASK,
+                args=({"texts": ["hi"]},),
+                task_id=f"far off {number}",
+                queue=names.BULK_QUEUE,
+                eta=eta,
+            )
+            for number in range(20)
+        ]
+        ids = {one.id.encode() for one in sent}
+        eventually(lambda: ids <= set(store.zrange(keys.DEFERRED, 0, -1)), "all wait in the ledger")
+        assert not store.exists(keys.UNACKED)
+        assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
+        for one in sent:
+            assert one.get(timeout=TIMEOUT_S)["intent"] == ["greeting"]
+        assert time.time() >= due
+        assert not store.zrange(keys.DEFERRED, 0, -1)
+
+
+def test_a_message_for_a_time_beyond_a_month_is_refused(client: Client) -> None:
+    with broker_config.make_app(client.settings) as app:
+        sent = app.send_task(
+            names.CLASSIFY_TASK,
+            args=({"texts": ["hi"]},),
+            task_id="next year",
+            queue=names.BULK_QUEUE,
+            countdown=31 * 86_400,
+        )
+        with pytest.raises(Exception, match="more than 30 days ahead"):
+            sent.get(timeout=TIMEOUT_S)
 
 
 def test_the_command_line_says_what_became_of_it_and_where_it_is(

@@ -34,6 +34,7 @@ from pointsman_workers.process import celery_config, shutdown
 from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.heartbeat import BEAT_S, Heartbeat, end_this_process
 from pointsman_workers.process.loaded_models import LoadedModels
+from pointsman_workers.process.pauses import TICK_S, Pauses
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.process.periodic import Periodic
 from pointsman_workers.process.refresh import REFRESH_S, Refresh
@@ -58,7 +59,7 @@ def serving_app(settings: Settings) -> WorkerApp:
     _connect(
         signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=True)
     )
-    _connect(signals.worker_process_init, lambda **_: parts.process())
+    _connect(signals.worker_process_init, lambda **_: (parts.process(), wiring.app.pauses()))
     _connect(signals.worker_process_shutdown, lambda **_: parts.close())
     _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
     return wiring.app
@@ -79,6 +80,7 @@ def training_app(settings: Settings) -> WorkerApp:
             for part in ("", "_index", "_mutex")
         },
     }
+    _connect(signals.worker_process_init, lambda **_: wiring.app.pauses())
     _connect(
         signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=False)
     )
@@ -187,6 +189,7 @@ def _wire(
         problems=parts.problems,
         when_stopping=[parts.stop],
     )
+    app.pauses = PerProcess(_watch_for_pauses)
     app.ledger = PerProcess(lambda: Ledger(parts.store(), settings, extension=wiring.extension))
     app.in_flight = PerProcess(lambda: InFlight.open(parts.store(), settings))
     # A task reads its limits, and when it is acknowledged, from the settings, once, when it is made.
@@ -203,9 +206,17 @@ def _wire(
     return wiring
 
 
+def _watch_for_pauses() -> Pauses:
+    """Start noticing that this process stands still."""
+    pauses = Pauses()
+    Periodic("looking for pauses", pauses.tick, TICK_S).start()
+    return pauses
+
+
 def _start_parent(wiring: Wiring, worker: Any, limit_s: float, *, looks: bool) -> None:  # noqa: ANN401  Celery's worker
     """Start the threads of a worker's parent, when it is ready."""
     node, in_flight = worker.hostname, wiring.app.in_flight()
+    wiring.app.pauses()
     beat = Heartbeat(lambda at: heartbeat.beat(in_flight.store, node, at), consumer.heard_at(limit_s))
     _start(wiring, Periodic("writing heartbeats", beat.step, BEAT_S))
     if looks:

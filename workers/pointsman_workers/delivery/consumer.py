@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.utils.json import dumps
@@ -14,11 +15,15 @@ from pointsman_shared import errors, names
 from pointsman_shared.broker import transport
 from pointsman_workers.delivery import channel, payloads
 from pointsman_workers.delivery.task import WorkerApp
+from pointsman_workers.delivery.validation import MalformedMessageError
 
 logger = logging.getLogger(__name__)
 
 # The longest pause between two attempts to connect.
 RECONNECT_S: Final = 1.0
+# A message may be sent at most so long before it is to be done; it is taken so long before that time.
+MAX_AHEAD_S: Final = 30 * 86_400
+HELD_S: Final = 5.0
 # How many interactive messages this process has taken.
 interactive = 0
 
@@ -46,6 +51,8 @@ class WatchfulConsumer(Consumer):
             global interactive  # noqa: PLW0603  a process has one consumer
             try:
                 self._prepare(message)
+                if self._postpone(message):
+                    return
                 handle(message)
                 interactive += message.delivery_info.get("routing_key") == names.INTERACTIVE_QUEUE
             except (*lost_redis, errors.RetryableError):
@@ -90,6 +97,29 @@ class WatchfulConsumer(Consumer):
             return
         raw["properties"][transport.LEDGERED] = True
         self.app.in_flight().enter(message_id, message.delivery_info["routing_key"], dumps(raw).encode())
+
+    def _postpone(self, message: Any) -> bool:  # noqa: ANN401  kombu's message
+        """Have a message wait in Redis whose time is far off; a worker holds it for the last few seconds only.
+
+        Redis delivers again what a worker holds for longer than the visibility timeout.
+        """
+        eta, message_id = message.headers.get("eta"), transport.ledgered_id(message._raw)
+        if not eta or message_id is None:
+            return False
+        try:
+            due = maybe_make_aware(maybe_iso8601(eta)).timestamp()  # type: ignore[arg-type]  # it is not empty
+        except (ValueError, OverflowError):
+            msg = "headers.eta: it is no time"
+            raise MalformedMessageError(msg) from None
+        longest_s = self.app.conf.broker_transport_options["visibility_timeout"] / 2
+        if due - time.time() <= longest_s:
+            return False
+        if due - time.time() > MAX_AHEAD_S:
+            msg = f"headers.eta: it is more than {MAX_AHEAD_S // 86_400} days ahead"
+            raise MalformedMessageError(msg)
+        self.app.in_flight().defer(message_id, due - min(longest_s, HELD_S))
+        message.ack()
+        return True
 
     def _refuse(self, message: Any, error: Exception) -> None:  # noqa: ANN401  kombu's message
         raw = dumps(message._raw).encode()

@@ -76,6 +76,14 @@ class InFlight:
         if seen := dict.fromkeys(message_ids, now):
             self.store.zadd(keys.OPEN_INDEX, seen, xx=True)
 
+    def defer(self, message_id: str, until: float) -> None:
+        """Have a message wait in the ledger, in no queue, until a time."""
+        pipeline = self.store.pipeline()
+        # A full Redis refuses what adds first, and the index has the message.
+        pipeline.zadd(keys.OPEN_INDEX, {message_id: until})
+        pipeline.zadd(keys.DEFERRED, {message_id: until})
+        pipeline.execute()
+
     def due(self) -> list[str]:
         """Return the deferred messages whose time has come."""
         found: Any = self.store.zrangebyscore(keys.DEFERRED, "-inf", time.time(), start=0, num=MOST_SUSPECTS)

@@ -1,13 +1,16 @@
-"""Celery's request, extended: what Celery itself gives up gets its outcome, and the ledger does not wait for it."""
+"""Celery's request, extended: what Celery itself gives up gets its outcome, and a pause is no time limit."""
 
 import logging
+import time
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import request as celery_request
+from celery.worker.state import task_ready
 
 from pointsman_shared.store.connection import UNAVAILABLE
 from pointsman_workers.delivery import payloads
+from pointsman_workers.process import pauses
 
 logger = logging.getLogger(__name__)
 
@@ -30,3 +33,16 @@ class LedgerRequest(celery_request.Request):
             # The acknowledgement fails as well: the message comes again.
             logger.warning("%s[%s] is %s; Redis is away, so it will come again", self.name, self.id, reason)
         super()._announce_revoked(reason, *args)  # type: ignore[misc]  # the types for Celery lack it
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Return a message to its queue whose hard limit passed while its process, or this one, stood still.
+
+        It was interrupted, and its attempts are counted; otherwise its task gives it up.
+        """
+        stood_still = self.task.app.pauses().since(time.monotonic() - timeout)  # type: ignore[attr-defined]
+        if soft or not (stood_still or pauses.is_stopped(int(self.worker_pid or 0))):
+            super().on_timeout(soft, timeout)
+            return
+        task_ready(self)
+        logger.warning("%s[%s] is tried again: its process stood still", self.name, self.id)
+        self.reject(requeue=True)

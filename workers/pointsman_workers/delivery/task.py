@@ -24,6 +24,7 @@ from pointsman_workers.delivery.channel import Intake
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import MAX_ATTEMPTS, AlreadyDoneError, Attempt, Ledger
 from pointsman_workers.process import refresh
+from pointsman_workers.process.pauses import Pauses
 from pointsman_workers.process.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class WorkerApp(Celery):
     ledger: PerProcess[Ledger]
     in_flight: PerProcess[InFlight]
     intake: Intake
+    pauses: PerProcess[Pauses]
 
 
 class Limits(NamedTuple):
@@ -64,6 +66,10 @@ def serving_limits(settings: Settings) -> Limits:
 def training_limits(settings: Settings) -> Limits:
     """Return the time limits of training."""
     return Limits(soft_s=settings.train_time_limit_s, hard_s=settings.train_time_limit_s + KILL_AFTER_S)
+
+
+class _InterruptedError(Exception):
+    """The attempt was cut off, and says nothing about the job."""
 
 
 class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no parameters at run time
@@ -89,7 +95,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             self.request.after = after  # type: ignore[attr-defined]  # a context takes any attribute
             try:
                 return self._deliver(args, kwargs)
-            except (errors.BrokerUnavailableError, AlreadyDoneError) as error:
+            except (errors.BrokerUnavailableError, AlreadyDoneError, _InterruptedError) as error:
                 # Nothing happened here: the next delivery runs it when Redis is back, or finds the stored outcome.
                 raise Reject(str(error), requeue=True) from error
 
@@ -130,11 +136,15 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         if len(args) + len(kwargs) != 1:
             msg = f"{self.name} takes exactly one argument, the request; {len(args) + len(kwargs)} were given"
             raise errors.InvalidMessageError(msg)
+        started = time.monotonic()
         try:
             return self.run(*args, **kwargs)
         except (errors.PointsmanError, AlreadyDoneError):
             raise
         except SoftTimeLimitExceeded as error:
+            if self.app.pauses().since(started):  # type: ignore[attr-defined]  # see `ledger`
+                msg = "its process stood still"
+                raise _InterruptedError(msg) from error
             raise too_slow(self.soft_time_limit) from error
         except Exception as error:
             failure = unexpected(error)

@@ -5,6 +5,7 @@ __all__ = [
     "declared",
     "heartbeat",
     "loaded_models",
+    "pauses",
     "per_process",
     "periodic",
     "refresh",
