@@ -9,11 +9,11 @@ from redis import Redis
 from pointsman_models.comparison import counts
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_workers.shadow.labels import read_labels, store_label
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
+from tests.support.default_keys import keys
 
 PAIR = "pro@7 vs base@4"
 INTENTS = [f"intent_{number}" for number in range(22)]

@@ -11,10 +11,10 @@ from redis import Redis
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
+from tests.support.default_keys import TRAIN, keys
 from tests.support.ledgers import open_letters
 from tests.support.running import Running
 from tests.support.webhook import Webhook
@@ -149,7 +149,7 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
             names.TRAIN_TASK,
             request,
             message_id="train-pro-2026-01-01T03:00:00",
-            queue=names.TRAIN_QUEUE,
+            queue=TRAIN,
             summary="tier pro",
         )
     client.train("base", on_busy="join").result(TIMEOUT_S)
@@ -159,10 +159,10 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
 def test_labels_from_the_product_are_learnt(deployed: Running, client: Client) -> None:
     with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
         label = {"text": "ahoy matey", "intent": "greeting", "tier": "base", "at": 1.0, "by": "marge"}
-        redis.hset(keys.LABELS, "message:0", json.dumps(label))
-        redis.hset(keys.LABELS, "message:1", json.dumps({**label, "text": None}))
+        redis.hset(keys.labels, "message:0", json.dumps(label))
+        redis.hset(keys.labels, "message:1", json.dumps({**label, "text": None}))
         version = client.train("base").result(TIMEOUT_S).version
-        redis.delete(keys.LABELS)
+        redis.delete(keys.labels)
     (card,) = client.models("show", tier="base", version=version).result(TIMEOUT_S)
     assert [(source["name"], source["rows"]) for source in card["data"]][-1] == ("labels", 1)
 

@@ -12,11 +12,12 @@ from pointsman_producer.deployment.launcher import APP, Deployment
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from pointsman_workers.delivery import task as delivery_task
 from tests.support import running, slow_app
 from tests.support.deadlines import eventually, outlast
+from tests.support.default_keys import keys
 from tests.support.ledgers import open_letters
 from tests.support.running import Running
 

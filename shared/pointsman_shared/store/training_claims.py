@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
 
 # A run may wait this long behind others in the queue; a trainer that works on it renews the claim.
@@ -31,6 +31,7 @@ class TrainingClaims:
 
     def __init__(self, store: Store, *, claim_s: float = CLAIM_S) -> None:
         self._store = store
+        self._keys = store.keys
         self._claim_s = claim_s
 
     @property
@@ -65,14 +66,14 @@ class TrainingClaims:
     def _do(self, action: str, tier: str, run: str, holder: str = "", *, ttl_s: float = 0) -> str | None:
         answer: bytes | None = SCRIPT(
             self._store,
-            claim=keys.training(tier),
-            entry=keys.open(run),
-            guard=keys.done(run),
+            claim=self._keys.training(tier),
+            entry=self._keys.open(run),
+            guard=self._keys.done(run),
             action=action,
             run=run,
             holder=holder,
             ttl=int(ttl_s * 1000),
             now=time.time(),
-            guards=keys.done(""),
+            guards=self._keys.done(""),
         )
         return answer.decode() if answer is not None else None

@@ -40,6 +40,7 @@ class WatchfulConsumer(Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:  # noqa: ANN401  Celery's signature
         """Return the function that takes each message."""
         handle = super().create_task_handler(*args, **kwargs)
+        interactive_queue = self.app.keys.queue(names.INTERACTIVE_QUEUE)
         lost_redis = (*self.connection_errors, *self.channel_errors)  # type: ignore[attr-defined]  # celery's
 
         def take(message: Any) -> None:  # noqa: ANN401  kombu's message
@@ -47,7 +48,7 @@ class WatchfulConsumer(Consumer):
             try:
                 self._prepare(message)
                 handle(message)
-                interactive += message.delivery_info.get("routing_key") == names.INTERACTIVE_QUEUE
+                interactive += message.delivery_info.get("routing_key") == interactive_queue
             except (*lost_redis, errors.RetryableError):
                 raise
             except Exception as error:  # no message may end the consumer

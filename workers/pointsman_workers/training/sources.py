@@ -15,7 +15,6 @@ from pointsman_models.data.dataset import Source
 from pointsman_shared import errors
 from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 
 TIMEOUT_S = 60
@@ -36,7 +35,8 @@ class Labels:
     def rows(self, tier: str) -> Source | None:
         """Return the labels of a tier's jobs, in the order of the jobs' ids."""
         stored = (
-            (job.decode(), orjson.loads(raw)) for job, raw in self._store.hscan_iter(keys.LABELS, count=1_000)
+            (job.decode(), orjson.loads(raw))
+            for job, raw in self._store.hscan_iter(self._store.keys.labels, count=1_000)
         )
         problems = formats.Problems()
         found = [
