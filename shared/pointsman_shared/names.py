@@ -10,6 +10,7 @@ SHADOW_TASK: Final = "pointsman.shadow"
 SHADOW_QUERY_TASK: Final = "pointsman.shadow_report"
 SHADOW_COMPARE_TASK: Final = "pointsman.shadow_compare"
 
+# The short names of the queues; `store.keys` gives the names that they have in Redis.
 INTERACTIVE_QUEUE: Final = "interactive"
 BULK_QUEUE: Final = "bulk"
 TRAIN_QUEUE: Final = "train"

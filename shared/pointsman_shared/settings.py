@@ -26,6 +26,7 @@ NO_SENTINEL: Final = (
     "Sentinel is not supported: give one address that follows the primary, as docs/deployment.md describes"
 )
 _DATABASE = re.compile(r"/?|/\d{1,4}")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class Settings(BaseModel):
@@ -36,6 +37,8 @@ class Settings(BaseModel):
     redis_url: SecretStr = SecretStr(DEFAULT_REDIS_URL)
     """The Redis of the queues, the outcomes, the progress and the flag configuration.
     `rediss://` for TLS; a password goes into the URL."""
+    namespace: str = "pointsman"
+    """The beginning of every key, queue and channel of this deployment: several deployments may share a Redis database."""
     registry_url: str = "models/registry"
     """The place of the trained versions: a folder or any fsspec URL."""
     data_dir: Path = Path("data")
@@ -86,6 +89,14 @@ class Settings(BaseModel):
     def _check_url(cls, value: SecretStr) -> SecretStr:
         if (problem := problem_of_url(value.get_secret_value())) is not None:
             raise ValueError(problem)
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _check_namespace(cls, value: str) -> str:
+        if not _NAMESPACE.fullmatch(value):
+            msg = "expected 1 to 40 letters, digits, '-' or '_'"
+            raise ValueError(msg)
         return value
 
     @field_validator("shadow_attributes", mode="before")

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from pointsman_producer.client.client import Client, checked_request
-from pointsman_shared import errors, names
-from pointsman_shared.store import keys
+from pointsman_shared import errors
 from tests.chaos import poison, scenarios
-from tests.chaos.stage import Stage, stage
+from tests.chaos.stage import Stage, ground, stage
+from tests.support.default_keys import BULK, SERVING, keys
 from tests.support.ledgers import open_letters
 
 
 @pytest.fixture
 def set_up(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path, pause_s=0.0) as set_up:
+    with ground() as shared, stage(tmp_path, shared, pause_s=0.0) as set_up:
         yield set_up
 
 
@@ -31,7 +31,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
     once = ("kill_worker", "stop_worker", "kill_beat", "kill_redis", "pause_redis", "fill_redis", "delay")
     more = ("reset_connections", "break_flags", "submit_poison", "push_garbage")
     faults = {"kill_child": 3, **dict.fromkeys((*once, *more), 1)}
-    verdict = scenarios.ours(faults, seed=1, texts=5_000, gap_s=0.5, settle_s=90)
+    [verdict] = scenarios.ours(faults, seed=1, texts=5_000, gap_s=0.5, settle_s=90)
     assert verdict.is_clean, (verdict.line(), verdict.notes)
     assert (verdict.texts, verdict.faults) == (5_000, faults)
     assert verdict.compared > 0
@@ -65,8 +65,8 @@ def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stag
         # What a kill between kombu's two steps leaves behind: the ledger's entry, and the message nowhere.
         message = client.submit_message(checked_request(["hi"], [None]), queue="nobody-listens")
         redis.delete("nobody-listens")
-        redis.hset(keys.open(message.id), "queue", names.BULK_QUEUE)
-        redis.zadd(keys.OPEN_INDEX, {message.id: time.time() - 1_000})
+        redis.hset(keys.open(message.id), "queue", BULK)
+        redis.zadd(keys.open_index, {message.id: time.time() - 1_000})
         assert message.result(30).intent == ["greeting"]
 
 
@@ -86,7 +86,7 @@ def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is
         assert time.monotonic() - begun < 15
         set_up.redis.restart()
         with set_up.redis.client() as redis:
-            assert redis.zscore(keys.OPEN_INDEX, "refused") is None
-            assert not redis.exists(keys.open("refused"), *names.SERVING_QUEUES)
+            assert redis.zscore(keys.open_index, "refused") is None
+            assert not redis.exists(keys.open("refused"), *SERVING)
         begun = time.monotonic()
         assert client.classify("hi").intent == "greeting"

@@ -17,10 +17,10 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import launcher
 from pointsman_producer.diagnostics import probe
 from pointsman_shared.data_files import utterances
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from tests.support import beats, running, shipped
 from tests.support.deadlines import eventually
+from tests.support.default_keys import keys
 from tests.support.running import Running
 from tests.support.traffic import Traffic
 

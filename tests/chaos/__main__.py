@@ -98,6 +98,9 @@ def main() -> int:
     parser.add_argument(
         "--settle", type=float, default=scenarios.SETTLE_S, help="seconds to wait for what is left"
     )
+    parser.add_argument(
+        "--deployments", type=int, choices=(1, 2), default=1, help="side by side in one Redis database"
+    )
     parser.add_argument("--compare", action="store_true", help="run plain Celery under the same scripts too")
     asked = parser.parse_args()
     clean, rows = True, []
@@ -106,17 +109,21 @@ def main() -> int:
         seeds, gap_s = [int(seed) for seed in asked.seeds.split(",")], asked.gap * SCRIPTS[name].gap
         verdicts = []
         for seed in seeds:
-            verdict = scenarios.ours(
-                script.faults,
-                seed=seed,
-                texts=asked.texts,
-                gap_s=gap_s,
-                pause_s=script.pause_s,
-                settle_s=asked.settle,
-            )
-            print(f"{name} seed {seed}: {'ok' if verdict.is_clean else 'BAD'} {verdict.line()}", flush=True)
-            print("".join(f"  {note}\n" for note in verdict.notes), end="", flush=True)
-            verdicts.append(verdict)
+            for place, verdict in enumerate(
+                scenarios.ours(
+                    script.faults,
+                    seed=seed,
+                    texts=asked.texts,
+                    gap_s=gap_s,
+                    pause_s=script.pause_s,
+                    settle_s=asked.settle,
+                    deployments=asked.deployments,
+                )
+            ):
+                which = f"{name} seed {seed} {scenarios.NAMESPACES[place]}"
+                print(f"{which}: {'ok' if verdict.is_clean else 'BAD'} {verdict.line()}", flush=True)
+                print("".join(f"  {note}\n" for note in verdict.notes), end="", flush=True)
+                verdicts.append(verdict)
         clean &= all(verdict.is_clean for verdict in verdicts)
         cells.append(_ours(verdicts))
         for contestant in CONTESTANTS if asked.compare else ():

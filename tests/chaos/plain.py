@@ -1,4 +1,4 @@
-"""What a Celery tutorial would build, on the same queues and under the same faults: default settings throughout."""
+"""What a Celery tutorial would build, under the same faults: default settings throughout."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from tests.chaos import poison
 
 URL = os.environ.get("POINTSMAN_REDIS_URL", "")
 PAUSE_S = float(os.environ.get("CHAOS_PAUSE_S", "0"))
+QUEUE = "bulk"
 EFFECTS_KEY = "plain:effects"
 POISON_STARTS_KEY = "plain:poison"
 
@@ -18,7 +19,7 @@ POISON_STARTS_KEY = "plain:poison"
 def make_app(url: str) -> Celery:
     """Make an application with default settings."""
     app = Celery("plain", broker=url, backend=url, set_as_current=False)
-    app.conf.task_default_queue = "bulk"
+    app.conf.task_default_queue = QUEUE
     app.conf.broker_connection_retry_on_startup = True
     return app
 

@@ -1,5 +1,6 @@
 """The runs: what is submitted, which faults are done, how it is judged; ours and plain Celery under the same script."""
 
+import contextlib
 import tempfile
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from redis.exceptions import RedisError
 
 from pointsman_producer.client.client import Client
 from tests.chaos import plain
-from tests.chaos.stage import OURS, Script, Stage, busy_s, stage
+from tests.chaos.stage import INTENTS, OTHER_INTENTS, SHARED, Script, Stage, busy_s, ground, stage
 from tests.chaos.verdict import Verdict, Workload
 
 # A trainer that is killed leaves its message to whoever is there a minute later.
@@ -21,6 +22,7 @@ SETTLE_S = 240.0
 # How busy the processes are meant to be while there are faults.
 LOAD = 0.8
 LONGEST_PAUSE_S = 0.5
+NAMESPACES = ("pointsman", "other")
 
 
 def ours(
@@ -33,8 +35,11 @@ def ours(
     pause_s: float | None = None,
     settle_s: float = SETTLE_S,
     workers: int = 2,
-) -> Verdict:
+    deployments: int = 1,
+) -> list[Verdict]:
     """Run ours under faults: most texts in bulk, some single, some coalesced, all shadowed, and trainings meanwhile.
+
+    Several deployments share a Redis database; each has all of the work, and faults of its own beside those of Redis.
 
     Args:
         faults: How often each is done.
@@ -44,16 +49,50 @@ def ours(
         gap_s: The pause between two faults, on average.
         pause_s: How long a message takes longer than it would; without it, so long that work lasts as the faults do.
         settle_s: How long to wait for what is not done when all was submitted and the faults are over.
-        workers: How many processes serve.
+        workers: How many processes serve, of each deployment.
+        deployments: How many run side by side.
     """
     few = texts // 100
     if pause_s is None:
         pause_s = _pause_s(faults, gap_s=gap_s, messages=texts // size + few, workers=workers)
-    with (
-        tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
-        stage(Path(folder), contestant=OURS, seed=seed, pause_s=pause_s, workers=workers) as set_up,
-        Client(settings=set_up.settings, linger_ms=20, max_batch=100) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pointsman-chaos-")))
+        shared = stack.enter_context(ground())
+        stages = [
+            stack.enter_context(
+                stage(
+                    folder / name,
+                    shared,
+                    seed=seed + place,
+                    pause_s=pause_s,
+                    workers=workers,
+                    namespace=name,
+                    intents=OTHER_INTENTS if place % 2 else INTENTS,
+                )
+            )
+            for place, name in enumerate(NAMESPACES[:deployments])
+        ]
+        with ThreadPoolExecutor() as pool:
+            runs = [
+                pool.submit(
+                    _run,
+                    set_up,
+                    {name: count for name, count in faults.items() if not place or name not in SHARED},
+                    texts=texts,
+                    size=size,
+                    gap_s=gap_s,
+                    settle_s=settle_s,
+                )
+                for place, set_up in enumerate(stages)
+            ]
+        return [run.result() for run in runs]
+
+
+def _run(
+    set_up: Stage, faults: dict[str, int], *, texts: int, size: int, gap_s: float, settle_s: float
+) -> Verdict:
+    few = texts // 100
+    with Client(settings=set_up.settings, linger_ms=20, max_batch=100) as client:
         started = time.monotonic()
         faulting = Script(set_up, faults, gap_s=gap_s)
         workload = Workload(client, set_up.registry, faulting.keep_pace)
@@ -72,7 +111,7 @@ def ours(
         verdict.notes += faulting.troubles
         verdict.duration_s = time.monotonic() - started
         if not verdict.is_clean:
-            log = Path(tempfile.gettempdir()) / f"pointsman-chaos-{seed}.log"
+            log = Path(tempfile.gettempdir()) / f"pointsman-chaos-{set_up.settings.namespace}.log"
             log.write_text("\n".join([verdict.line(), *verdict.notes, *set_up.log]))
         return verdict
 
@@ -93,7 +132,10 @@ def plain_celery(
         pause_s = _pause_s(faults, gap_s=gap_s, messages=messages, workers=workers)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder,
-        stage(Path(folder), contestant=contestant, seed=seed, pause_s=pause_s, workers=workers) as set_up,
+        ground() as shared,
+        stage(
+            Path(folder), shared, contestant=contestant, seed=seed, pause_s=pause_s, workers=workers
+        ) as set_up,
     ):
         faulting = Script(set_up, faults, gap_s=gap_s)
         faulting.start()
@@ -120,7 +162,7 @@ def _send_plain(set_up: Stage, messages: int, faulting: Script) -> set[int]:
         faulting.keep_pace(number / messages)
         while number not in sent:
             try:
-                app.send_task("plain.classify", args=[number], queue="bulk")
+                app.send_task("plain.classify", args=[number], queue=plain.QUEUE)
                 sent.add(number)
             except (OperationalError, RedisError, OSError):
                 time.sleep(0.2)

@@ -17,7 +17,6 @@ import psutil
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.client.handles import MessageHandle
 from pointsman_shared import names
-from pointsman_shared.store import keys
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.running import Running
@@ -174,7 +173,7 @@ def _check(client: Client, load: Load) -> int:
     due = sum(served[str(row["served"]).partition("@")[0]] for row in pairs)
     compared, missed = (sum(row[name] for row in pairs) for name in ("texts", "missed"))
     # Of what nobody had time even to count, the messages are known; all of them are alike here.
-    dropped = int(client._store.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
+    dropped = int(client._store.hget(client._store.keys.stats, names.SHADOW_DROPPED) or 0)
     off = abs(due - compared - missed - dropped * due * SIZE // load.sent)
     print(
         f"submitted {load.sent:,}, done {load.done:,}, counted {counted['done']:,}; {compared:,} comparisons, "

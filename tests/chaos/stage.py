@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
+from pointsman_shared.store.keys import Keys
 from pointsman_shared.wire import jobs
 from tests.chaos import plain, poison
 from tests.chaos.proxy import Proxy
@@ -41,6 +41,11 @@ TRAINED_TIER = "spare"
 TRAIN_EVERY = "* * * * *"
 PRO_USER = jobs.User(id="pro", custom={"plan": "pro"})
 QUEUES = (*names.SERVING_QUEUES, names.SHADOW_QUEUE, names.TRAIN_QUEUE)
+# Faults of what deployments share; one of them does them to all.
+SHARED = {"kill_redis", "pause_redis", "reset_connections", "swallow", "delay", "fill_redis"}
+INTENTS = {"base": tiny.BASE_INTENTS, "pro": tiny.PRO_INTENTS}
+# With these models, another deployment's worker would answer wrongly.
+OTHER_INTENTS = {"base": tiny.PRO_INTENTS, "pro": tiny.BASE_INTENTS}
 FLAGS_DEADLINE_S = 60.0
 RESTART_DEADLINE_S = 60.0
 IS_READY = re.compile(r"^[0-9.]+ serving .*@\S+ ready\.")
@@ -180,22 +185,33 @@ class Stage:
             self.poisoned.append(self.client.submit_message(request))
         else:
             with plain.make_app(self.redis.url) as app:
-                app.send_task("plain.classify", args=[poison.NUMBER], queue="bulk")
+                app.send_task("plain.classify", args=[poison.NUMBER], queue=plain.QUEUE)
 
     def push_garbage(self) -> None:
         """Push one of each kind of garbage into the queues."""
-        queues: Sequence[str] = QUEUES if self.contestant == OURS else (names.BULK_QUEUE,)
+        queues = self.queues if self.contestant == OURS else [plain.QUEUE]
         with self.redis.client() as redis:
             for kind, make in garbage.KINDS.items():
                 redis.lpush(self.random.choice(queues), make())
                 self.garbage.append(kind)
 
+    @property
+    def keys(self) -> Keys:
+        """The names of the deployment in Redis."""
+        return Keys(self.settings.namespace)
+
+    @property
+    def queues(self) -> list[str]:
+        """Its queues."""
+        return [self.keys.queue(name) for name in QUEUES]
+
     def evidence(self) -> list[str]:
         """Return what is left in the ledger, for a person who looks for a fault."""
+        keys = self.keys
         with self.redis.client() as redis:
-            found = [(raw.decode(), at) for raw, at in redis.zrange(keys.OPEN_INDEX, 0, 9, withscores=True)]
+            found = [(raw.decode(), at) for raw, at in redis.zrange(keys.open_index, 0, 9, withscores=True)]
             entries = [(each, at, redis.hgetall(keys.open(each))) for each, at in found]
-            deferred = [raw.decode() for raw in redis.zrange(keys.DEFERRED, 0, 9)]
+            deferred = [raw.decode() for raw in redis.zrange(keys.deferred, 0, 9)]
         facts = [
             (each, at, {key: value for key, value in entry.items() if key != b"message"})
             for each, at, entry in entries
@@ -243,21 +259,36 @@ class Stage:
 
 
 @contextlib.contextmanager
+def ground() -> Iterator[tuple[RedisServer, Proxy]]:
+    """Run a Redis, and a proxy in front of it."""
+    with (
+        RedisServer.start(appendonly=True, appendfsync="everysec") as redis,
+        Proxy(redis.port) as proxy,
+    ):
+        yield redis, proxy
+
+
+@contextlib.contextmanager
 def stage(
-    folder: Path, *, contestant: str = OURS, seed: int = 0, workers: int = 2, pause_s: float = 0.05
+    folder: Path,
+    shared: tuple[RedisServer, Proxy],
+    *,
+    contestant: str = OURS,
+    seed: int = 0,
+    workers: int = 2,
+    pause_s: float = 0.05,
+    namespace: str = "pointsman",
+    intents: Mapping[str, tuple[str, ...]] = INTENTS,
 ) -> Iterator[Stage]:
     """Set the stage; the workers reach Redis through the proxy."""
+    redis, proxy = shared
     log: list[str] = []
     starts_file = folder / "starts"
     before, supervisor.LONGEST_DELAY_S = supervisor.LONGEST_DELAY_S, LONGEST_DELAY_S
     try:
-        with (
-            RedisServer.start(appendonly=True, appendfsync="everysec") as redis,
-            Proxy(redis.port) as proxy,
-            Cdn(_flags()) as cdn,
-        ):
-            settings = _settings(folder, redis, cdn)
-            registry = _registry(settings)
+        with Cdn(_flags()) as cdn:
+            settings = _settings(folder, redis, cdn, namespace)
+            registry = _registry(settings, intents)
             with (
                 FaultyDeployment(
                     settings.model_copy(update={"redis_url": SecretStr(proxy.url)}),
@@ -301,12 +332,12 @@ def _flags() -> dict[str, object]:
     return document
 
 
-def _registry(settings: Settings) -> Registry:
+def _registry(settings: Settings, intents_of: Mapping[str, tuple[str, ...]]) -> Registry:
     """Keep a champion of each tier, and a candidate of one."""
     registry = Registry(settings.registry_url)
-    for tier, intents in (("base", tiny.BASE_INTENTS), ("pro", tiny.PRO_INTENTS)):
+    for tier, intents in intents_of.items():
         registry.promote(tier, running.keep(registry, tier, intents), "chaos", "to have one")
-    candidate = running.keep(registry, "base", tiny.BASE_INTENTS)
+    candidate = running.keep(registry, "base", intents_of["base"])
     registry.nominate("base", candidate, "chaos", "to compare with")
     return registry
 
@@ -325,17 +356,18 @@ def _wait_ready(set_up: Stage) -> None:
     eventually(all_decide, "every process knows the flags", FLAGS_DEADLINE_S)
     set_up.client.shadow.wait_drained(FLAGS_DEADLINE_S)
     with set_up.redis.client() as redis:
-        for key in redis.scan_iter("pointsman:shadow:*"):
+        for key in redis.scan_iter(set_up.keys.prefix + "shadow:*"):
             redis.delete(key)
 
 
-def _settings(folder: Path, redis: RedisServer, cdn: Cdn) -> Settings:
+def _settings(folder: Path, redis: RedisServer, cdn: Cdn, namespace: str) -> Settings:
     data = live_tiers.write(folder / "data")
     with (data / "tiers.toml").open("a", encoding="utf-8") as tiers:
         tiers.write(f"\n{live_tiers.table(data, TRAINED_TIER, tiny.BASE_INTENTS)}")
     return Settings.model_validate(
         {
             "redis_url": redis.url,
+            "namespace": namespace,
             "registry_url": str(folder / "registry"),
             "data_dir": data,
             "configcat_sdk_key": cdn.sdk_key,

@@ -10,10 +10,10 @@ from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_shared import errors, names
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.ledger import MAX_ATTEMPTS
-from tests.chaos.stage import PRO_USER, QUEUES, TRAINED_TIER, Stage
+from tests.chaos.stage import PRO_USER, TRAINED_TIER, Stage
 from tests.support import tiny
 from tests.support.ledgers import open_letters
 
@@ -250,20 +250,21 @@ def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
 
 def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
     """Wait for what nobody waits for: shadows, trainings."""
+    keys = stage.keys
     stage.deployment.stop_beat()
     with stage.redis.client() as redis:
         while True:
-            verdict.left_open = int(redis.zcard(keys.OPEN_INDEX))
-            verdict.left_queued = sum(int(redis.llen(queue)) for queue in QUEUES)
-            taken = (keys.UNACKED, keys.TRAIN_UNACKED)
+            verdict.left_open = int(redis.zcard(keys.open_index))
+            verdict.left_queued = sum(int(redis.llen(queue)) for queue in stage.queues)
+            taken = (keys.unacked, keys.train_unacked)
             verdict.left_unacked = sum(int(redis.hlen(key)) for key in taken)
-            left_in_shadow = int(redis.zcard(keys.SHADOW_WAITING))
+            left_in_shadow = int(redis.zcard(keys.shadow_waiting))
             if not (verdict.left_open or verdict.left_queued or verdict.left_unacked or left_in_shadow):
                 break
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        verdict.republished = int(redis.hget(keys.STATS, "republished") or 0)
+        verdict.republished = int(redis.hget(keys.stats, "republished") or 0)
 
 
 def _judge_comparisons(verdict: Verdict, stage: Stage, served: Counter[str], unclear: Counter[str]) -> None:

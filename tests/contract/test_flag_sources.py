@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from pointsman_shared.store import keys
 from pointsman_workers.flags import sources as config_sources
 from tests.support import flag_config, key_values
+from tests.support.default_keys import keys
 
 PRO = flag_config.plan_flag("proModel", "pro")
 ENTERPRISE = flag_config.plan_flag("proModel", "enterprise")
@@ -54,13 +54,13 @@ class FileOrigin:
 class StoreOrigin:
     def __init__(self, store: config_sources.KeyValue) -> None:
         self._store = store
-        self.source = config_sources.StoreSource(store)
+        self.source = config_sources.StoreSource(store, keys.flag_config)
 
     def put(self, text: str) -> None:
         self.put_bytes(f"1700000000000\n\n{text}".encode())
 
     def put_bytes(self, content: bytes) -> None:
-        self._store.set(keys.FLAG_CONFIG, content)
+        self._store.set(keys.flag_config, content)
 
     def remove(self) -> None:
         # The port has no way to delete; an empty value and no value both mean that there is nothing.

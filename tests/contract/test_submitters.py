@@ -10,10 +10,10 @@ import pytest
 from pointsman_producer.client.client import RELEASED_TTL_S, Client
 from pointsman_producer.client.window import Submitter
 from pointsman_shared import errors, names
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.support import flag_config
+from tests.support.default_keys import keys
 from tests.support.fake_workers import Workers
 from tests.support.running import Running
 

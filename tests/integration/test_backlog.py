@@ -9,12 +9,12 @@ from redis import Redis
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_workers.shadow import backlog
 from pointsman_workers.shadow.backlog import Backlog, Taken
 from pointsman_workers.shadow.store import Addition, Comparisons
 from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, keys
 from tests.support.ledgers import open_ledger, stored
 
 PAIR = "pro@7 vs base@4"
@@ -23,7 +23,7 @@ FOUND = {PAIR: Addition(fields={'["texts","day","d"]': 1})}
 
 def wish(message_id: str, texts: int = 3, **changes: Any) -> Mapping[str, Any]:
     values = {"texts": texts, "places": None, "shed": None, "limit_bytes": backlog.MIB, **changes}
-    return backlog.wish(message_id, **values)
+    return backlog.wish(keys, message_id, **values)
 
 
 def serve(
@@ -51,7 +51,7 @@ def test_what_was_served_waits_with_its_request_and_its_outcome(redis: Redis, se
 def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> None:
     for _ in range(2):
         serve(redis, settings, "m")
-    assert redis.zcard(keys.SHADOW_WAITING) == 1
+    assert redis.zcard(keys.shadow_waiting) == 1
     assert not redis.exists(keys.open("m"))
 
 
@@ -77,7 +77,7 @@ def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
     assert not store.add("two", ["m"], FOUND)
     assert store.fields(PAIR) == {'["texts","day","d"]': 1}
     assert {key.decode() for key in redis.scan_iter("pointsman:shadow:*")} == {
-        keys.SHADOW_PAIRS,
+        keys.shadow_pairs,
         keys.shadow_counts(PAIR),
     }
 
@@ -91,9 +91,9 @@ def test_short_messages_are_taken_together(redis: Redis, settings: Settings) -> 
 
 def test_nothing_is_taken_while_users_wait(redis: Redis, settings: Settings) -> None:
     serve(redis, settings, "m")
-    redis.hset(keys.UNACKED, "tag", "being served")
+    redis.hset(keys.unacked, "tag", "being served")
     assert not take(settings, alone=True)
-    redis.lpush(names.BULK_QUEUE, "a message")
+    redis.lpush(BULK, "a message")
     assert not take(settings)
     assert Backlog(Store.connect(settings)).look() == backlog.Look(ready=1, calls=0, users=1)
     # Workers that only do shadow work need not care.
@@ -111,19 +111,19 @@ def test_beyond_the_limit_texts_are_not_kept_but_noted_and_then_only_a_number(
         ("queue_full", None),
         ("redis_memory", None),
     ]
-    redis.set(keys.SHADOW_BYTES, 10 * backlog.MIB)
+    redis.set(keys.shadow_bytes, 10 * backlog.MIB)
     serve(redis, settings, "d", limit_bytes=1_000)
-    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
+    assert redis.hget(keys.stats, names.SHADOW_DROPPED) == b"1"
 
 
-@pytest.mark.parametrize("broken", [keys.SHADOW_WAITING, keys.SHADOW_BYTES])
+@pytest.mark.parametrize("broken", [keys.shadow_waiting, keys.shadow_bytes])
 def test_an_outcome_is_stored_though_shadowing_is_refused(
     redis: Redis, settings: Settings, broken: str
 ) -> None:
     redis.lpush(broken, "not what it should be")
     assert serve(redis, settings, "m")["intent"] == ["greeting"]
     assert stored(settings, "m") is not None
-    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
+    assert redis.hget(keys.stats, names.SHADOW_DROPPED) == b"1"
     assert not redis.exists(keys.open("m"), keys.shadow_kept("m"))
 
 
@@ -139,8 +139,8 @@ def test_what_expired_is_forgotten_and_counted(redis: Redis, settings: Settings)
     assert redis.ttl(keys.shadow_kept("m")) > 0
     redis.delete(keys.shadow_kept("m"))
     assert not take(settings)
-    assert not redis.exists(keys.SHADOW_WAITING, keys.SHADOW_BYTES)
-    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(keys.shadow_waiting, keys.shadow_bytes)
+    assert redis.hget(keys.stats, names.SHADOW_DROPPED) == b"1"
 
 
 @pytest.mark.parametrize(("texts", "messages"), [(500, 20), (1, 1_000)])
@@ -155,6 +155,6 @@ def test_nothing_is_left_of_what_was_counted(
     while taken := take(settings, most_texts=500):
         assert store.add("me", [one.message_id for one in taken], FOUND)
     assert {key.decode() for key in redis.scan_iter()} == {
-        keys.SHADOW_PAIRS,
+        keys.shadow_pairs,
         keys.shadow_counts(PAIR),
     }

@@ -8,8 +8,8 @@ import pytest
 from pointsman_producer.client import cancellation
 from pointsman_producer.client.client import Client
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
+from tests.support.default_keys import keys
 
 TTL_S = 60
 
@@ -20,7 +20,7 @@ def submit(store: Store, message_id: str, *, batch: str = "") -> None:
     body = base64.b64encode(json.dumps(arguments).encode()).decode()
     message = json.dumps({"body": body, "properties": {"reply_to": "client"}})
     store.hset(keys.open(message_id), "message", message)
-    store.zadd(keys.OPEN_INDEX, {message_id: 1.0})
+    store.zadd(keys.open_index, {message_id: 1.0})
 
 
 def test_a_cancelled_message_has_an_outcome_and_no_entry_and_its_client_hears_of_it(store: Store) -> None:
@@ -33,7 +33,7 @@ def test_a_cancelled_message_has_an_outcome_and_no_entry_and_its_client_hears_of
     stored = json.loads(store.get(keys.result("m")) or b"")
     assert (stored["status"], stored["result"]["exc_type"]) == ("FAILURE", "CancelledError")
     assert store.exists(keys.open("m")) == 0
-    assert store.zcard(keys.OPEN_INDEX) == 0
+    assert store.zcard(keys.open_index) == 0
     assert store.hgetall(keys.batch("b")) == {b"cancelled": b"2"}
     assert 0 < store.ttl(keys.result("m")) <= TTL_S
 

@@ -11,13 +11,13 @@ from redis import Redis
 from pointsman_models.comparison import counts
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import shadow as wire
 from pointsman_workers.shadow.queries import Queries
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
+from tests.support.default_keys import keys
 
 PAIR = "pro@7 vs base@4"
 INTENTS = [f"intent_{number}" for number in range(22)]
@@ -106,12 +106,12 @@ def test_labels_expire(store: Store, settings: Settings, redis: Redis) -> None:
     labels = Labels(store, settings)
     labels.add("old:0", {"intent": "greeting"})
     old = time.time() - settings.label_retention_s - 1
-    redis.hset(keys.LABELS, "old:0", json.dumps({"intent": "greeting", "at": old, "place": 1}))
-    redis.zadd(keys.LABEL_TIMES, {"old:0": old})
+    redis.hset(keys.labels, "old:0", json.dumps({"intent": "greeting", "at": old, "place": 1}))
+    redis.zadd(keys.label_times, {"old:0": old})
     assert labels.all() == labels.of(["old:0"]) == {}
     labels.add("new:0", {"intent": "greeting"})
-    assert redis.hkeys(keys.LABELS) == redis.zrange(keys.LABEL_TIMES, 0, -1) == [b"new:0"]
-    assert 0 < redis.ttl(keys.LABELS) <= settings.label_retention_s
+    assert redis.hkeys(keys.labels) == redis.zrange(keys.label_times, 0, -1) == [b"new:0"]
+    assert 0 < redis.ttl(keys.labels) <= settings.label_retention_s
 
 
 def test_a_label_reads_the_rows_of_its_own_jobs_only(
@@ -121,7 +121,7 @@ def test_a_label_reads_the_rows_of_its_own_jobs_only(
         for place in range(3):
             redis.hset(keys.shadow_rows(pair), f"{pair}:{place}", json.dumps(row(place)))
         redis.hset(keys.shadow_counts(pair), "texts", 1)
-        redis.hset(keys.SHADOW_PAIRS, pair, 1)
+        redis.hset(keys.shadow_pairs, pair, 1)
     known = kept.rows_of([f"{PAIR}:1", "nobody:0"])
     assert known == {f"{PAIR}:1": row(1)}
     assert kept.rows_of([]) == {}

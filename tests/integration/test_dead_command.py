@@ -9,9 +9,10 @@ from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_producer.commands import command_line, root
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
+from tests.support.default_keys import BULK, keys
 from tests.support.ledgers import open_ledger
 
 SECRET = "a very secret utterance"
@@ -37,7 +38,7 @@ def redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
                 died_at=time.time() - 100 * number,
             )
             ledger.fail(letter, errors.JobFailedError("it broke"))
-        redis.delete(names.BULK_QUEUE)
+        redis.delete(BULK)
         yield redis
 
 
@@ -78,9 +79,9 @@ def test_replaying_puts_messages_back_and_a_dry_run_does_not(
 ) -> None:
     code, out = run(capsys, "replay", "--batch", "b", "--dry-run", "--json")
     assert (code, json.loads(out)["ids"]) == (0, ["m-0", "m-1"])
-    assert redis.llen(names.BULK_QUEUE) == 0
+    assert redis.llen(BULK) == 0
     assert run(capsys, "replay", "--batch", "b")[0] == 0
-    assert redis.llen(names.BULK_QUEUE) == 2
+    assert redis.llen(BULK) == 2
     assert [letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])] == ["m-2"]
 
 
@@ -89,7 +90,7 @@ def test_a_letter_without_its_message_stays_and_the_others_are_replayed(
 ) -> None:
     redis.hdel(keys.dead("m-0"), "payload")
     assert run(capsys, "replay", "--batch", "b")[0] == 0
-    assert redis.llen(names.BULK_QUEUE) == 1
+    assert redis.llen(BULK) == 1
     assert {letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])} == {"m-0", "m-2"}
     assert run(capsys, "replay", "m-0")[0] == command_line.BAD_INPUT
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pointsman_shared import settings
-from pointsman_shared.store import keys
 from pointsman_workers.flags import configcat_poller
 from pointsman_workers.flags import sources as config_sources
 from tests.support import cdn, deadlines, flag_config, key_values
+from tests.support.default_keys import keys
 
 PRO = flag_config.plan_flag("proModel", "pro")
 NOBODY = flag_config.plan_flag("proModel", "nobody")
@@ -53,7 +53,7 @@ def server() -> Iterator[cdn.Cdn]:
 
 
 def stored(store: key_values.DictStore) -> Any:
-    raw = store.values.get(keys.FLAG_CONFIG)
+    raw = store.values.get(keys.flag_config)
     return None if raw is None else json.loads(config_sources.ConfigEntry.parse(raw.decode()).document)
 
 
@@ -66,7 +66,7 @@ def test_the_first_configuration_is_there_when_the_start_returns(
 
 def test_what_was_fetched_is_what_a_child_reads(server: cdn.Cdn, store: key_values.DictStore) -> None:
     with polling(server, store):
-        entry = config_sources.StoreSource(store).read()
+        entry = config_sources.StoreSource(store, keys.flag_config).read()
     assert entry is not None
     assert (entry.etag, json.loads(entry.document)) == (server.etag, PRO)
 
@@ -92,7 +92,7 @@ def test_a_store_that_forgot_everything_is_filled_again_by_an_unchanged_configur
 
 
 def test_every_successful_poll_makes_the_entry_younger(server: cdn.Cdn, store: key_values.DictStore) -> None:
-    source = config_sources.StoreSource(store)
+    source = config_sources.StoreSource(store, keys.flag_config)
     with polling(server, store):
         first = source.read()
         assert first is not None
@@ -120,7 +120,7 @@ def test_a_configuration_without_an_etag_gets_one_from_its_content(
 ) -> None:
     server.etag = ""
     with polling(server, store):
-        entry = config_sources.StoreSource(store).read()
+        entry = config_sources.StoreSource(store, keys.flag_config).read()
     assert entry is not None
     assert entry.etag.startswith("content-")
 

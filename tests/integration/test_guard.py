@@ -18,10 +18,11 @@ from pointsman_producer.deployment import liveness
 from pointsman_producer.deployment.liveness import START_S, Liveness
 from pointsman_producer.deployment.supervisor import Program, Supervisor
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import heartbeat, keys
+from pointsman_shared.store import heartbeat
 from pointsman_shared.store.connection import Store
 from tests.support import running
 from tests.support.deadlines import eventually
+from tests.support.default_keys import keys
 
 NODE = "serving@here"
 SLEEP = Program(name="one", command=("sleep", "1000"), environ=os.environ)
@@ -126,7 +127,7 @@ def test_a_worker_whose_children_stand_still_is_started_again_and_its_work_is_do
         client.classify("hi")
         # A child that stands still within a job is ended at its time limit, which is another matter.
         with Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis:
-            eventually(lambda: redis.hlen(keys.UNACKED) == 0, "every child has nothing to do")
+            eventually(lambda: redis.hlen(keys.unacked) == 0, "every child has nothing to do")
         for child in psutil.Process(pid).children():
             child.suspend()
         # More than its children can hold, so that it asks for no others.

@@ -7,10 +7,9 @@ import pytest
 
 from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_producer.diagnostics.findings import Finding
-from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
+from tests.support.default_keys import BULK, keys
 from tests.unit.producer.diagnostics.test_probe import message
 
 
@@ -27,8 +26,8 @@ def test_the_server_says_its_version_and_policy(redis: Store) -> None:
 
 
 def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings, redis: Store) -> None:
-    redis.lpush(names.BULK_QUEUE, message([[{"submitted_at": time.time() - 1_000}], {}, {}]))
-    redis.zadd(keys.SHADOW_WAITING, {"m1": 1.0})
+    redis.lpush(BULK, message([[{"submitted_at": time.time() - 1_000}], {}, {}]))
+    redis.zadd(keys.shadow_waiting, {"m1": 1.0})
     redis.hset(keys.shadow_kept("m1"), "served_at", time.time() - 1_000)
     found = list(examination.examine(settings, "here"))
     assert problems(found) == {"worker", "models"}
@@ -41,15 +40,15 @@ def problems(found: list[Finding]) -> set[str]:
 
 def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> None:
     for sent_at in (100.0, 200.0):
-        redis.lpush(names.BULK_QUEUE, message([[{"submitted_at": sent_at}], {}, {}]))
+        redis.lpush(BULK, message([[{"submitted_at": sent_at}], {}, {}]))
     reports = probe.queues(redis, now=250.0)
     assert reports["bulk"] == (2, 150.0)
     assert reports["train"] == (0, None)
 
 
 def test_messages_under_way_are_counted_for_serving_and_training(redis: Store) -> None:
-    redis.hset("unacked", "one", "x")
-    redis.hset("unacked:train", "two", "x")
+    redis.hset(keys.unacked, "one", "x")
+    redis.hset(keys.train_unacked, "two", "x")
     assert probe.in_flight(redis) == 2
 
 

@@ -12,15 +12,15 @@ from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.training_claims import MINE, TrainingClaims
 from pointsman_workers.delivery import reconciler
 from pointsman_workers.delivery.in_flight import InFlight
 from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, TRAIN, keys
 from tests.support.ledgers import open_in_flight, open_ledger
 
-NO_GRACE = {"": -1.0, names.TRAIN_QUEUE: 100.0}
+NO_GRACE = {"": -1.0, TRAIN: 100.0}
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def test_only_what_was_lost_is_published_again_and_is_the_next_to_be_taken(
     client: Client, redis: Redis, messages: InFlight
 ) -> None:
     ids = submit(client, 250)
-    lost = redis.rpop(names.BULK_QUEUE)
+    lost = redis.rpop(BULK)
     assert reconcile(messages) == ids[:1]
-    again = json.loads(redis.lindex(names.BULK_QUEUE, -1))  # type: ignore[arg-type]
+    again = json.loads(redis.lindex(BULK, -1))  # type: ignore[arg-type]
     before = json.loads(lost)  # type: ignore[arg-type]
     assert again["properties"].pop("delivery_tag") != before["properties"].pop("delivery_tag")
     assert again == before
     assert reconcile(messages) == []
-    assert redis.llen(names.BULK_QUEUE) == 250
-    assert redis.hget(keys.STATS, "republished") == b"1"
+    assert redis.llen(BULK) == 250
+    assert redis.hget(keys.stats, "republished") == b"1"
 
 
 @pytest.mark.parametrize("odd", ["größer 😀", '"quoted"', "back\\slash", "\u2028"])
@@ -61,18 +61,18 @@ def test_what_waits_under_an_odd_id_is_not_lost(
     client.submit_message(checked_request(["hi"], [None]), message_id=odd)
     for _ in range(3):
         assert reconcile(messages) == []
-    raw = redis.rpop(names.BULK_QUEUE)
-    assert redis.llen(names.BULK_QUEUE) == 0
-    redis.hset(keys.UNACKED, "tag", json.dumps([json.loads(raw), "", names.BULK_QUEUE]))  # type: ignore[arg-type]
+    raw = redis.rpop(BULK)
+    assert redis.llen(BULK) == 0
+    redis.hset(keys.unacked, "tag", json.dumps([json.loads(raw), "", BULK]))  # type: ignore[arg-type]
     assert reconcile(messages) == []
-    redis.delete(keys.UNACKED)
+    redis.delete(keys.unacked)
     assert reconcile(messages) == [odd]
 
 
 def test_what_a_worker_has_taken_is_not_lost(client: Client, redis: Redis, messages: InFlight) -> None:
     submit(client, 1)
-    message = json.loads(redis.rpop(names.BULK_QUEUE))  # type: ignore[arg-type]
-    redis.hset(keys.UNACKED, "tag", json.dumps([message, "bulk", "bulk"]))
+    message = json.loads(redis.rpop(BULK))  # type: ignore[arg-type]
+    redis.hset(keys.unacked, "tag", json.dumps([message, "", BULK]))
     assert reconcile(messages) == []
 
 
@@ -80,20 +80,20 @@ def test_what_has_an_outcome_is_not_published_again(
     client: Client, redis: Redis, messages: InFlight, settings: Settings
 ) -> None:
     submit(client, 1)
-    redis.delete(names.BULK_QUEUE)
+    redis.delete(BULK)
     open_ledger(settings).finish("m-0", {})
-    redis.hset(keys.open("m-0"), mapping={"queue": "bulk", "message": "{}"})
-    redis.zadd(keys.OPEN_INDEX, {"m-0": 1})
+    redis.hset(keys.open("m-0"), mapping={"queue": BULK, "message": "{}"})
+    redis.zadd(keys.open_index, {"m-0": 1})
     redis.hset(keys.open("m-0"), "message", json.dumps({"properties": {}}))
     assert reconcile(messages) == []
-    assert not redis.exists(keys.OPEN_INDEX, keys.open("m-0"), names.BULK_QUEUE)
+    assert not redis.exists(keys.open_index, keys.open("m-0"), BULK)
 
 
 def test_a_long_queue_is_read_once_in_a_while_not_at_every_look(
     client: Client, redis: Redis, messages: InFlight
 ) -> None:
     submit(client, 5)
-    redis.zadd(keys.OPEN_INDEX, {"m-0": time.time() - 1_000})
+    redis.zadd(keys.open_index, {"m-0": time.time() - 1_000})
     assert list(messages.suspects(100)) == ["m-0"]
     assert reconciler.reconcile(messages, {"": 100.0}, lambda _: None) == []
     assert messages.suspects(100) == {}
@@ -103,9 +103,9 @@ def test_a_training_message_is_waited_for_much_longer(
     client: Client, redis: Redis, messages: InFlight
 ) -> None:
     handle = client.train("base")
-    redis.delete(names.TRAIN_QUEUE)
+    redis.delete(TRAIN)
     assert reconcile(messages) == []
-    redis.zadd(keys.OPEN_INDEX, {handle.id: time.time() - 1_000})
+    redis.zadd(keys.open_index, {handle.id: time.time() - 1_000})
     assert reconcile(messages) == [handle.id]
 
 
@@ -113,8 +113,10 @@ def test_whoever_publishes_through_our_application_is_covered(
     settings: Settings, redis: Redis, messages: InFlight
 ) -> None:
     with broker_config.make_app(settings) as app:
-        app.send_task(names.TRAIN_TASK, args=({},), task_id="t", queue=names.TRAIN_QUEUE)
+        app.send_task(names.TRAIN_TASK, args=({},), task_id="t", queue=TRAIN)
         app.send_task("another.task", task_id="a", queue="other")
+        # The worker of that deployment enters it.
+        app.send_task(names.CLASSIFY_TASK, args=({},), task_id="o", queue="other.bulk")
     assert list(messages.suspects(-1)) == ["t"]
 
 
@@ -122,9 +124,9 @@ def test_a_message_of_a_plain_celery_client_is_entered_when_it_is_taken(
     settings: Settings, redis: Redis, messages: InFlight
 ) -> None:
     with Celery(broker=settings.redis_url.get_secret_value()) as app:
-        app.send_task(names.CLASSIFY_TASK, args=({},), task_id="f", queue=names.BULK_QUEUE)
-    raw = redis.rpop(names.BULK_QUEUE)
-    messages.enter("f", names.BULK_QUEUE, raw)  # type: ignore[arg-type]
+        app.send_task(names.CLASSIFY_TASK, args=({},), task_id="f", queue=BULK)
+    raw = redis.rpop(BULK)
+    messages.enter("f", BULK, raw)  # type: ignore[arg-type]
     assert reconcile(messages) == ["f"]
 
 
@@ -139,18 +141,18 @@ def test_a_deferred_message_returns_once_when_its_time_has_come_and_does_not_cou
     client: Client, redis: Redis, messages: InFlight
 ) -> None:
     (message_id,) = submit(client, 1)
-    redis.delete(names.BULK_QUEUE)
-    redis.zadd(keys.DEFERRED, {message_id: time.time() + 60})
+    redis.delete(BULK)
+    redis.zadd(keys.deferred, {message_id: time.time() + 60})
     reconciler.resume_deferred(messages)
-    assert not redis.exists(names.BULK_QUEUE)
-    redis.zadd(keys.DEFERRED, {message_id: time.time() - 1})
+    assert not redis.exists(BULK)
+    redis.zadd(keys.deferred, {message_id: time.time() - 1})
     for _ in range(2):
         reconciler.resume_deferred(messages)
     assert not messages.republish(message_id, deferred=True)
-    assert redis.llen(names.BULK_QUEUE) == 1
-    assert not redis.exists(keys.DEFERRED, keys.STATS)
+    assert redis.llen(BULK) == 1
+    assert not redis.exists(keys.deferred, keys.stats)
     # If the deferred ones are forgotten, the ledger still has the entry.
-    redis.delete(names.BULK_QUEUE)
+    redis.delete(BULK)
     assert reconcile(messages) == [message_id]
 
 
@@ -159,8 +161,8 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
 ) -> None:
     claims = TrainingClaims(Store.connect(settings))
     run = client.train("base").id
-    raw = redis.rpop(names.TRAIN_QUEUE)
-    redis.hset(keys.TRAIN_UNACKED, "tag", json.dumps([json.loads(raw), "", names.TRAIN_QUEUE]))  # type: ignore[arg-type]
+    raw = redis.rpop(TRAIN)
+    redis.hset(keys.train_unacked, "tag", json.dumps([json.loads(raw), "", TRAIN]))  # type: ignore[arg-type]
     assert messages.silent_runs(-1.0) == [], "nobody began it: it is waited for"
     assert claims.claim("base", run, "a trainer") == MINE
     assert claims.renew("base", run, "a trainer") == MINE
@@ -168,8 +170,8 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     assert messages.silent_runs(-1.0) == [run]
     assert messages.republish(run)
     assert messages.silent_runs(-1.0) == []
-    assert redis.llen(names.TRAIN_QUEUE) == 1
-    redis.delete(names.TRAIN_QUEUE)
+    assert redis.llen(TRAIN) == 1
+    redis.delete(TRAIN)
     assert messages.silent_runs(-1.0) == [], "until somebody begins it again"
 
 

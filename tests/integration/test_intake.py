@@ -11,13 +11,14 @@ from celery.exceptions import NotRegistered
 from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.wire import jobs
 from pointsman_workers import bootstrap
 from tests.support import garbage
 from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, INTERACTIVE, SERVING, keys
 from tests.support.ledgers import open_in_flight, open_letters
 from tests.support.running import Running
 
@@ -36,7 +37,7 @@ def settings(deployed: Running) -> Settings:
 
 @pytest.mark.parametrize("times", [2, pytest.param(21, marks=pytest.mark.slow)])
 def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, times: int) -> None:
-    redis.delete(keys.DEAD_INDEX)
+    redis.delete(keys.dead_index)
     pids = deployed.deployment.pids()
     letters = open_letters(deployed.settings)
     pushed = [kind() for kind in garbage.KINDS.values() for _ in range(times)]
@@ -44,7 +45,7 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
     with Client(settings=deployed.settings) as client:
         answered = []
         for place, raw in enumerate(pushed):
-            redis.lpush(random.choice(names.SERVING_QUEUES), raw)
+            redis.lpush(random.choice(SERVING), raw)
             if place % 10 == 0:
                 answered.append(client.submit_message(checked_request(["hi"], [None])))
         assert all(message.result(TIMEOUT_S).intent == ["greeting"] for message in answered)
@@ -52,9 +53,9 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
     assert {letter.reason for letter in letters.find()} == {dead_letters.MALFORMED}
     assert all(letter.detail and letter.worker and letter.versions for letter in letters.find())
     assert deployed.deployment.pids() == pids
-    eventually(lambda: redis.hlen(keys.UNACKED) == 0, "nothing left unacknowledged")
+    eventually(lambda: redis.hlen(keys.unacked) == 0, "nothing left unacknowledged")
     # What is left open would be published again for ever.
-    eventually(lambda: redis.zcard(keys.OPEN_INDEX) == 0, "nothing left open")
+    eventually(lambda: redis.zcard(keys.open_index) == 0, "nothing left open")
     assert list(redis.scan_iter(keys.open("*"))) == []
     assert [line for line in deployed.log if "secret" in line] == []
     assert not any(garbage.SECRET in letter.detail for letter in letters.find())
@@ -64,14 +65,14 @@ def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
     deployed: Running, redis: Redis
 ) -> None:
     messages, letters = open_in_flight(deployed.settings), open_letters(deployed.settings)
-    redis.delete(keys.DEAD_INDEX)
+    redis.delete(keys.dead_index)
     with contextlib.closing(messages.store):
         messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
-        redis.lpush(names.BULK_QUEUE, json.dumps(garbage.message(headers_id="taken", headers_retries="many")))
+        redis.lpush(BULK, json.dumps(garbage.message(headers_id="taken", headers_retries="many")))
         eventually(lambda: letters.count() == 1, "the garbage is a dead letter")
-        assert redis.zscore(keys.OPEN_INDEX, "taken")
+        assert redis.zscore(keys.open_index, "taken")
         assert not redis.exists(keys.result("taken"))
-    redis.delete(keys.open("taken"), keys.OPEN_INDEX)
+    redis.delete(keys.open("taken"), keys.open_index)
 
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -100,8 +101,8 @@ def test_who_waits_for_what_is_refused_gets_the_reason(
     if enters:
         messages = open_in_flight(deployed.settings)
         with contextlib.closing(messages.store):
-            messages.enter(message_id, names.BULK_QUEUE, json.dumps(sound).encode())
-    redis.lpush(names.BULK_QUEUE, json.dumps(sound))
+            messages.enter(message_id, BULK, json.dumps(sound).encode())
+    redis.lpush(BULK, json.dumps(sound))
     eventually(lambda: bool(redis.exists(keys.result(message_id))), "an outcome")
     stored = json.loads(redis.get(keys.result(message_id)) or b"")
     assert (stored["status"], stored["task_id"]) == ("FAILURE", message_id)
@@ -112,7 +113,9 @@ def test_who_waits_for_what_is_refused_gets_the_reason(
 
 def test_who_asks_for_an_unknown_task_is_told_as_celery_tells(deployed: Running, redis: Redis) -> None:
     url = deployed.settings.redis_url.get_secret_value()
-    answer = Celery(broker=url, backend=url).send_task("no.such.task", queue=names.BULK_QUEUE)
+    plain = Celery(broker=url, backend=url)
+    plain.conf.result_backend_transport_options = {"global_keyprefix": keys.prefix}
+    answer = plain.send_task("no.such.task", queue=BULK)
     with pytest.raises(NotRegistered, match=r"no\.such\.task"):
         answer.get(timeout=TIMEOUT_S)
 
@@ -169,17 +172,17 @@ STRINGS = (
 
 
 def test_no_string_in_any_header_wedges_a_worker(deployed: Running, redis: Redis) -> None:
-    redis.delete(keys.DEAD_INDEX)
+    redis.delete(keys.dead_index)
     odd = [{f"headers_{name}": value} for name in HEADERS for value in STRINGS]
     odd += [{f"properties_{name}": value} for name in PROPERTIES for value in STRINGS]
     odd += [{f"headers_{value}": "odd"} for value in STRINGS if value]
     for changes in odd:
-        redis.lpush(names.INTERACTIVE_QUEUE, json.dumps(garbage.message(**changes)))
+        redis.lpush(INTERACTIVE, json.dumps(garbage.message(**changes)))
     with Client(settings=deployed.settings) as client:
         assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
-    eventually(lambda: redis.llen(names.INTERACTIVE_QUEUE) == 0, "all are taken")
-    eventually(lambda: redis.hlen(keys.UNACKED) == 0, "nothing left unacknowledged")
-    eventually(lambda: redis.zcard(keys.OPEN_INDEX) == 0, "nothing left open")
+    eventually(lambda: redis.llen(INTERACTIVE) == 0, "all are taken")
+    eventually(lambda: redis.hlen(keys.unacked) == 0, "nothing left unacknowledged")
+    eventually(lambda: redis.zcard(keys.open_index) == 0, "nothing left open")
     letters = list(open_letters(deployed.settings).find())
     assert {letter.reason for letter in letters} == {dead_letters.MALFORMED}
     assert len(odd) / 4 < len(letters) < len(odd)
@@ -187,8 +190,8 @@ def test_no_string_in_any_header_wedges_a_worker(deployed: Running, redis: Redis
 
 def test_each_kind_of_garbage_says_what_is_wrong_with_it(deployed: Running, redis: Redis) -> None:
     letters = open_letters(deployed.settings)
-    redis.delete(keys.DEAD_INDEX)
-    redis.lpush(names.BULK_QUEUE, garbage.KINDS["a compression bomb"]())
+    redis.delete(keys.dead_index)
+    redis.lpush(BULK, garbage.KINDS["a compression bomb"]())
     eventually(lambda: letters.count() == 1, "the bomb in the dead letters")
     (letter,) = letters.find()
     assert "compressed" in letter.detail
@@ -203,7 +206,7 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
     deployed: Running, redis: Redis
 ) -> None:
     letters = open_letters(deployed.settings)
-    redis.delete(keys.DEAD_INDEX)
+    redis.delete(keys.dead_index)
     with Client(settings=deployed.settings) as client:
         request = jobs.ClassifyRequest.model_construct(texts=[], users=[], user_of=None)
         message = client.submit_message(request)
@@ -211,7 +214,7 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
             message.result(TIMEOUT_S)
         assert failure.value.dead_letter == message.id
     (letter,) = letters.find(dead_letters.Filter(reason=dead_letters.INVALID))
-    assert (letter.id, letter.attempts, letter.queue) == (message.id, 1, names.BULK_QUEUE)
+    assert (letter.id, letter.attempts, letter.queue) == (message.id, 1, BULK)
     assert letters.replay(letter)
     eventually(lambda: letters.count() == 1, "the same dead letter again")
 

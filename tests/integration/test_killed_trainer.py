@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client
-from pointsman_shared.store import keys
 from tests.support import live_tiers, running
 from tests.support.deadlines import eventually
+from tests.support.default_keys import keys
 from tests.support.running import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

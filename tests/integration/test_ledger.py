@@ -9,13 +9,14 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client, checked_request
-from pointsman_shared import errors, names
+from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import UNAVAILABLE, Store
 from pointsman_workers.delivery.ledger import ATTEMPT, Ledger
+from tests.support.default_keys import BULK, keys
 from tests.support.ledgers import open_ledger, open_letters, stored
 
 CLASSIFIED = {
@@ -119,10 +120,10 @@ def test_a_delivery_that_asks_again_is_the_same_attempt(settings: Settings, redi
         "result": keys.result("m"),
         "guard": keys.done("m"),
         "entry": keys.open("m"),
-        "index": keys.OPEN_INDEX,
+        "index": keys.open_index,
         "cancelled": keys.cancelled(""),
-        "interrupted": keys.INTERRUPTED,
-        "deferred": keys.DEFERRED,
+        "interrupted": keys.interrupted,
+        "deferred": keys.deferred,
         **{"id": "m", "worker": "w", "now": time.time(), "ttl": 60},
         **{"most": 9, "calm_s": 5, "again_s": 2, "patience_s": 120},
     }
@@ -152,10 +153,10 @@ def test_the_last_attempt_is_deferred_while_other_messages_are_interrupted(
         attempt = ledger.attempt(message_id, worker="w")
         assert (attempt.is_deferred, attempt.is_done, attempt.count) == (True, False, 0)
     # Looking again is not an interruption.
-    interrupted: Any = redis.zrange(keys.INTERRUPTED, 0, -1, withscores=True)
+    interrupted: Any = redis.zrange(keys.interrupted, 0, -1, withscores=True)
     assert ledger.attempt("m", worker="w").is_deferred
-    assert redis.zrange(keys.INTERRUPTED, 0, -1, withscores=True) == interrupted
-    redis.zadd(keys.INTERRUPTED, dict.fromkeys(submitted, time.time() - 60))
+    assert redis.zrange(keys.interrupted, 0, -1, withscores=True) == interrupted
+    redis.zadd(keys.interrupted, dict.fromkeys(submitted, time.time() - 60))
     assert [ledger.attempt("m", worker="w").count for _ in range(2)] == [3, 4]
     # A message that proves to be poison is no reason for others to wait.
     assert ledger.attempt("n", worker="w").count == 3
@@ -193,10 +194,10 @@ def test_a_message_given_up_is_a_dead_letter_and_a_failed_outcome_that_says_so(
     assert failure.value.is_retryable is False
     kept = open_letters(settings).get("m")
     assert kept is not None
-    assert (kept.attempts, kept.queue, kept.texts) == (1, names.BULK_QUEUE, 1)
+    assert (kept.attempts, kept.queue, kept.texts) == (1, BULK, 1)
     assert kept.arguments()[0]["texts"] == ["hi"]  # type: ignore[index]  # any JSON
     assert ledger.attempt("m", worker="w").is_done
-    assert not redis.exists(keys.open("m"), keys.OPEN_INDEX)
+    assert not redis.exists(keys.open("m"), keys.open_index)
 
 
 def test_a_failure_that_may_pass_can_be_submitted_again(settings: Settings, redis: Redis) -> None:
@@ -207,7 +208,7 @@ def test_a_failure_that_may_pass_can_be_submitted_again(settings: Settings, redi
         assert ledger.attempt("m", worker="w").count == 1
         ledger.finish("m", CLASSIFIED, client_id=client.id)
         assert message.result(5).intent == ["greeting"]
-    assert not redis.exists(keys.dead("m"), keys.DEAD_INDEX)
+    assert not redis.exists(keys.dead("m"), keys.dead_index)
 
 
 def test_a_replayed_dead_letter_has_one_outcome_and_is_counted_once(settings: Settings, redis: Redis) -> None:
@@ -215,12 +216,12 @@ def test_a_replayed_dead_letter_has_one_outcome_and_is_counted_once(settings: Se
     ledger = open_ledger(settings)
     with Client(settings=settings) as client:
         client.submit_message(checked_request(["hi"], [None], "b"), message_id="m")
-        redis.delete(names.BULK_QUEUE)
+        redis.delete(BULK)
         ledger.fail(letter("m", batch="b", texts=1), errors.JobFailedError("d"))
         (found,) = letters.find()
         assert letters.replay(found)
         assert not letters.replay(found)
-        assert redis.llen(names.BULK_QUEUE) == 1
+        assert redis.llen(BULK) == 1
         assert ledger.attempt("m", worker="w", batch="b").count == 1
         ledger.finish("m", CLASSIFIED, batch="b", counters={"done": 1})
         ledger.finish("m", CLASSIFIED, batch="b", counters={"done": 1})

@@ -13,8 +13,8 @@ from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from tests.support import flag_config, running, tiny
+from tests.support.default_keys import keys
 from tests.support.redis_server import RedisServer
 
 # The outages are so long: nothing is waited for but time.
@@ -130,7 +130,7 @@ def test_a_producer_without_redis_gives_up_with_one_error_and_leaves_nothing_hal
             staged.redis.restart()
         assert not out.exists()
         with staged.redis.client() as redis:
-            assert redis.zcard(keys.OPEN_INDEX) == 0
+            assert redis.zcard(keys.open_index) == 0
             assert not redis.exists(keys.training("base"))
         # The same client goes on.
         message = client.submit_message(checked_request(["hi"], [None]))

@@ -9,11 +9,11 @@ from redis import Redis
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery import validation
+from tests.support.default_keys import BULK, INTERACTIVE, keys
 from tests.support.ledgers import open_ledger
 
 REQUEST = checked_request(["hi", "bye"], [None, None], "b")
@@ -37,15 +37,15 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 def fill(redis: Redis, count: int) -> None:
-    redis.lpush(names.BULK_QUEUE, *["{}"] * count)
+    redis.lpush(BULK, *["{}"] * count)
 
 
 def test_a_queue_that_is_too_long_slows_and_then_refuses(client: Client, redis: Redis) -> None:
     fill(redis, 5)
     with pytest.raises(errors.QueueFullError, match="length at 125% of its limit"):
         client.submit_message(REQUEST)
-    assert redis.llen(names.BULK_QUEUE) == 5
-    assert not redis.exists(keys.OPEN_INDEX)
+    assert redis.llen(BULK) == 5
+    assert not redis.exists(keys.open_index)
     assert client.submit_message(REQUEST, queue=names.INTERACTIVE_QUEUE).status == "pending"
 
 
@@ -55,7 +55,7 @@ def test_a_producer_goes_on_when_there_is_room(settings: Settings, redis: Redis)
 
     def work_meanwhile(pause_s: float) -> None:
         pauses.append(pause_s)
-        redis.delete(names.BULK_QUEUE)
+        redis.delete(BULK)
         pressure._looks.clear()
 
     pressure = Pressure(Store.connect(settings), settings)
@@ -102,14 +102,14 @@ def test_a_timeout_counts_the_wait_for_room_and_its_job_is_not_sent_later(
     client: Client, redis: Redis, settings: Settings
 ) -> None:
     client._pressure = Pressure(client._store, settings, patience_s=10_000)
-    redis.lpush(names.INTERACTIVE_QUEUE, *["{}"] * 5)
+    redis.lpush(INTERACTIVE, *["{}"] * 5)
     with pytest.raises(
         errors.ResultTimeoutError, match=r"could not be sent within 0\.2 s: the queue is full"
     ):
         client.classify("hi", timeout_s=0.2)
     # It does not wait for room either.
     client.close()
-    assert redis.llen(names.INTERACTIVE_QUEUE) == 5
+    assert redis.llen(INTERACTIVE) == 5
 
 
 def test_a_timeout_counts_the_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_message_that_is_called_off_is_not_done_any_more(
     assert ledger.attempt("m", worker="w", batch="b").is_done
     ledger.finish("m", {}, batch="b", counters={"done": 2})
     assert client.progress("b") == {"cancelled": 2}
-    assert not redis.exists(keys.open("m"), keys.OPEN_INDEX)
+    assert not redis.exists(keys.open("m"), keys.open_index)
 
 
 def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
@@ -180,12 +180,12 @@ def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redi
     somebody = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
     with pytest.raises(errors.InvalidMessageError, match="at most 65000000 are taken"):
         client.submit("hi", user=somebody)
-    assert not redis.exists(keys.OPEN_INDEX, names.INTERACTIVE_QUEUE)
+    assert not redis.exists(keys.open_index, INTERACTIVE)
 
 
 def test_the_largest_texts_there_are_can_be_sent_and_are_taken(client: Client, redis: Redis) -> None:
     text = "\U0001f600" * jobs.MAX_TEXT_CHARS
     client.submit_message(checked_request([text] * 200, [None] * 200))
-    raw = redis.rpop(names.BULK_QUEUE)
+    raw = redis.rpop(BULK)
     assert isinstance(raw, bytes)
     assert validation.read(raw, {names.CLASSIFY_TASK})[0]["headers"]["task"] == names.CLASSIFY_TASK

@@ -3,8 +3,8 @@
 from pointsman_producer.client import results
 from pointsman_producer.client.client import Client, checked_request
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
+from tests.support.default_keys import keys
 
 TIMEOUT_S = 15
 

@@ -9,12 +9,12 @@ import pytest
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import jobs
 from tests.support import live_tiers, running, tier_files
 from tests.support.deadlines import eventually
+from tests.support.default_keys import TRAIN, keys
 from tests.support.ledgers import open_letters
 from tests.support.running import Running
 from tests.support.webhook import Webhook
@@ -149,7 +149,7 @@ def test_the_same_run_sent_twice_is_done_once(deployed: Running, client: Client)
             names.TRAIN_TASK,
             request,
             message_id="train-pro-2026-01-01T03:00:00",
-            queue=names.TRAIN_QUEUE,
+            queue=TRAIN,
             summary="tier pro",
         )
     client.train("base", on_busy="join").result(TIMEOUT_S)
@@ -163,7 +163,7 @@ def test_labels_from_the_product_are_learnt(deployed: Running, client: Client) -
         labels.add("message:0", label)
         labels.add("message:1", {**label, "text": None})
         version = client.train("base").result(TIMEOUT_S).version
-        store.delete(keys.LABELS, keys.LABEL_TIMES)
+        store.delete(keys.labels, keys.label_times)
     (card,) = client.models("show", tier="base", version=version).result(TIMEOUT_S)
     assert [(source["name"], source["rows"]) for source in card["data"]][-1] == ("labels", 1)
 

@@ -15,8 +15,8 @@ from pointsman_producer.client.handles import MessageHandle
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, keys
 from tests.support.running import Running
 
 TIMEOUT_S = 30
@@ -37,7 +37,7 @@ def app(settings: Settings) -> Iterator[Celery]:
 def send(app: Celery, **options: Any) -> Any:
     request = {"texts": ["hi", "ciao"], "batch": "given up"}
     return app.send_task(
-        names.CLASSIFY_TASK, args=(request,), task_id=str(uuid.uuid4()), queue=names.BULK_QUEUE, **options
+        names.CLASSIFY_TASK, args=(request,), task_id=str(uuid.uuid4()), queue=BULK, **options
     )
 
 
@@ -50,7 +50,7 @@ def test_an_expired_message_has_its_outcome_and_is_not_published_again(
         with pytest.raises(TaskRevokedError, match="expired"):
             one.get(timeout=TIMEOUT_S)
         assert one.state == "REVOKED"
-    eventually(lambda: redis.zcard(keys.OPEN_INDEX) == 0, "nothing is open")
+    eventually(lambda: redis.zcard(keys.open_index) == 0, "nothing is open")
     assert not redis.exists(*(keys.open(one.id) for one in sent))
     assert client.progress("given up") == {"cancelled": 6}
 
@@ -62,7 +62,7 @@ def test_a_client_that_waits_for_a_message_that_expired_is_told(app: Celery, cli
         names.CLASSIFY_TASK,
         args=({"texts": ["hi"]},),
         task_id=waiting.id,
-        queue=names.BULK_QUEUE,
+        queue=BULK,
         expires=PAST,
         reply_to=client.id,
     )
@@ -72,9 +72,9 @@ def test_a_client_that_waits_for_a_message_that_expired_is_told(app: Celery, cli
 
 def test_a_revoked_message_has_its_outcome_and_stays_revoked(app: Celery, redis: Redis) -> None:
     sent = send(app, countdown=4)
-    eventually(lambda: redis.hlen(keys.UNACKED) > 0, "a worker holds it")
+    eventually(lambda: redis.hlen(keys.unacked) > 0, "a worker holds it")
     app.control.revoke(sent.id, reply=True, timeout=TIMEOUT_S)
     with pytest.raises(TaskRevokedError, match="revoked"):
         sent.get(timeout=TIMEOUT_S)
     assert not redis.exists(keys.open(sent.id))
-    assert redis.zscore(keys.OPEN_INDEX, sent.id) is None
+    assert redis.zscore(keys.open_index, sent.id) is None

@@ -21,6 +21,7 @@ from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK
 from tests.support.running import DATA, Running
 
 TIMEOUT_S = 30
@@ -154,9 +155,9 @@ def test_any_celery_client_can_submit_and_read(celery_app: Celery) -> None:
 
 
 def test_a_reply_goes_on_through_a_chain(celery_app: Celery) -> None:
-    first = celery_app.signature(names.CLASSIFY_TASK, args=[{"texts": ["hi"]}], queue=names.BULK_QUEUE)
+    first = celery_app.signature(names.CLASSIFY_TASK, args=[{"texts": ["hi"]}], queue=BULK)
     # Celery's own task that gives back what it is given.
-    second = celery_app.signature("celery.accumulate", kwargs={"index": 0}, queue=names.BULK_QUEUE)
+    second = celery_app.signature("celery.accumulate", kwargs={"index": 0}, queue=BULK)
     reply = (first | second).apply_async().get(timeout=TIMEOUT_S)
     assert jobs.ClassifyReply.model_validate(reply).intent == ["greeting"]
 

@@ -13,8 +13,8 @@ from redis import Redis
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, root
 from pointsman_shared import names
-from pointsman_shared.store import keys
 from tests.support import flag_config, tiny
+from tests.support.default_keys import keys
 from tests.support.running import Running
 
 HINT3 = Path(__file__).parents[3] / "shared" / "data" / "hint3"
@@ -44,7 +44,7 @@ def pointsman(
     """Give the command line, as (exit code, stdout, stderr), where nothing is labelled yet."""
     redis_url = deployed.settings.redis_url.get_secret_value()
     with Redis.from_url(redis_url) as redis:
-        redis.delete(keys.LABELS, keys.LABEL_TIMES, keys.LABELS_COUNT)
+        redis.delete(keys.labels, keys.label_times, keys.labels_count)
     monkeypatch.setenv("POINTSMAN_REDIS_URL", redis_url)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -14,7 +14,6 @@ from pointsman_models.inference.classifier import Classifier
 from pointsman_models.registry.aliases import Aliases
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.serving import classify
@@ -24,6 +23,7 @@ from pointsman_workers.shadow.candidates import Candidates
 from pointsman_workers.shadow.runner import MAX_AGE_S, Runner
 from pointsman_workers.shadow.store import SAMPLES, Comparisons
 from tests.support import tiny
+from tests.support.default_keys import keys
 from tests.support.flags import plan_router
 from tests.support.ledgers import open_ledger
 
@@ -97,7 +97,9 @@ class Deployed:
         envelope = json.dumps({"body": base64.b64encode(body).decode()})
         redis.hset(keys.open(message_id), mapping={"message": envelope, "queue": "bulk"})
         reply = classify.classify(request, message_id, router=plan_router(), models=self.models)
-        wish = backlog.wish(message_id, texts=len(texts), places=None, shed=None, limit_bytes=backlog.MIB)
+        wish = backlog.wish(
+            keys, message_id, texts=len(texts), places=None, shed=None, limit_bytes=backlog.MIB
+        )
         open_ledger(self.settings).finish(message_id, reply, extra=wish)
 
     def shadow(self) -> int:
@@ -139,7 +141,7 @@ def test_a_message_longer_than_a_part_is_counted_once(redis: Redis, redis_url: s
     while deployed.shadow():
         pass
     assert deployed.found(TIER_PAIR).texts == 1_500
-    assert not redis.exists(keys.SHADOW_WAITING)
+    assert not redis.exists(keys.shadow_waiting)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +210,8 @@ def test_an_outcome_that_is_gone_is_counted_as_dropped(redis: Redis, redis_url: 
     deployed.serve(redis, "m")
     redis.delete(keys.result("m"))
     deployed.shadow()
-    assert redis.hget(keys.STATS, names.SHADOW_DROPPED) == b"1"
-    assert not redis.exists(keys.SHADOW_WAITING, keys.shadow_kept("m"))
+    assert redis.hget(keys.stats, names.SHADOW_DROPPED) == b"1"
+    assert not redis.exists(keys.shadow_waiting, keys.shadow_kept("m"))
 
 
 def test_after_three_lost_processes_a_message_is_given_up(redis: Redis, redis_url: str) -> None:

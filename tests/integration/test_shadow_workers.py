@@ -10,13 +10,13 @@ from redis import Redis
 from pointsman_producer.client.client import Client, checked_request, new_id
 from pointsman_producer.diagnostics import probe
 from pointsman_shared import errors, names
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags.configcat import MEMO_S
 from pointsman_workers.process.watched_registry import FRESH_S
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually, outlast
+from tests.support.default_keys import keys
 from tests.support.running import Running
 
 TIMEOUT_S = 60
@@ -43,7 +43,7 @@ def client(deployed: Running) -> Iterator[Client]:
     """Give a client of a deployment that has compared nothing yet."""
     with Client(settings=deployed.settings) as client, Redis.from_url(redis_url(deployed)) as redis:
         assert client.shadow.wait_drained(TIMEOUT_S)
-        for key in redis.scan_iter("pointsman:shadow:*"):
+        for key in redis.scan_iter(keys.prefix + "shadow:*"):
             redis.delete(key)
         yield client
 
@@ -67,8 +67,8 @@ def test_each_text_is_compared_once_however_often_it_is_delivered(client: Client
     assert client.shadow.wait_drained(TIMEOUT_S)
     assert counted(client) == {"pro@1 vs base@1": (1, 0), "base@1 vs pro@1": (len(TEXTS) - 1, 0)}
     with Redis.from_url(redis_url(deployed)) as redis:
-        left = list(redis.scan_iter("pointsman:shadow:kept:*"))
-        assert (left, redis.get(keys.SHADOW_BYTES)) == ([], None)
+        left = list(redis.scan_iter(keys.shadow_kept("*")))
+        assert (left, redis.get(keys.shadow_bytes)) == ([], None)
 
 
 def test_drawn_labels_decide_and_chosen_ones_are_set_aside(client: Client) -> None:

@@ -17,11 +17,12 @@ from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from pointsman_workers.delivery import task as delivery_task
 from tests.support import running, slow_app
 from tests.support.deadlines import eventually, outlast
+from tests.support.default_keys import BULK, keys
 from tests.support.ledgers import open_letters
 from tests.support.running import Running
 
@@ -114,19 +115,19 @@ def test_a_message_whose_time_is_far_off_waits_in_redis_and_comes_in_time(client
                 names.CLASSIFY_TASK,
                 args=({"texts": ["hi"]},),
                 task_id=f"far off {number}",
-                queue=names.BULK_QUEUE,
+                queue=BULK,
                 eta=eta,
             )
             for number in range(20)
         ]
         ids = {one.id.encode() for one in sent}
-        eventually(lambda: ids <= set(store.zrange(keys.DEFERRED, 0, -1)), "all wait in the ledger")
-        assert not store.exists(keys.UNACKED)
+        eventually(lambda: ids <= set(store.zrange(keys.deferred, 0, -1)), "all wait in the ledger")
+        assert not store.exists(keys.unacked)
         assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
         for one in sent:
             assert one.get(timeout=TIMEOUT_S)["intent"] == ["greeting"]
         assert time.time() >= due
-        assert not store.zrange(keys.DEFERRED, 0, -1)
+        assert not store.zrange(keys.deferred, 0, -1)
 
 
 def test_a_message_for_a_time_beyond_a_month_is_refused(client: Client) -> None:
@@ -135,7 +136,7 @@ def test_a_message_for_a_time_beyond_a_month_is_refused(client: Client) -> None:
             names.CLASSIFY_TASK,
             args=({"texts": ["hi"]},),
             task_id="next year",
-            queue=names.BULK_QUEUE,
+            queue=BULK,
             countdown=31 * 86_400,
         )
         with pytest.raises(Exception, match="more than 30 days ahead"):

@@ -8,12 +8,13 @@ from redis import Redis
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys, training_claims
+from pointsman_shared.store import training_claims
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_workers.delivery.ledger import AlreadyDoneError
 from pointsman_workers.training import claim
 from tests.support.deadlines import eventually
+from tests.support.default_keys import keys
 from tests.support.ledgers import open_ledger
 
 

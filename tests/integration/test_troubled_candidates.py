@@ -14,7 +14,6 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.deployment import launcher
 from pointsman_producer.diagnostics import probe
 from pointsman_shared import names
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags.configcat import MEMO_S
@@ -23,6 +22,7 @@ from pointsman_workers.shadow.circuit_breaker import LOOK_S
 from tests.integration.test_shadow_workers import shadow_flags
 from tests.support import running, tiny
 from tests.support.deadlines import eventually, outlast
+from tests.support.default_keys import keys
 from tests.support.running import Running
 
 TIMEOUT_S = 60
@@ -126,13 +126,13 @@ def test_a_slow_candidate_is_left_alone_and_tried_again_after_its_pause(
         assert missed > 0
         troubles.unlink()
         # Its pause is over.
-        state = json.loads(redis.hget(keys.SHADOW_TROUBLE, candidate) or b"{}")
-        redis.hset(keys.SHADOW_TROUBLE, candidate, json.dumps({**state, "until": 0}))
+        state = json.loads(redis.hget(keys.shadow_trouble, candidate) or b"{}")
+        redis.hset(keys.shadow_trouble, candidate, json.dumps({**state, "until": 0}))
         outlast(max(FRESH_S, LOOK_S), "what processes remember of candidates")
         assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
         assert client.shadow.wait_drained(TIMEOUT_S)
         eventually(
-            lambda: not redis.hexists(keys.SHADOW_TROUBLE, candidate),
+            lambda: not redis.hexists(keys.shadow_trouble, candidate),
             "nothing is wrong with it any more",
         )
         assert texts_of(client, "base@1", candidate) == (compared + 1, missed)
@@ -147,7 +147,7 @@ def test_totals_match_to_the_text_though_who_holds_texts_is_killed(deployed: Run
         killed: set[int] = set()
         deadline = time.monotonic() + TIMEOUT_S
         while len(killed) < KILLS and not client.shadow.drained() and time.monotonic() < deadline:
-            held = redis.zrangebyscore(keys.SHADOW_WAITING, time.time(), "+inf", start=0, num=1)
+            held = redis.zrangebyscore(keys.shadow_waiting, time.time(), "+inf", start=0, num=1)
             holder = redis.hget(keys.shadow_kept(held[0].decode()), "holder") if held else None
             pid = int(holder.split(b":")[1]) if holder else 0
             if pid and pid not in killed:
@@ -164,13 +164,13 @@ def test_a_redis_that_refuses_shadow_work_serves_all_the_same(deployed: Running,
     troubles.unlink(missing_ok=True)
     with Client(settings=deployed.settings) as client, client_redis(deployed) as redis:
         assert client.shadow.wait_drained(TIMEOUT_S)
-        before = int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
-        redis.set(keys.SHADOW_WAITING, "not what it should be")
+        before = int(redis.hget(keys.stats, names.SHADOW_DROPPED) or 0)
+        redis.set(keys.shadow_waiting, "not what it should be")
         try:
             assert client.classify("hi", user=FREE, timeout_s=TIMEOUT_S).intent == "greeting"
-            assert int(redis.hget(keys.STATS, names.SHADOW_DROPPED) or 0) == before + 1
+            assert int(redis.hget(keys.stats, names.SHADOW_DROPPED) or 0) == before + 1
         finally:
-            redis.delete(keys.SHADOW_WAITING)
+            redis.delete(keys.shadow_waiting)
 
 
 def client_redis(deployed: Running) -> Redis:

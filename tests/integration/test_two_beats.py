@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pointsman_shared import names
-from pointsman_shared.store import keys
 from tests.support import beats, live_tiers, running
 from tests.support.deadlines import eventually
+from tests.support.default_keys import TRAIN, keys
 
 HOUR = datetime.timedelta(hours=1)
 DEADLINE_S = 60
@@ -39,7 +38,7 @@ def test_a_run_that_two_beats_missed_is_done_once(tmp_path: Path) -> None:
                 lambda: any(redis.scan_iter(keys.done("train-*"))), "one of them is answered", DEADLINE_S
             )
             eventually(
-                lambda: not redis.llen(names.TRAIN_QUEUE) and not redis.hlen(keys.TRAIN_UNACKED),
+                lambda: not redis.llen(TRAIN) and not redis.hlen(keys.train_unacked),
                 "both requests are answered",
                 DEADLINE_S,
             )

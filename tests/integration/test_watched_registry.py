@@ -8,10 +8,10 @@ from redis import Redis
 from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_workers.process.watched_registry import WatchedRegistry, tell
 from tests.support import tiny
+from tests.support.default_keys import keys
 from tests.support.running import keep
 
 

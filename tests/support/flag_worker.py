@@ -13,6 +13,7 @@ from pointsman_shared.wire import jobs
 from pointsman_workers.flags import configcat, configcat_poller
 from pointsman_workers.flags import sources as config_sources
 from tests.support import key_values
+from tests.support.default_keys import keys
 
 HTTP_TIMEOUT_S = 1.0
 
@@ -39,7 +40,7 @@ def decide(plan: str) -> dict[str, Any]:
 @functools.cache
 def _flags() -> configcat.ConfigCatFlags:
     """Make the evaluator on its first use, which is after the fork."""
-    return configcat.ConfigCatFlags(config_sources.StoreSource(_store()))
+    return configcat.ConfigCatFlags(config_sources.StoreSource(_store(), keys.flag_config))
 
 
 def _store() -> key_values.RedisStore:

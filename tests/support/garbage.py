@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pointsman_shared import names
+from tests.support.default_keys import BULK
 
 SECRET = "a very secret utterance"
 
@@ -28,7 +29,7 @@ def message(body: object = None, **changes: Any) -> dict[str, Any]:
             "argsrepr": SECRET,
         },
         "properties": {
-            "delivery_info": {"exchange": "", "routing_key": names.BULK_QUEUE},
+            "delivery_info": {"exchange": "", "routing_key": BULK},
             "delivery_tag": f"t-{random.getrandbits(64)}",
             "body_encoding": "base64",
         },

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import Ledger
 from pointsman_workers.shadow.backlog import KEEP
+from tests.support.default_keys import keys
 
 
 def open_ledger(settings: Settings, **options: Any) -> Ledger:

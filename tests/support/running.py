@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ TEMPERATURE = 3.0
 THRESHOLD = 0.3
 TIERS = {"base": tiny.BASE_INTENTS, "pro": tiny.PRO_INTENTS}
 # Keys that the processes of a deployment write again and again.
-LASTING = (b"pointsman:process:", b"pointsman:pulse:")
+LASTING = re.compile(rb".*:(process|pulse):")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +59,9 @@ class Running:
             eventually(
                 lambda: all(_serves_first(process) for process in probe.processes(store)), "they serve"
             )
-            for key in store.scan_iter("pointsman:*"):
-                if not key.startswith(LASTING):
+            for key in (*store.scan_iter(store.keys.prefix + "*"), *store.scan_iter(store.keys.queue("*"))):
+                if not LASTING.match(key):
                     store.delete(key)
-            store.delete(*names.SERVING_QUEUES, names.TRAIN_QUEUE)
 
     def set_flags(self, document: Mapping[str, object]) -> None:
         """Replace the flag file in one step."""

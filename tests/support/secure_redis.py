@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import hashlib
 import ipaddress
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -23,9 +24,17 @@ from tests.support.redis_server import RedisServer
 # Every character that means something in a URL, a shell, a configuration file or a template.
 PASSWORD = "s3$me:p@ss/w%rd?&+#é {x}"
 USER = "jobs"
-# What docs/deployment.md advises: all that works with data, nothing that works on the server.
-RIGHTS = ("~*", "&*", "+@all", "-@admin", "-flushall", "-flushdb")
 CHUNK = 65_536
+PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
+COMMANDS = ("+@all", "-@admin", "-flushall", "-flushdb")
+
+
+def rights(namespace: str) -> list[str]:
+    """Give what docs/deployment.md advises: all that works with data, nothing on the server, only names of ours."""
+    advice = re.search(r"```\n(~pointsman.+?)```", PAGE.read_text(), re.DOTALL)
+    assert advice is not None
+    assert " ".join(COMMANDS) in PAGE.read_text()
+    return [*advice[1].replace("pointsman", namespace).split(), *COMMANDS]
 
 
 @contextlib.contextmanager
@@ -35,7 +44,7 @@ def serve(folder: Path) -> Iterator[int]:
     with RedisServer.start() as redis:
         with redis.client() as admin:
             password = hashlib.sha256(PASSWORD.encode()).hexdigest()
-            admin.execute_command("ACL", "SETUSER", USER, "on", f"#{password}", *RIGHTS)
+            admin.execute_command("ACL", "SETUSER", USER, "on", f"#{password}", *rights("pointsman"))
             admin.execute_command("ACL", "SETUSER", "default", "off")
         with _encrypted(redis.port, folder) as port:
             yield port

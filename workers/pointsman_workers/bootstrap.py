@@ -20,8 +20,9 @@ from pointsman_models.registry.versions import Registry
 from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import heartbeat, keys
+from pointsman_shared.store import heartbeat
 from pointsman_shared.store.connection import UNAVAILABLE, Store
+from pointsman_shared.store.keys import Keys
 from pointsman_workers.delivery import channel, consumer, reconciler
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import Ledger
@@ -73,14 +74,10 @@ def training_app(settings: Settings) -> WorkerApp:
     """
     limits = training_limits(settings)
     wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings), limits)
-    wiring.app.conf.broker_transport_options |= {
-        "visibility_timeout": settings.train_visibility_timeout_s,
-        **{
-            f"unacked{part}_key": f"{keys.UNACKED}{part}:{names.TRAIN_QUEUE}"
-            for part in ("", "_index", "_mutex")
-        },
-    }
     _connect(signals.worker_process_init, lambda **_: wiring.app.pauses())
+    wiring.app.conf.broker_transport_options |= broker_config.unacked_options(
+        wiring.app.keys.train_unacked, settings.train_visibility_timeout_s
+    )
     _connect(
         signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=False)
     )
@@ -138,10 +135,10 @@ class ServingParts:
     def _source(self) -> ConfigSource:
         if self._settings.configcat_sdk_key is None:
             return FileSource(self._settings.flags_file)
-        return StoreSource(self.store())
+        return StoreSource(self.store(), self.store().keys.flag_config)
 
     def _report_refusal(self, tier: str, version: int, why: str) -> None:
-        if self.store().set(keys.refused(tier, version), "1", nx=True, ex=REFUSED_TTL_S):
+        if self.store().set(self.store().keys.refused(tier, version), "1", nx=True, ex=REFUSED_TTL_S):
             self.notify.notify("swap failed", tier, version, why)
 
 
@@ -175,6 +172,7 @@ def _wire(
     settings: Settings, queues: list[str], rooms: Iterable[str], parts: ServingParts, limits: Limits
 ) -> Wiring:
     app = cast("WorkerApp", broker_config.make_app(settings, WorkerApp))
+    app.keys = Keys(settings.namespace)
     wiring = Wiring(
         app=app,
         settings=settings,
@@ -200,7 +198,7 @@ def _wire(
     app.intake = channel.Intake(app.tasks, app.in_flight, app.ledger)
     for room in rooms:
         importlib.import_module(f"pointsman_workers.{room}.task").install(wiring)
-    app.conf.task_queues = celery_config.queues_named(queues)
+    app.conf.task_queues = celery_config.queues_named(map(app.keys.queue, queues))
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "intake": app.intake}
     celery_config.quieten()
     return wiring

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pointsman_shared import errors
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
 
 _CANCEL = scripts.load(__file__, "cancel")
@@ -14,27 +14,27 @@ _CANCEL = scripts.load(__file__, "cancel")
 
 def cancel(store: Store, message_id: str, ttl_s: int) -> bool:
     """Cancel a message that is in flight; a worker that runs it at this moment has no effect any more."""
-    raw: Any = store.hget(keys.open(message_id), "message")
+    raw: Any = store.hget(store.keys.open(message_id), "message")
     batch, texts, client_id = _origin(raw) if raw is not None else ("", 0, "")
     done = _CANCEL(
         store,
-        result=keys.result(message_id),
-        done=keys.done(message_id),
-        entry=keys.open(message_id),
-        open_index=keys.OPEN_INDEX,
-        progress=keys.batch(batch),
+        result=store.keys.result(message_id),
+        done=store.keys.done(message_id),
+        entry=store.keys.open(message_id),
+        open_index=store.keys.open_index,
+        progress=store.keys.batch(batch),
         id=message_id,
         outcome=_cancelled(message_id),
         ttl=ttl_s,
         texts=texts if batch else 0,
-        channel=keys.reply_channel(client_id) if client_id else "",
+        channel=store.keys.reply_channel(client_id) if client_id else "",
     )
     return bool(done)
 
 
 def cancel_batch(store: Store, batch: str, ttl_s: int) -> None:
     """Cancel the messages of a batch that are not attempted yet, in one step: workers drop them when they come."""
-    store.set(keys.cancelled(batch), "1", ex=ttl_s)
+    store.set(store.keys.cancelled(batch), "1", ex=ttl_s)
 
 
 def _origin(raw: bytes) -> tuple[str, int, str]:

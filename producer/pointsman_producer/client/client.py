@@ -21,7 +21,6 @@ from pointsman_producer.client.users import UserLike, as_user, distinct_users
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings, problem_of_url
-from pointsman_shared.store import keys
 from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.training_claims import TrainingClaims
@@ -267,12 +266,12 @@ class Client:
 
     def progress(self, batch: str) -> dict[str, int]:
         """Read a batch's counters: `done` texts, and how many per tier and intent. One round trip, never a scan."""
-        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.batch(batch))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(self._store.keys.batch(batch))  # type: ignore[assignment]
         return {field.decode(): int(count) for field, count in stored.items()}
 
     def release(self, message_ids: Iterable[str]) -> None:
         """Let outcomes expire soon that the caller has stored, so that Redis does not keep a large batch as well."""
-        results = [keys.result(message_id) for message_id in message_ids]
+        results = [self._store.keys.result(message_id) for message_id in message_ids]
         pipeline = self._store.pipeline(transaction=False)
         for result in results:
             pipeline.ttl(result)
@@ -284,6 +283,7 @@ class Client:
 
     def forget(self, message_ids: Iterable[str], *, batch: str | None = None) -> None:
         """Drop the outcomes of messages, so that submitting them again does them again; and a batch's counters."""
+        keys = self._store.keys
         gone = [key(message_id) for message_id in message_ids for key in (keys.result, keys.done)]
         if batch is not None:
             gone += [keys.batch(batch), keys.cancelled(batch)]
@@ -340,7 +340,9 @@ class Client:
 
     def _send(self, task: str, payload: Mapping[str, Any], message_id: str, queue: str, summary: str) -> None:
         try:
-            self._outbox.send(task, payload, message_id=message_id, queue=queue, summary=summary)
+            self._outbox.send(
+                task, payload, message_id=message_id, queue=self._store.keys.queue(queue), summary=summary
+            )
         except errors.PointsmanError:
             self._inbox.forget(message_id)
             raise

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from redis.client import PubSub
 
-from pointsman_shared.store import connection, keys
+from pointsman_shared.store import connection
 from pointsman_shared.store.connection import Store
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class Inbox:
 
     def __init__(self, store: Store, client_id: str) -> None:
         self._store = store
-        self._channel = keys.reply_channel(client_id)
+        self._keys = store.keys
+        self._channel = self._keys.reply_channel(client_id)
         self._waiting: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -56,7 +57,7 @@ class Inbox:
 
     def fetch(self, message_id: str) -> bytes | None:
         """Read the stored result of a message, which may be unfinished."""
-        stored = self._store.get(keys.result(message_id))
+        stored = self._store.get(self._keys.result(message_id))
         return stored.encode() if isinstance(stored, str) else stored
 
     def close(self) -> None:
@@ -105,7 +106,7 @@ class Inbox:
         wanted = [message_id for message_id in message_ids if message_id in self._waiting]
         if not wanted:
             return
-        stored = self._store.mget([keys.result(message_id) for message_id in wanted])
+        stored = self._store.mget([self._keys.result(message_id) for message_id in wanted])
         for message_id, raw in zip(wanted, stored, strict=True):
             # Every stored result begins with its status.
             if not isinstance(raw, bytes) or any(status in raw[:STATUS_BYTES] for status in _UNFINISHED):

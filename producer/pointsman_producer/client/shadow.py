@@ -8,7 +8,6 @@ from typing import Any, TypedDict, Unpack
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.stream import TEXTS_PER_MESSAGE
 from pointsman_shared import errors, names
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import shadow as wire
 from pointsman_shared.wire.shadow_report import ShadowReport
@@ -140,7 +139,7 @@ class ShadowClient:
 
     def drained(self) -> bool:
         """Tell whether all served texts that are to be shadowed are counted."""
-        return not self._store.zcard(keys.SHADOW_WAITING)
+        return not self._store.zcard(self._store.keys.shadow_waiting)
 
     def wait_drained(self, timeout_s: float = 60.0) -> bool:
         """Wait until all served texts that are to be shadowed are counted; return False at the timeout."""

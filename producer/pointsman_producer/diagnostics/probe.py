@@ -11,10 +11,9 @@ from redis.exceptions import RedisError
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.keys import Keys
 
-PROCESS_KEYS = keys.process("*", 0).removesuffix("0") + "*"
 QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
 ANSWER_TIMEOUT_S = 2.0
 # A pair without texts for longer is not compared any more.
@@ -33,9 +32,10 @@ def queues(store: Store, now: float) -> dict[str, tuple[int, float | None]]:
     """Return the length of each queue, and how long its next message has waited, if that is known."""
     found: dict[str, tuple[int, float | None]] = {}
     for name in QUEUES:
-        oldest: Any = store.lindex(name, -1)
+        queue = store.keys.queue(name)
+        oldest: Any = store.lindex(queue, -1)
         sent_at = submitted_at(oldest or b"")
-        found[name] = int(store.llen(name)), max(0.0, now - sent_at) if sent_at is not None else None
+        found[name] = int(store.llen(queue)), max(0.0, now - sent_at) if sent_at is not None else None
     return found
 
 
@@ -51,23 +51,24 @@ def submitted_at(raw: bytes) -> float | None:
 
 def in_flight(store: Store) -> int:
     """Count the messages that workers have taken and not finished."""
-    return sum(int(store.hlen(key)) for key in (keys.UNACKED, keys.TRAIN_UNACKED))
+    return sum(int(store.hlen(key)) for key in (store.keys.unacked, store.keys.train_unacked))
 
 
 def consumers(settings: Settings) -> dict[str, set[str]]:
-    """Ask all workers which queues they consume; a worker that does not answer in time is missing."""
+    """Ask all workers which queues they consume, by their short names; a worker that does not answer in time is missing."""
+    keys = Keys(settings.namespace)
     try:
         with broker_config.make_app(settings) as app:
             answers = app.control.inspect(timeout=ANSWER_TIMEOUT_S).active_queues() or {}
     except (KombuError, RedisError, OSError) as error:
         msg = f"the broker takes no question: {error}"
         raise errors.BrokerUnavailableError(msg) from error
-    return {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}
+    return {worker: {keys.short(queue["name"]) for queue in queues} for worker, queues in answers.items()}
 
 
 def processes(store: Store) -> list[Process]:
     """Read the states of the worker processes of all machines."""
-    stored: Iterator[Any] = map(store.hgetall, store.scan_iter(PROCESS_KEYS, count=1000))
+    stored: Iterator[Any] = map(store.hgetall, store.scan_iter(store.keys.process("*", "*"), count=1000))
     # A state may expire between the two commands.
     found = [process(fields) for fields in stored if fields]
     return sorted(found, key=lambda each: (each["host"], each["pid"]))
@@ -86,24 +87,24 @@ def process(fields: Mapping[bytes, bytes]) -> Process:
 
 def shadow_waiting(store: Store) -> tuple[int, float | None, int]:
     """Return how many served messages wait to be compared, when the first was served, and their bytes."""
-    first: Any = store.zrange(keys.SHADOW_WAITING, 0, 0)
-    served_at: Any = store.hget(keys.shadow_kept(first[0].decode()), "served_at") if first else None
-    used_bytes = int(store.get(keys.SHADOW_BYTES) or 0)
-    return int(store.zcard(keys.SHADOW_WAITING)), float(served_at) if served_at else None, used_bytes
+    first: Any = store.zrange(store.keys.shadow_waiting, 0, 0)
+    served_at: Any = store.hget(store.keys.shadow_kept(first[0].decode()), "served_at") if first else None
+    used_bytes = int(store.get(store.keys.shadow_bytes) or 0)
+    return int(store.zcard(store.keys.shadow_waiting)), float(served_at) if served_at else None, used_bytes
 
 
 def shadow_dropped(store: Store) -> int:
     """Count the messages that were neither compared nor counted as missed."""
-    return int(store.hget(keys.STATS, names.SHADOW_DROPPED) or 0)
+    return int(store.hget(store.keys.stats, names.SHADOW_DROPPED) or 0)
 
 
 def shadow_counts(store: Store, now: float) -> dict[str, tuple[int, dict[str, int]]]:
     """Return, of each pair of the last day, the compared texts and the missed ones by reason."""
-    pairs: Mapping[bytes, bytes] = store.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
+    pairs: Mapping[bytes, bytes] = store.hgetall(store.keys.shadow_pairs)  # type: ignore[assignment]
     found: dict[str, tuple[int, dict[str, int]]] = {}
     for pair in (pair.decode() for pair, last_at in pairs.items() if float(last_at) > now - RECENT_S):
         compared, missed = 0, {}
-        stored: Mapping[bytes, bytes] = store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = store.hgetall(store.keys.shadow_counts(pair))  # type: ignore[assignment]
         for field, count in stored.items():
             kind, group, *rest = json.loads(field)
             if (kind, group) in _MISSED:
@@ -116,5 +117,5 @@ def shadow_counts(store: Store, now: float) -> dict[str, tuple[int, dict[str, in
 
 def shadow_troubles(store: Store) -> list[Trouble]:
     """Read which candidates do not do their work."""
-    stored: Mapping[bytes, bytes] = store.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
+    stored: Mapping[bytes, bytes] = store.hgetall(store.keys.shadow_trouble)  # type: ignore[assignment]
     return [{"version": version.decode(), **json.loads(state)} for version, state in sorted(stored.items())]

@@ -1,3 +1,3 @@
 """The Celery configuration and the Redis transport that producers and workers share. Knows no task."""
 
-__all__ = ["config", "transport"]
+__all__ = ["app", "config", "transport"]

@@ -13,6 +13,7 @@ from kombu.utils.url import parse_url
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import SOCKET_OPTIONS
+from pointsman_shared.store.keys import Keys
 
 TRANSPORT: Final = "pointsman_shared.broker.transport:Transport"
 
@@ -42,29 +43,43 @@ class NamedAMQP(AMQP):
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return the Celery settings that a producer and a worker share."""
-    url = verified(settings.redis_url.get_secret_value())
+    url, keys = verified(settings.redis_url.get_secret_value()), Keys(settings.namespace)
+    interactive, bulk = map(keys.queue, names.SERVING_QUEUES)
     return {
         "broker_url": url,
         # Flower does not read from the URL that it is TLS.
         "broker_use_ssl": parse_url(url).get("ssl", False),
         "result_backend": url,
+        "result_backend_transport_options": {"global_keyprefix": keys.prefix},
         "result_expires": settings.result_ttl_s,
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
-        "task_default_queue": names.INTERACTIVE_QUEUE,
+        "task_default_queue": interactive,
         "task_routes": {
-            names.CLASSIFY_TASK: {"queue": names.INTERACTIVE_QUEUE},
-            names.MODELS_TASK: {"queue": names.INTERACTIVE_QUEUE},
-            names.TRAIN_TASK: {"queue": names.TRAIN_QUEUE},
-            names.SHADOW_TASK: {"queue": names.SHADOW_QUEUE},
-            names.SHADOW_QUERY_TASK: {"queue": names.INTERACTIVE_QUEUE},
-            names.SHADOW_COMPARE_TASK: {"queue": names.BULK_QUEUE},
+            names.CLASSIFY_TASK: {"queue": interactive},
+            names.MODELS_TASK: {"queue": interactive},
+            names.TRAIN_TASK: {"queue": keys.queue(names.TRAIN_QUEUE)},
+            names.SHADOW_TASK: {"queue": keys.queue(names.SHADOW_QUEUE)},
+            names.SHADOW_QUERY_TASK: {"queue": interactive},
+            names.SHADOW_COMPARE_TASK: {"queue": bulk},
         },
         "task_create_missing_queues": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport": TRANSPORT,
-        "broker_transport_options": transport_options(settings.visibility_timeout_s),
+        "broker_transport_options": {
+            **SOCKET_OPTIONS,
+            "namespace": settings.namespace,
+            **unacked_options(keys.unacked, settings.visibility_timeout_s),
+            # Read the queues in the order in which they are consumed: interactive first.
+            "queue_order_strategy": "priority",
+            # Look every 10 s for messages that a dead worker left behind; the default comes to every 100 s.
+            "unacked_restore_throttle": 1,
+        },
+        # Workers are asked, and tell what they do, on channels of these names.
+        "control_exchange": keys.queue("control"),
+        "event_exchange": keys.queue("events"),
+        "event_queue_prefix": keys.queue("events"),
         "redis_socket_timeout": SOCKET_OPTIONS["socket_timeout"],
         "redis_socket_connect_timeout": SOCKET_OPTIONS["socket_connect_timeout"],
         "redis_socket_keepalive": SOCKET_OPTIONS["socket_keepalive"],
@@ -79,13 +94,11 @@ def verified(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
-def transport_options(visibility_timeout_s: int) -> dict[str, Any]:
-    """Return kombu's options for the Redis transport."""
+def unacked_options(key: str, visibility_timeout_s: int) -> dict[str, Any]:
+    """Return kombu's options for where taken messages are noted, and when they are delivered again."""
     return {
-        **SOCKET_OPTIONS,
+        "unacked_key": key,
+        "unacked_index_key": f"{key}_index",
+        "unacked_mutex_key": f"{key}_mutex",
         "visibility_timeout": visibility_timeout_s,
-        # Read the queues in the order in which they are consumed: interactive first.
-        "queue_order_strategy": "priority",
-        # Look every 10 s for messages that a dead worker left behind; the default comes to every 100 s.
-        "unacked_restore_throttle": 1,
     }

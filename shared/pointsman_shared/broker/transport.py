@@ -12,7 +12,8 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps
 
 from pointsman_shared import errors, names
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
+from pointsman_shared.store.keys import Keys
 from pointsman_shared.wire import jobs
 
 # Stands in a message's properties: the message has an entry in the ledger.
@@ -22,11 +23,25 @@ PUBLISH: Final = scripts.load(__file__, "publish")
 
 
 class Channel(kombu_redis.Channel):
-    """A channel that opens a ledger entry for each message of ours that it publishes."""
+    """A channel that opens a ledger entry for each message of ours that it publishes.
+
+    Its tables of bindings begin with the namespace, a transport option. Kombu's own option for that, `global_keyprefix`, would also
+    rename the queues, to which other Celery clients send.
+    """
+
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "namespace")
+    namespace: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
+        super().__init__(*args, **kwargs)
+        self.keys = Keys(self.namespace)
+        for table in ("queue", "binding_deadlines", "binding_permanent"):
+            setattr(self, f"keyprefix_{table}", self.keys.prefix + getattr(self, f"keyprefix_{table}"))
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
         message_id = ledgered_id(message)
-        if message_id is None or "_publish_batch" in kwargs:
+        # Another deployment's worker enters the message in its own ledger when it takes it.
+        if message_id is None or not self.keys.is_queue(queue) or "_publish_batch" in kwargs:
             super()._put(queue, message, **kwargs)
             return
         message["properties"][LEDGERED] = True
@@ -42,10 +57,10 @@ class Channel(kombu_redis.Channel):
             PUBLISH(
                 redis,
                 queue=self._q_for_pri(queue, self._get_message_priority(message, reverse=False)),  # type: ignore[attr-defined]  # kombu puts it there
-                entry=keys.open(message_id),
-                index=keys.OPEN_INDEX,
-                guard=keys.done(message_id),
-                result=keys.result(message_id),
+                entry=self.keys.open(message_id),
+                index=self.keys.open_index,
+                guard=self.keys.done(message_id),
+                result=self.keys.result(message_id),
                 message=raw,
                 id=message_id,
                 now=time.time(),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
 
 # A queue whose next message has waited longer takes no more bulk work.
@@ -93,7 +93,8 @@ class Pressure:
             return None
 
     def _look(self, queue: str) -> Load:
-        length, at = LOOK(self._store, queue=queue, entries=keys.open(""))
+        keys = self._store.keys
+        length, at = LOOK(self._store, queue=keys.queue(queue), entries=keys.open(""))
         age_s = time.time() - float(at) if at else 0.0
         return Load(
             length=length / self._settings.queue_max_messages,

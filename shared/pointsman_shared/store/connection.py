@@ -15,6 +15,7 @@ from redis.typing import KeyT
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.keys import Keys
 
 # A silent peer is noticed in this time instead of never.
 SOCKET_OPTIONS: Final[dict[str, Any]] = {
@@ -33,11 +34,16 @@ UNAVAILABLE: Final = (errors.BrokerUnavailableError, errors.QueueFullError)
 class Store(Redis):
     """A connection to Redis that raises `BrokerUnavailableError` or `QueueFullError` instead of Redis's own errors."""
 
+    keys: Keys  # type: ignore[assignment]  # instead of the command KEYS, which nothing should use
+    """The names of its deployment."""
+
     @classmethod
     def connect(cls, settings: Settings, **options: Any) -> Self:  # noqa: ANN401  redis-py's options
         """Open a connection to the Redis of the settings. Nothing is sent yet."""
         url = settings.redis_url.get_secret_value()
-        return cls.from_url(url, **{**SOCKET_OPTIONS, **options})  # type: ignore[return-value]  # it is one of cls
+        store: Self = cls.from_url(url, **{**SOCKET_OPTIONS, **options})  # type: ignore[assignment]  # it is one of cls
+        store.keys = Keys(settings.namespace)
+        return store
 
     @classmethod
     def connect_patiently(cls, settings: Settings) -> Self:

@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from pointsman_shared import errors
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.keys import Keys
 
 MALFORMED: Final = "malformed"
 """It could not be read: the queue held something that is not a message of ours."""
@@ -70,7 +71,7 @@ class DeadLetter(BaseModel):
     counted: int = 0
     """How many texts it counts as failed in its batch."""
 
-    def burial(self, ttl_s: int, most: int = MAX_LETTERS) -> dict[str, Any]:
+    def burial(self, keys: Keys, ttl_s: int, most: int = MAX_LETTERS) -> dict[str, Any]:
         """Return the argument of the Lua function `bury`."""
         fields = self.model_dump(exclude={"id", "payload", "versions", "retryable"})
         fields |= {"versions": json.dumps(self.versions), "retryable": int(self.retryable)}
@@ -112,26 +113,27 @@ class DeadLetters:
 
     def __init__(self, store: Store, *, ttl_s: int) -> None:
         self._store = store
+        self._keys = store.keys
         self._ttl_s = ttl_s
 
     def bury(self, letter: DeadLetter) -> None:
         """Keep something that has no outcome, because it could not be read."""
         KEEP(
             self._store,
-            letter=keys.dead(letter.id),
-            index=keys.DEAD_INDEX,
+            letter=self._keys.dead(letter.id),
+            index=self._keys.dead_index,
             id=letter.id,
             payload=letter.payload[:MAX_MALFORMED_BYTES],
-            what=json.dumps(letter.burial(self._ttl_s)),
+            what=json.dumps(letter.burial(self._keys, self._ttl_s)),
         )
 
     def count(self) -> int:
         """Count the letters."""
-        return int(self._store.zcard(keys.DEAD_INDEX))
+        return int(self._store.zcard(self._keys.dead_index))
 
     def get(self, letter_id: str) -> DeadLetter | None:
         """Return one letter with its payload."""
-        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.dead(letter_id))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(self._keys.dead(letter_id))  # type: ignore[assignment]
         by_name = {name.decode(): value for name, value in stored.items()}
         return DeadLetter.parse(letter_id, by_name) if by_name else None
 
@@ -142,7 +144,7 @@ class DeadLetters:
         newest = now - wanted.older_than_s if wanted.older_than_s is not None else "+inf"
         oldest = now - wanted.newer_than_s if wanted.newer_than_s is not None else "-inf"
         # All ids at once: the index is bounded, and pages would shift while letters are replayed or purged.
-        found: Sequence[Any] = self._store.zrevrangebyscore(keys.DEAD_INDEX, newest, oldest)
+        found: Sequence[Any] = self._store.zrevrangebyscore(self._keys.dead_index, newest, oldest)
         ids = [str(raw.decode()) for raw in found]
         for start in range(0, len(ids), PAGE):
             yield from filter(wanted.fits, self._read(ids[start : start + PAGE]))
@@ -154,15 +156,15 @@ class DeadLetters:
             raise errors.InvalidMessageError(msg)
         done = REPLAY(
             self._store,
-            letter=keys.dead(letter.id),
-            index=keys.DEAD_INDEX,
-            result=keys.result(letter.id),
-            guard=keys.done(letter.id),
-            entry=keys.open(letter.id),
-            open=keys.OPEN_INDEX,
+            letter=self._keys.dead(letter.id),
+            index=self._keys.dead_index,
+            result=self._keys.result(letter.id),
+            guard=self._keys.done(letter.id),
+            entry=self._keys.open(letter.id),
+            open=self._keys.open_index,
             id=letter.id,
             now=time.time(),
-            batches=keys.batch(""),
+            batches=self._keys.batch(""),
         )
         if done == -1:
             msg = f"dead letter {letter.id} holds no message, only what became of it: it cannot be replayed"
@@ -172,15 +174,15 @@ class DeadLetters:
     def purge(self, letter: DeadLetter) -> bool:
         """Delete a letter, and return whether it was there. Its failed outcome stays."""
         pipeline = self._store.pipeline()
-        pipeline.delete(keys.dead(letter.id))
-        pipeline.zrem(keys.DEAD_INDEX, letter.id)
+        pipeline.delete(self._keys.dead(letter.id))
+        pipeline.zrem(self._keys.dead_index, letter.id)
         return bool(pipeline.execute()[0])
 
     def _read(self, ids: Sequence[str]) -> Iterator[DeadLetter]:
         columns = [name for name in DeadLetter.model_fields if name not in {"id", "payload"}]
         pipeline = self._store.pipeline(transaction=False)
         for letter_id in ids:
-            pipeline.hmget(keys.dead(letter_id), columns)
+            pipeline.hmget(self._keys.dead(letter_id), columns)
         for letter_id, values in zip(ids, pipeline.execute(), strict=True):
             # A letter may expire or be replayed between the two steps.
             if values[0] is not None:

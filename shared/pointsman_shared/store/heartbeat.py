@@ -3,7 +3,6 @@
 import time
 from typing import Final
 
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 
 # A queue answers every second, even when it is empty.
@@ -14,11 +13,11 @@ TTL_S: Final = 20.0
 
 def beat(store: Store, node: str, heard_at: float) -> None:
     """Write down when a worker last heard from its queues."""
-    store.set(keys.pulse(node), heard_at, px=int(TTL_S * 1000))
+    store.set(store.keys.pulse(node), heard_at, px=int(TTL_S * 1000))
 
 
 def is_serving(store: Store, node: str, now: float | None = None) -> bool:
     """Return whether a worker heard from its queues lately."""
-    heard_at = store.get(keys.pulse(node))
+    heard_at = store.get(store.keys.pulse(node))
     now = time.time() if now is None else now
     return heard_at is not None and now - float(heard_at) < 2 * DEAF_AFTER_S

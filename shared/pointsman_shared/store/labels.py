@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
 
 LABEL: Final = scripts.load(__file__, "label")
@@ -25,9 +25,9 @@ class Labels:
         """Store a label: `{text, intent, tier, by}`; it gets `at`, and a `place` that a correction keeps."""
         LABEL(
             self._store,
-            labels=keys.LABELS,
-            times=keys.LABEL_TIMES,
-            count=keys.LABELS_COUNT,
+            labels=self._store.keys.labels,
+            times=self._store.keys.label_times,
+            count=self._store.keys.labels_count,
             job=job,
             row=orjson.dumps(row),
             at=time.time(),
@@ -36,14 +36,14 @@ class Labels:
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Return all labels by job, in the order in which they first arrived."""
-        return self._in_order(self._store.hscan_iter(keys.LABELS, count=PAGE))
+        return self._in_order(self._store.hscan_iter(self._store.keys.labels, count=PAGE))
 
     def of(self, jobs: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the labels of some jobs, in the same order."""
         wanted = list(jobs)
         if not wanted:
             return {}
-        found: Any = self._store.hmget(keys.LABELS, wanted)
+        found: Any = self._store.hmget(self._store.keys.labels, wanted)
         return self._in_order((job.encode(), row) for job, row in zip(wanted, found, strict=True) if row)
 
     def _in_order(self, stored: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, Any]]:

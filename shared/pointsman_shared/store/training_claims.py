@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
 
 # A booking holds for so long before the run's message is in the ledger, and then as long as the message is.
@@ -31,6 +31,7 @@ class TrainingClaims:
 
     def __init__(self, store: Store, *, claim_s: float = CLAIM_S) -> None:
         self._store = store
+        self._keys = store.keys
         self._claim_s = claim_s
 
     @property
@@ -65,15 +66,15 @@ class TrainingClaims:
     def _do(self, action: str, tier: str, run: str, holder: str = "", *, ttl_s: float = 0) -> str | None:
         answer: bytes | None = SCRIPT(
             self._store,
-            claim=keys.training(tier),
-            entry=keys.open(run),
-            guard=keys.done(run),
+            claim=self._keys.training(tier),
+            entry=self._keys.open(run),
+            guard=self._keys.done(run),
             action=action,
             run=run,
             holder=holder,
             ttl=ttl_s,
             now=time.time(),
-            entries=keys.open(""),
-            guards=keys.done(""),
+            entries=self._keys.open(""),
+            guards=self._keys.done(""),
         )
         return answer.decode() if answer is not None else None

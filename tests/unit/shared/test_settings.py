@@ -28,11 +28,22 @@ def test_an_unset_or_empty_variable_means_the_default() -> None:
         ("POINTSMAN_RESULT_TTL_S", "soon"),
         ("POINTSMAN_QUEUE_MAX_MESSAGES", "0"),
         ("POINTSMAN_TRAIN_SCHEDULE", "base"),
+        ("POINTSMAN_NAMESPACE", "a:b"),
+        ("POINTSMAN_NAMESPACE", "a.b"),
+        ("POINTSMAN_NAMESPACE", "a*"),
+        ("POINTSMAN_NAMESPACE", "two words"),
+        ("POINTSMAN_NAMESPACE", "n" * 41),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(errors.SettingsError, match=name):
         Settings.from_env({name: value})
+
+
+def test_a_namespace_that_cannot_be_used_is_refused_with_what_is_expected() -> None:
+    with pytest.raises(errors.SettingsError, match=r"^POINTSMAN_NAMESPACE: expected 1 to 40 letters, digits"):
+        Settings.from_env({"POINTSMAN_NAMESPACE": "müller"})
+    assert Settings.from_env({"POINTSMAN_NAMESPACE": "Staging_2-b"}).namespace == "Staging_2-b"
 
 
 def test_secrets_are_not_shown() -> None:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 TRANSPORT: Final = f"{__name__}:Transport"
 # Where other workers answer this one, which asks who is there when it begins.
-REPLIES: Final = ".reply.celery.pidbox"
+REPLIES: Final = ".pidbox"
 # The key under which an envelope carries its decoded body to the message that kombu makes of it.
 _DECODED: Final = "pointsman_decoded"
 # When this process last heard from its queues, even if they were empty.

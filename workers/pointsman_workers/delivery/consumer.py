@@ -45,6 +45,7 @@ class WatchfulConsumer(Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:  # noqa: ANN401  Celery's signature
         """Return the function that takes each message."""
         handle = super().create_task_handler(*args, **kwargs)
+        interactive_queue = self.app.keys.queue(names.INTERACTIVE_QUEUE)
         lost_redis = (*self.connection_errors, *self.channel_errors)  # type: ignore[attr-defined]  # celery's
 
         def take(message: Any) -> None:  # noqa: ANN401  kombu's message
@@ -54,7 +55,7 @@ class WatchfulConsumer(Consumer):
                 if self._postpone(message):
                     return
                 handle(message)
-                interactive += message.delivery_info.get("routing_key") == names.INTERACTIVE_QUEUE
+                interactive += message.delivery_info.get("routing_key") == interactive_queue
             except (*lost_redis, errors.RetryableError):
                 raise
             except Exception as error:  # no message may end the consumer

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, cast
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys, scripts
+from pointsman_shared.store import dead_letters, scripts
 from pointsman_shared.store.connection import Store
 
 PAGE: Final = 200
@@ -27,6 +27,7 @@ class InFlight:
 
     def __init__(self, store: Store, letters: dead_letters.DeadLetters) -> None:
         self.store = store
+        self._keys = store.keys
         self.letters = letters
 
     @classmethod
@@ -36,14 +37,14 @@ class InFlight:
 
     def claim(self, owner: str, ttl_s: float) -> bool:
         """Become, or stay, the only worker that looks for lost messages, for a while."""
-        if self.store.get(keys.RECONCILER) == owner.encode():
-            return bool(self.store.pexpire(keys.RECONCILER, int(ttl_s * 1000)))
-        return bool(self.store.set(keys.RECONCILER, owner, nx=True, px=int(ttl_s * 1000)))
+        if self.store.get(self._keys.reconciler) == owner.encode():
+            return bool(self.store.pexpire(self._keys.reconciler, int(ttl_s * 1000)))
+        return bool(self.store.set(self._keys.reconciler, owner, nx=True, px=int(ttl_s * 1000)))
 
     def suspects(self, unseen_for_s: float) -> dict[str, str]:
         """Return the messages that were not seen anywhere for a while, with their queues."""
         ends = time.time() - unseen_for_s
-        found: Any = self.store.zrangebyscore(keys.OPEN_INDEX, "-inf", ends, start=0, num=MOST_SUSPECTS)
+        found: Any = self.store.zrangebyscore(self._keys.open_index, "-inf", ends, start=0, num=MOST_SUSPECTS)
         ids = [raw.decode() for raw in found]
         queues = dict(zip(ids, self._read(ids, "queue"), strict=True))
         # Without an entry there is nothing to publish; the index alone must not grow.
@@ -64,29 +65,31 @@ class InFlight:
 
     def silent_runs(self, silent_for_s: float) -> list[str]:
         """Return the trainings that were taken and started, and are silent since."""
-        taken = self.taken(keys.TRAIN_UNACKED)
+        taken = self.taken(self._keys.train_unacked)
         ends = time.time() - silent_for_s
         heard = zip(taken, self._read(taken, "alive_at"), strict=True)
         silent = {run for run, at in heard if at is not None and float(at) < ends}
-        return sorted(silent - set(self.queued(names.TRAIN_QUEUE))) if silent else []
+        return sorted(silent - set(self.queued(self._keys.queue(names.TRAIN_QUEUE)))) if silent else []
 
     def touch(self, message_ids: Iterable[str]) -> None:
         """Note that messages were seen."""
         now = time.time()
         if seen := dict.fromkeys(message_ids, now):
-            self.store.zadd(keys.OPEN_INDEX, seen, xx=True)
+            self.store.zadd(self._keys.open_index, seen, xx=True)
 
     def defer(self, message_id: str, until: float) -> None:
         """Have a message wait in the ledger, in no queue, until a time."""
         pipeline = self.store.pipeline()
         # A full Redis refuses what adds first, and the index has the message.
-        pipeline.zadd(keys.OPEN_INDEX, {message_id: until})
-        pipeline.zadd(keys.DEFERRED, {message_id: until})
+        pipeline.zadd(self._keys.open_index, {message_id: until})
+        pipeline.zadd(self._keys.deferred, {message_id: until})
         pipeline.execute()
 
     def due(self) -> list[str]:
         """Return the deferred messages whose time has come."""
-        found: Any = self.store.zrangebyscore(keys.DEFERRED, "-inf", time.time(), start=0, num=MOST_SUSPECTS)
+        found: Any = self.store.zrangebyscore(
+            self._keys.deferred, "-inf", time.time(), start=0, num=MOST_SUSPECTS
+        )
         return [raw.decode() for raw in found]
 
     def republish(self, message_id: str, *, deferred: bool = False) -> bool:
@@ -95,16 +98,16 @@ class InFlight:
         A deferred message is put back only if it still is deferred, and does not count as lost.
         """
         message, queue = cast(
-            "list[bytes | None]", self.store.hmget(keys.open(message_id), "message", "queue")
+            "list[bytes | None]", self.store.hmget(self._keys.open(message_id), "message", "queue")
         )
         done = REPUBLISH(
             self.store,
-            index=keys.OPEN_INDEX,
-            entry=keys.open(message_id),
-            guard=keys.done(message_id),
+            index=self._keys.open_index,
+            entry=self._keys.open(message_id),
+            guard=self._keys.done(message_id),
             queue=(queue or b"").decode(),
-            stats=keys.STATS,
-            deferred=keys.DEFERRED,
+            stats=self._keys.stats,
+            deferred=self._keys.deferred,
             id=message_id,
             now=time.time(),
             message=with_new_tag(message) if message is not None else b"",
@@ -118,25 +121,25 @@ class InFlight:
         pipeline = self.store.pipeline()
         entry: dict[str, Any] = {"queue": queue, "message": raw, "at": now}
         for field, value in entry.items():
-            pipeline.hsetnx(keys.open(message_id), field, value)
-        pipeline.persist(keys.open(message_id))
-        pipeline.zadd(keys.OPEN_INDEX, {message_id: now}, nx=True)
+            pipeline.hsetnx(self._keys.open(message_id), field, value)
+        pipeline.persist(self._keys.open(message_id))
+        pipeline.zadd(self._keys.open_index, {message_id: now}, nx=True)
         pipeline.execute()
 
     def may_be(self, message_id: str, body: object) -> bool:
         """Return whether a message has this id, as far as the ledger knows: it may have entered another message."""
-        entered: Any = self.store.hget(keys.open(message_id), "message")
+        entered: Any = self.store.hget(self._keys.open(message_id), "message")
         return entered is None or json.loads(entered).get("body") == body
 
     def _read(self, message_ids: list[str], field: str) -> list[bytes | None]:
         pipeline = self.store.pipeline(transaction=False)
         for message_id in message_ids:
-            pipeline.hget(keys.open(message_id), field)
+            pipeline.hget(self._keys.open(message_id), field)
         return pipeline.execute() if message_ids else []
 
     def _forget(self, message_ids: list[str]) -> None:
         if message_ids:
-            self.store.zrem(keys.OPEN_INDEX, *message_ids)
+            self.store.zrem(self._keys.open_index, *message_ids)
 
 
 def with_new_tag(raw: bytes) -> bytes:

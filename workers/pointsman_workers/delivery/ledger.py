@@ -11,7 +11,7 @@ import orjson
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import dead_letters, keys, scripts
+from pointsman_shared.store import dead_letters, scripts
 from pointsman_shared.store.connection import Store
 
 ATTEMPT: Final = scripts.load(__file__, "attempt")
@@ -56,6 +56,7 @@ class Ledger:
         most_letters: int = dead_letters.MAX_LETTERS,
     ) -> None:
         self._store = store
+        self._keys = store.keys
         self._settings = settings
         self._most_letters = most_letters
         self._close = scripts.load(__file__, "close", dead_letters.BURY, extension)
@@ -64,13 +65,13 @@ class Ledger:
         """Count an attempt of a message, before any of it is run."""
         count, raw = ATTEMPT(
             self._store,
-            result=keys.result(message_id),
-            guard=keys.done(message_id),
-            entry=keys.open(message_id),
-            index=keys.OPEN_INDEX,
-            cancelled=keys.cancelled(batch or ""),
-            interrupted=keys.INTERRUPTED,
-            deferred=keys.DEFERRED,
+            result=self._keys.result(message_id),
+            guard=self._keys.done(message_id),
+            entry=self._keys.open(message_id),
+            index=self._keys.open_index,
+            cancelled=self._keys.cancelled(batch or ""),
+            interrupted=self._keys.interrupted,
+            deferred=self._keys.deferred,
             id=message_id,
             worker=worker,
             now=time.time(),
@@ -127,7 +128,7 @@ class Ledger:
         counted = letter.texts if letter.batch and not letter.retryable else 0
         counter = "cancelled" if isinstance(error, errors.CancelledError) else "failed"
         burial = letter.model_copy(update={"counted": counted}).burial(
-            self._settings.dead_letter_ttl_s, self._most_letters
+            self._keys, self._settings.dead_letter_ttl_s, self._most_letters
         )
         self._closed(
             letter.id,
@@ -180,7 +181,7 @@ class Ledger:
 
     def notify(self, client_id: str, message_id: str) -> None:
         """Tell a client that its message is done; the client also polls slowly."""
-        self._store.publish(keys.reply_channel(client_id), message_id)
+        self._store.publish(self._keys.reply_channel(client_id), message_id)
 
     def _closed(
         self,
@@ -191,17 +192,17 @@ class Ledger:
         client_id: str | None,
         **what: Any,  # noqa: ANN401  JSON values
     ) -> bytes | None:
-        channel = keys.reply_channel(client_id) if client_id else ""
+        channel = self._keys.reply_channel(client_id) if client_id else ""
         request = {"ttl": self._settings.result_ttl_s, "channel": channel, **what}
         stored: bytes | None = self._close(
             self._store,
-            result=keys.result(message_id),
-            guard=keys.done(message_id),
-            entry=keys.open(message_id),
-            index=keys.OPEN_INDEX,
-            batch=keys.batch(batch or ""),
-            letter=keys.dead(message_id),
-            letters=keys.DEAD_INDEX,
+            result=self._keys.result(message_id),
+            guard=self._keys.done(message_id),
+            entry=self._keys.open(message_id),
+            index=self._keys.open_index,
+            batch=self._keys.batch(batch or ""),
+            letter=self._keys.dead(message_id),
+            letters=self._keys.dead_index,
             id=message_id,
             outcome=outcome,
             request=orjson.dumps({name: value for name, value in request.items() if value is not None}),

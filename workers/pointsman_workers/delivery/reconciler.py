@@ -12,7 +12,6 @@ from typing import Final
 
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
 from pointsman_workers.delivery.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
@@ -36,9 +35,10 @@ class Reconciler:
         self._messages = messages
         self._owner = owner
         self._wait = wait
+        train = messages.store.keys.queue(names.TRAIN_QUEUE)
         self._grace_s = {
             "": settings.visibility_timeout_s + RESTORE_MARGIN_S,
-            names.TRAIN_QUEUE: settings.train_visibility_timeout_s + RESTORE_MARGIN_S,
+            train: settings.train_visibility_timeout_s + RESTORE_MARGIN_S,
         }
 
     def step(self) -> None:
@@ -87,7 +87,7 @@ def _unseen(messages: InFlight, wanted: Mapping[str, str]) -> Iterable[tuple[str
     seen: set[str] = set()
     for queue in dict.fromkeys(wanted.values()):
         seen.update(messages.queued(queue))
-    for key in (keys.UNACKED, keys.TRAIN_UNACKED):
+    for key in (messages.store.keys.unacked, messages.store.keys.train_unacked):
         seen.update(messages.taken(key))
     # All that were seen, not only the wanted ones: the rest of a long queue need not be looked for soon.
     messages.touch(seen)

@@ -19,6 +19,7 @@ from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import UNAVAILABLE
+from pointsman_shared.store.keys import Keys
 from pointsman_workers.delivery import payloads
 from pointsman_workers.delivery.channel import Intake
 from pointsman_workers.delivery.in_flight import InFlight
@@ -44,6 +45,7 @@ _REASONS: Final[dict[type[errors.PointsmanError], str]] = {
 class WorkerApp(Celery):
     """A Celery application that hands its parts to its consumer and its tasks."""
 
+    keys: Keys
     ledger: PerProcess[Ledger]
     in_flight: PerProcess[InFlight]
     intake: Intake

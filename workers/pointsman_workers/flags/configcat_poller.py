@@ -8,7 +8,7 @@ from configcatclient import configcatclient, configcatoptions, interfaces, polli
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys
+from pointsman_shared.store.keys import Keys
 from pointsman_workers.flags import config_json, configcat_logs
 from pointsman_workers.flags import sources as config_sources
 
@@ -29,7 +29,7 @@ class FlagPoller:
         self, settings: Settings, store: config_sources.KeyValue, *, http_timeout_s: float = HTTP_TIMEOUT_S
     ) -> None:
         self._settings = settings
-        self._cache = _StoreCache(store)
+        self._cache = _StoreCache(store, Keys(settings.namespace).flag_config)
         self._http_timeout_s = http_timeout_s
         self._client: configcatclient.ConfigCatClient | None = None
 
@@ -78,19 +78,20 @@ class FlagPoller:
 class _StoreCache(interfaces.ConfigCache):
     """The polling client's cache: the store, protected from answers that are not a configuration."""
 
-    def __init__(self, store: config_sources.KeyValue) -> None:
+    def __init__(self, store: config_sources.KeyValue, key: str) -> None:
         self._store = store
+        self._key = key
         self._refused: str | None = None
         self.closed = False
 
     def is_empty(self) -> bool:
         try:
-            return self._store.get(keys.FLAG_CONFIG) is None
+            return self._store.get(self._key) is None
         except Exception:  # any client may be behind the port
             return True
 
     def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface
-        raw = self._store.get(keys.FLAG_CONFIG)
+        raw = self._store.get(self._key)
         return config_json.decode(raw) if raw else None
 
     def set(self, key: str, value: str) -> None:  # noqa: ARG002  # the SDK's interface
@@ -101,7 +102,7 @@ class _StoreCache(interfaces.ConfigCache):
         except errors.InvalidDataError as error:
             self._refuse(str(error))
             return
-        self._store.set(keys.FLAG_CONFIG, entry.serialize().encode())
+        self._store.set(self._key, entry.serialize().encode())
         self._refused = None
         configcat_logs.FETCH_FAILURES.clear()
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from pointsman_shared import errors
-from pointsman_shared.store import keys
 from pointsman_workers.flags import config_json
 
 # A file that changed this recently can change again without a new time stamp, so its stamp is not trusted yet.
@@ -119,12 +118,13 @@ class FileSource:
 
 
 class StoreSource:
-    """The flag configuration that the parent process fetched from ConfigCat into the store."""
+    """The flag configuration that the parent process fetched from ConfigCat into the store, under a key."""
 
     name = "configcat"
 
-    def __init__(self, store: KeyValue) -> None:
+    def __init__(self, store: KeyValue, key: str) -> None:
         self._store = store
+        self._key = key
         self._raw: bytes | None = None
         self._entry: ConfigEntry | None = None
         self._problem: str | None = None
@@ -137,7 +137,7 @@ class StoreSource:
     def read(self) -> ConfigEntry | None:
         """Return the last usable configuration of the store; costs one read."""
         try:
-            raw = self._store.get(keys.FLAG_CONFIG)
+            raw = self._store.get(self._key)
         except Exception as error:  # any client may be behind the port; the error's text may hold an address
             self._raw = None
             self._problem = f"the stored flag configuration cannot be read: {type(error).__name__}"

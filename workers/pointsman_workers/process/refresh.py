@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import Store
 from pointsman_workers.process.declared import DeclaredTiers
 from pointsman_workers.process.loaded_models import LoadedModels
@@ -79,9 +78,8 @@ class Refresh:
             "versions": orjson.dumps(versions()).decode(),
         }
 
-    @staticmethod
-    def _key() -> str:
-        return keys.process(socket.gethostname(), os.getpid())
+    def _key(self) -> str:
+        return self._store.keys.process(socket.gethostname(), os.getpid())
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,6 @@ from typing import Final
 from pointsman_models.inference.classifier import Classifier
 from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.versions import Registry
-from pointsman_shared.store import keys
 from pointsman_shared.store.connection import UNAVAILABLE, Store
 
 # How long an answer of Redis counts, and how often one process reads the registry although no change is known.
@@ -24,7 +23,7 @@ LOOK_S: Final = 10
 def tell(store: Store, tier: str) -> None:
     """Tell all processes that a tier's aliases changed; without Redis, they find it out by their next look."""
     with contextlib.suppress(*UNAVAILABLE):
-        store.hincrby(keys.ALIAS_CHANGES, tier, 1)
+        store.hincrby(store.keys.alias_changes, tier, 1)
 
 
 class WatchedRegistry:
@@ -79,5 +78,5 @@ class WatchedRegistry:
     def _ask(self, tier: str) -> tuple[bytes | None, bool]:
         """Return how many changes of the tier Redis was told of, and whether this process is to look by itself."""
         store = self._store()
-        count: bytes | None = store.hget(keys.ALIAS_CHANGES, tier)  # type: ignore[assignment]  # no text, see `Store.get`
-        return count, bool(store.set(keys.alias_look(tier), "1", nx=True, ex=LOOK_S))
+        count: bytes | None = store.hget(store.keys.alias_changes, tier)  # type: ignore[assignment]  # no text, see `Store.get`
+        return count, bool(store.set(store.keys.alias_look(tier), "1", nx=True, ex=LOOK_S))

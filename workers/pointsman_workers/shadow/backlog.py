@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 import orjson
 
 from pointsman_shared import names
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.keys import Keys
 
 MIB: Final = 1024 * 1024
 MAX_MESSAGES: Final = 100
@@ -75,14 +76,20 @@ class Look:
 
 
 def wish(
-    message_id: str, *, texts: int, places: Sequence[int] | None, shed: str | None, limit_bytes: int
+    keys: Keys,
+    message_id: str,
+    *,
+    texts: int,
+    places: Sequence[int] | None,
+    shed: str | None,
+    limit_bytes: int,
 ) -> Mapping[str, Any]:
     """Return what the ledger hands to `keep.lua` for a message of which some texts are to be shadowed."""
     return {
         "kept": keys.shadow_kept(message_id),
-        "waiting": keys.SHADOW_WAITING,
-        "bytes": keys.SHADOW_BYTES,
-        "stats": keys.STATS,
+        "waiting": keys.shadow_waiting,
+        "bytes": keys.shadow_bytes,
+        "stats": keys.stats,
         "dropped": names.SHADOW_DROPPED,
         "texts": texts,
         "places": "" if places is None else orjson.dumps(list(places)).decode(),
@@ -97,13 +104,14 @@ class Backlog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._keys = store.keys
 
     def look(self) -> Look:
         """Return the state of the backlog and of the queues."""
         pipeline = self._store.pipeline(transaction=False)
-        pipeline.zcount(keys.SHADOW_WAITING, "-inf", time.time())
+        pipeline.zcount(self._keys.shadow_waiting, "-inf", time.time())
         for queue in (names.SHADOW_QUEUE, *names.SERVING_QUEUES):
-            pipeline.llen(queue)
+            pipeline.llen(self._keys.queue(queue))
         ready, calls, *users = pipeline.execute()
         return Look(ready=ready, calls=calls, users=sum(users))
 
@@ -116,13 +124,13 @@ class Backlog:
         is being served.
         """
         now = time.time()
-        interactive, bulk = names.SERVING_QUEUES
+        interactive, bulk = map(self._keys.queue, names.SERVING_QUEUES)
         found = TAKE(
             self._store,
-            waiting=keys.SHADOW_WAITING,
-            bytes=keys.SHADOW_BYTES,
-            stats=keys.STATS,
-            unacked=keys.UNACKED,
+            waiting=self._keys.shadow_waiting,
+            bytes=self._keys.shadow_bytes,
+            stats=self._keys.stats,
+            unacked=self._keys.unacked,
             interactive=interactive,
             bulk=bulk,
             now=now,
@@ -130,8 +138,8 @@ class Backlog:
             holder=holder,
             most_texts=most_texts,
             most_messages=MAX_MESSAGES,
-            kept_prefix=keys.shadow_kept(""),
-            result_prefix=keys.result(""),
+            kept_prefix=self._keys.shadow_kept(""),
+            result_prefix=self._keys.result(""),
             dropped=names.SHADOW_DROPPED,
             yields=int(yields),
             alone=int(alone),
@@ -140,8 +148,8 @@ class Backlog:
 
     def note(self, message_id: str, version: str) -> None:
         """Note which version works on a message now: if the process ends, the next worker knows."""
-        NOTE(self._store, kept=keys.shadow_kept(message_id), version=version)
+        NOTE(self._store, kept=self._keys.shadow_kept(message_id), version=version)
 
     def drop(self, messages: int) -> None:
         """Count messages that cannot be compared or counted by pair."""
-        self._store.hincrby(keys.STATS, names.SHADOW_DROPPED, messages)
+        self._store.hincrby(self._keys.stats, names.SHADOW_DROPPED, messages)

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 import orjson
 
 from pointsman_shared.settings import Settings
-from pointsman_shared.store import keys, scripts
+from pointsman_shared.store import scripts
 from pointsman_shared.store.connection import UNAVAILABLE, Store
+from pointsman_shared.store.keys import Keys
 
 Kind = Literal["disagreements", "agreements"]
 Row = dict[str, Any]
@@ -47,6 +48,7 @@ class Comparisons:
         self, store: Store, settings: Settings, *, samples: int = SAMPLES, max_memory: float = MAX_MEMORY
     ) -> None:
         self._store = store
+        self._keys = store.keys
         self._retention_s = settings.shadow_retention_s
         self._max_memory = max_memory
         # A quarter as many agreements, rounded up; none where none are wanted.
@@ -67,17 +69,17 @@ class Comparisons:
 
     def troubles(self) -> dict[str, Row]:
         """Return what is wrong with which version as a candidate."""
-        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.SHADOW_TROUBLE)  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(self._keys.shadow_trouble)  # type: ignore[assignment]
         return {name.decode(): orjson.loads(state) for name, state in stored.items()}
 
     def trouble(self, version: str, state: Row | None) -> None:
         """Write down what is wrong with a version; None for nothing any more."""
         if state is None:
-            self._store.hdel(keys.SHADOW_TROUBLE, version)
+            self._store.hdel(self._keys.shadow_trouble, version)
             return
         pipeline = self._store.pipeline()
-        pipeline.hset(keys.SHADOW_TROUBLE, version, orjson.dumps(state))
-        pipeline.expire(keys.SHADOW_TROUBLE, TROUBLE_TTL_S)
+        pipeline.hset(self._keys.shadow_trouble, version, orjson.dumps(state))
+        pipeline.expire(self._keys.shadow_trouble, TROUBLE_TTL_S)
         pipeline.execute()
 
     def thresholds(self, pair: str) -> dict[Kind, float]:
@@ -86,7 +88,7 @@ class Comparisons:
             return dict.fromkeys(KINDS, 0.0)
         pipeline = self._store.pipeline(transaction=False)
         for kind in KINDS:
-            key = keys.shadow_sample(pair, kind)
+            key = self._keys.shadow_sample(pair, kind)
             pipeline.zcard(key)
             pipeline.zrange(key, -1, -1, withscores=True)
         found = pipeline.execute()
@@ -99,49 +101,52 @@ class Comparisons:
         """Count the comparison of some messages and let the messages go, in one step."""
         what = {
             "holder": holder,
-            "kept": keys.shadow_kept(""),
+            "kept": self._keys.shadow_kept(""),
             "messages": list(messages),
-            "pairs_key": keys.SHADOW_PAIRS,
+            "pairs_key": self._keys.shadow_pairs,
             "retention": self._retention_s,
             "now": time.time(),
             "most_fields": MAX_FIELDS,
             "sizes": [self._sizes[kind] for kind in KINDS],
-            "pairs": [_as_argument(pair, addition) for pair, addition in additions.items()],
+            "pairs": [_as_argument(self._keys, pair, addition) for pair, addition in additions.items()],
         }
         done = COUNT(
-            self._store, waiting=keys.SHADOW_WAITING, bytes=keys.SHADOW_BYTES, request=orjson.dumps(what)
+            self._store,
+            waiting=self._keys.shadow_waiting,
+            bytes=self._keys.shadow_bytes,
+            request=orjson.dumps(what),
         )
         return bool(done)
 
     def pairs(self) -> dict[str, float]:
         """Return the pairs and when each last had texts, the latest first; expired ones are forgotten."""
-        seen: Mapping[bytes, bytes] = self._store.hgetall(keys.SHADOW_PAIRS)  # type: ignore[assignment]
+        seen: Mapping[bytes, bytes] = self._store.hgetall(self._keys.shadow_pairs)  # type: ignore[assignment]
         at = {pair.decode(): float(last) for pair, last in seen.items()}
-        gone = [pair for pair in at if not self._store.exists(keys.shadow_counts(pair))]
+        gone = [pair for pair in at if not self._store.exists(self._keys.shadow_counts(pair))]
         if gone:
-            self._store.hdel(keys.SHADOW_PAIRS, *gone)
+            self._store.hdel(self._keys.shadow_pairs, *gone)
         return {pair: at[pair] for pair in sorted(at, key=at.__getitem__, reverse=True) if pair not in gone}
 
     def fields(self, pair: str) -> dict[str, int]:
         """Return the counts of a pair."""
-        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.shadow_counts(pair))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(self._keys.shadow_counts(pair))  # type: ignore[assignment]
         return {name.decode(): int(count) for name, count in stored.items()}
 
     def sample(self, pair: str, kind: Kind) -> list[str]:
         """Return the sampled jobs in a random order that is always the same."""
-        found: Any = self._store.zrange(keys.shadow_sample(pair, kind), 0, -1)
+        found: Any = self._store.zrange(self._keys.shadow_sample(pair, kind), 0, -1)
         return [job.decode() for job in found]
 
     def rows(self, pair: str) -> dict[str, Row]:
         """Return what is known of each sampled or labelled job of a pair."""
-        stored: Mapping[bytes, bytes] = self._store.hgetall(keys.shadow_rows(pair))  # type: ignore[assignment]
+        stored: Mapping[bytes, bytes] = self._store.hgetall(self._keys.shadow_rows(pair))  # type: ignore[assignment]
         return {job.decode(): orjson.loads(row) for job, row in stored.items()}
 
     def rows_of(self, jobs: Sequence[str]) -> dict[str, Row]:
         """Return what any pair knows of some jobs."""
         pipeline = self._store.pipeline(transaction=False)
         for pair in self.pairs() if jobs else ():
-            pipeline.hmget(keys.shadow_rows(pair), list(jobs))
+            pipeline.hmget(self._store.keys.shadow_rows(pair), list(jobs))
         found = pipeline.execute()
         return {job: orjson.loads(row) for rows in found for job, row in zip(jobs, rows, strict=True) if row}
 
@@ -150,13 +155,13 @@ class Comparisons:
         if not jobs:
             return
         pipeline = self._store.pipeline()
-        pipeline.sadd(keys.shadow_drawn(pair), *jobs)
-        pipeline.expire(keys.shadow_drawn(pair), self._retention_s)
+        pipeline.sadd(self._keys.shadow_drawn(pair), *jobs)
+        pipeline.expire(self._keys.shadow_drawn(pair), self._retention_s)
         pipeline.execute()
 
     def drawn(self, pair: str) -> set[str]:
         """Return the jobs that were drawn to be labelled."""
-        found: Any = self._store.smembers(keys.shadow_drawn(pair))
+        found: Any = self._store.smembers(self._keys.shadow_drawn(pair))
         return {job.decode() for job in found}
 
     def _look(self) -> str | None:
@@ -170,7 +175,7 @@ class Comparisons:
         return "redis_memory" if full else None
 
 
-def _as_argument(pair: str, addition: Addition) -> dict[str, Any]:
+def _as_argument(keys: Keys, pair: str, addition: Addition) -> dict[str, Any]:
     return {
         "name": pair,
         "counts": keys.shadow_counts(pair),

@@ -14,7 +14,7 @@ from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import jobs
 from pointsman_shared.wire import shadow as wire
 from pointsman_workers.delivery import consumer
-from pointsman_workers.delivery.task import LedgerTask
+from pointsman_workers.delivery.task import LedgerTask, WorkerApp
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.process.periodic import Periodic
@@ -90,7 +90,6 @@ def request_work(app: Celery, brief: bool) -> None:
     app.send_task(
         names.SHADOW_TASK,
         args=(brief,),
-        queue=names.SHADOW_QUEUE,
         expires=REQUEST_EXPIRES_S,
         ignore_result=True,
         retry=False,
@@ -106,6 +105,7 @@ def _wish(
         if not places:
             return None
         return backlog.wish(
+            wiring.app.keys,
             message_id,
             texts=len(places),
             places=None if len(places) == len(request.texts) else places,
@@ -120,7 +120,7 @@ def _wish(
 
 
 def _start_scheduler(wiring: Wiring, parts: Parts, worker: Any) -> None:  # noqa: ANN401  Celery's worker
-    if names.SHADOW_QUEUE not in wiring.app.amqp.queues.consume_from:
+    if wiring.app.keys.queue(names.SHADOW_QUEUE) not in wiring.app.amqp.queues.consume_from:
         return
     yields, processes = _serves(wiring.app), worker.controller.concurrency
     caller = scheduler.Scheduler(
@@ -149,6 +149,6 @@ def activity() -> scheduler.Activity:
     )
 
 
-def _serves(app: Celery) -> bool:
+def _serves(app: WorkerApp) -> bool:
     """Return whether this worker serves users, too."""
-    return any(queue in app.amqp.queues.consume_from for queue in names.SERVING_QUEUES)
+    return any(app.keys.queue(queue) in app.amqp.queues.consume_from for queue in names.SERVING_QUEUES)

@@ -43,7 +43,7 @@ def _entry(tier: str, times: str) -> dict[str, Any]:
         "task": names.TRAIN_TASK,
         "schedule": _parse(tier, times),
         "args": (request.model_dump(),),
-        "options": {"queue": names.TRAIN_QUEUE, "argsrepr": f"(tier {tier})"},
+        "options": {"argsrepr": f"(tier {tier})"},
     }
 
 

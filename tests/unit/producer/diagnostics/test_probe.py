@@ -6,7 +6,6 @@ import json
 import pytest
 
 from pointsman_producer.diagnostics import probe
-from pointsman_shared.store import keys
 
 
 def message(body: object) -> bytes:
@@ -53,8 +52,3 @@ def test_a_worker_process_is_read_as_it_describes_itself() -> None:
     assert (report["host"], report["pid"], report["updated_at"]) == ("a", 7, 12.5)
     assert (report["tiers"], report["problems"]) == ({"base": 3}, ["tier pro: gone"])
     assert report["flags"]["source"] == "file"
-
-
-def test_the_pattern_of_process_keys_matches_the_keys_workers_write() -> None:
-    assert probe.PROCESS_KEYS.endswith("*")
-    assert keys.process("host", 7).startswith(probe.PROCESS_KEYS.partition("*")[0])

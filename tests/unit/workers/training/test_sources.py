@@ -10,10 +10,13 @@ import pytest
 from pointsman_shared import errors
 from pointsman_workers.training import sources as row_sources
 from tests.support import webhook
+from tests.support.default_keys import keys
 
 
 class Shelf:
     """Labels in memory."""
+
+    keys = keys
 
     def __init__(self, **labels: dict[str, Any]) -> None:
         self._labels = labels
