@@ -115,7 +115,7 @@ class _Run:
         chosen = writers.format_of(self.plan.out)
         try:
             with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
-                summariser = summaries.Summariser(lambda summary: write(summary._asdict()))
+                summariser = summaries.Summariser(write)
                 self._account = Account(summariser, self.watcher, self.reader.size, self.rejects)
                 complete = self._classify()
                 summariser.close()

@@ -5,23 +5,11 @@ is in memory.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from pointsman_producer.files.tables import Write
 from pointsman_producer.transcripts.reader import Conversation
 from pointsman_shared import names
-
-
-class ConversationSummary(NamedTuple):
-    """The subject of one conversation, of whose turns `turns` were classified."""
-
-    conversation_id: str
-    user_id: str | None
-    turns: int
-    intents: tuple[str, ...]
-    primary_intent: str
-    out_of_scope_share: float
-    tiers: tuple[str, ...]
 
 
 def primary_intent(intents: Iterable[str]) -> str:
@@ -34,7 +22,7 @@ def primary_intent(intents: Iterable[str]) -> str:
 class Summariser:
     """Turns the outcomes into conversation summaries; `write` gets each one at the end of its conversation."""
 
-    def __init__(self, write: Callable[[ConversationSummary], object]) -> None:
+    def __init__(self, write: Write) -> None:
         self._write = write
         self._owner: Conversation | None = None
         self._intents: list[str] = []
@@ -58,15 +46,15 @@ class Summariser:
         if self._owner is None:
             return
         self._write(
-            ConversationSummary(
-                conversation_id=self._owner.id,
-                user_id=self._owner.user_id,
-                turns=len(self._intents),
-                intents=tuple(self._intents),
-                primary_intent=primary_intent(self._intents),
-                out_of_scope_share=self._intents.count(names.OUT_OF_SCOPE) / len(self._intents),
-                tiers=tuple(dict.fromkeys(self._tiers)),
-            )
+            {
+                "conversation_id": self._owner.id,
+                "user_id": self._owner.user_id,
+                "turns": len(self._intents),
+                "intents": self._intents,
+                "primary_intent": primary_intent(self._intents),
+                "out_of_scope_share": self._intents.count(names.OUT_OF_SCOPE) / len(self._intents),
+                "tiers": list(dict.fromkeys(self._tiers)),
+            }
         )
         self.count += 1
         self._owner, self._intents, self._tiers = None, [], []
