@@ -1,10 +1,9 @@
 """`pointsman batch`: a transcript file in, outcomes and conversation summaries out."""
 
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,8 +18,8 @@ from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
 from pointsman_producer.commands import command_line, screen
+from pointsman_producer.deployment import signals
 from pointsman_producer.deployment import state as local_state
-from pointsman_producer.deployment.signals import SIGNALS
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
@@ -132,22 +131,19 @@ class Display(Watcher):
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> "Display":
-        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        self._handled = ExitStack()
+        self._handled.enter_context(signals.handled(self._on_signal))
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._restore_signals()
+        self._handled.close()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True
         # The next signal ends the command at once; the journal survives that too.
-        self._restore_signals()
-
-    def _restore_signals(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.close()
 
     def wants_stop(self) -> bool:
         """Tell whether a signal came."""
