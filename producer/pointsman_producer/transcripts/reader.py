@@ -6,6 +6,7 @@ caller with its number, and reads on. Knows no queue.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -100,36 +101,28 @@ class Reader:
         return self._lines.position
 
     def __iter__(self) -> Iterator[Conversation]:
-        for number, content, record in self._records():
+        for number, content, make in self._records():
             try:
-                ready = self._take(number, record)
+                if len(content) > MAX_LINE_BYTES:
+                    msg = f"is longer than {MAX_LINE_BYTES} bytes"
+                    raise UnusableError(msg)
+                ready = self._take(number, make())
             except UnusableError as error:
                 self._reject(number, content, str(error))
             else:
                 yield from ready
         yield from self._flush()
 
-    def _records(self) -> Iterator[tuple[int, bytes, Mapping[str, Any]]]:
+    def _records(self) -> Iterator[tuple[int, bytes, Callable[[], dict[str, Any]]]]:
+        """Yield the number of each record's line, its content, and how to make it (`UnusableError`)."""
         ending = content_ending(self.name)
         if ending == ".csv":
-            return csv_reader.read(iter(self._lines), name=self.name, reject=self._reject)
-        return self._by_line(fields.parse_object if ending in JSON_ENDINGS else fields.parse_text)
-
-    def _by_line(
-        self, parse: Callable[[bytes], Mapping[str, Any]]
-    ) -> Iterator[tuple[int, bytes, Mapping[str, Any]]]:
+            yield from csv_reader.read(iter(self._lines), name=self.name)
+            return
+        parse = fields.parse_object if ending in JSON_ENDINGS else fields.parse_text
         for number, line in self._lines:
-            if not line or line.isspace():
-                continue
-            try:
-                if len(line) > MAX_LINE_BYTES:
-                    msg = f"is longer than {MAX_LINE_BYTES} bytes"
-                    raise UnusableError(msg)
-                record = parse(line)
-            except UnusableError as error:
-                self._reject(number, line, str(error))
-            else:
-                yield number, line, record
+            if line and not line.isspace():
+                yield number, line, partial(parse, line)
 
     def _reject(self, number: int, line: bytes, reason: str) -> None:
         content = line[: 4 * MAX_QUOTED_CHARS].decode("utf-8", "backslashreplace").rstrip("\r\n")
