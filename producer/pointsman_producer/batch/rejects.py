@@ -1,9 +1,9 @@
 """The lines of a transcript that cannot be used, written to a file with their numbers and the reasons."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
+from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.files import writers
 from pointsman_producer.transcripts.reader import Rejection
 
@@ -11,11 +11,11 @@ from pointsman_producer.transcripts.reader import Rejection
 class RejectedLines:
     """Writes the lines that cannot be used. Every run reads the input from the start, so it also starts this file."""
 
-    def __init__(self, path: Path, tell: Callable[[Rejection], None]) -> None:
+    def __init__(self, path: Path, progress: Progress, watcher: Watcher) -> None:
         self._path = path
-        self._tell = tell
+        self._progress = progress
+        self._watcher = watcher
         self._opened = contextlib.ExitStack()
-        self.count = 0
 
     def begin(self) -> None:
         """Remove the file of an earlier run."""
@@ -23,11 +23,11 @@ class RejectedLines:
 
     def add(self, rejection: Rejection) -> None:
         """Add a line."""
-        if not self.count:
+        if not self._progress.rejected:
             self._write = self._opened.enter_context(writers.json_lines(self._path))
         self._write(rejection._asdict())
-        self.count += 1
-        self._tell(rejection)
+        self._progress.rejected += 1
+        self._watcher.rejected(rejection)
 
     def close(self) -> None:
         """Close the file."""

@@ -60,35 +60,23 @@ class Summariser:
         self._owner, self._intents, self._tiers = None, [], []
 
 
-class Tally:
+class Tally(Counter[tuple[str, str]]):
     """Counts outcomes by intent and tier."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
-
-    def add(self, intents: Iterable[str], tiers: Iterable[str]) -> None:
-        """Add the next outcomes."""
-        self._counts.update(zip(intents, tiers, strict=True))
-
-    @property
-    def total(self) -> int:
-        """The number of outcomes."""
-        return self._counts.total()
 
     @property
     def tiers(self) -> list[str]:
         """The tiers that answered, sorted."""
-        return sorted({tier for _, tier in self._counts})
+        return sorted({tier for _, tier in self})
 
     @property
     def out_of_scope_share(self) -> float:
         """The share of the outcomes that are out of scope; 0 without outcomes."""
-        missed = sum(count for (intent, _), count in self._counts.items() if intent == names.OUT_OF_SCOPE)
-        return missed / self.total if self.total else 0.0
+        missed = sum(count for (intent, _), count in self.items() if intent == names.OUT_OF_SCOPE)
+        return missed / self.total() if self else 0.0
 
     def by_intent(self) -> dict[str, dict[str, int]]:
         """Count the outcomes of each intent, the most frequent first, by tier."""
         table: dict[str, dict[str, int]] = {}
-        for (intent, tier), count in sorted(self._counts.items()):
+        for (intent, tier), count in sorted(self.items()):
             table.setdefault(intent, {})[tier] = count
         return dict(sorted(table.items(), key=lambda line: -sum(line[1].values())))

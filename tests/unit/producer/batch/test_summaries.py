@@ -76,16 +76,16 @@ def test_no_outcomes_give_no_summary() -> None:
 
 def test_an_empty_tally_shares_nothing_out() -> None:
     tally = summaries.Tally()
-    assert (tally.total, tally.out_of_scope_share, tally.tiers, tally.by_intent()) == (0, 0.0, [], {})
+    assert (tally.total(), tally.out_of_scope_share, tally.tiers, tally.by_intent()) == (0, 0.0, [], {})
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", OOS]), st.sampled_from(["base", "pro"])))))
 def test_a_tally_agrees_with_counting_by_hand(columns: list[list[tuple[str, str]]]) -> None:
     tally = summaries.Tally()
     for column in columns:
-        tally.add([intent for intent, _ in column], [tier for _, tier in column])
+        tally.update(column)
     every = [outcome for column in columns for outcome in column]
-    assert tally.total == len(every)
+    assert tally.total() == len(every)
     by_hand = Counter(every)
     assert {
         (intent, tier): n for intent, row in tally.by_intent().items() for tier, n in row.items()
