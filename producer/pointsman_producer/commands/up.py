@@ -91,7 +91,7 @@ def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> No
             for tier in missing:
                 screen.show_training(screen.train_and_wait(client, tier))
             missing = registry.missing_tiers(client)
-    url, flower_url = command_line.shown_url(deployment.settings), deployment.flower_url
+    url, flower_url = local_state.shown_url(deployment.settings), deployment.flower_url
     if as_json:
         command_line.emit({"redis_url": url, "flower_url": flower_url, "workers": deployment.workers})
     training = "".join(f"  pointsman train {tier}    [dim](it has no model yet)[/]\n" for tier in missing)
