@@ -160,11 +160,7 @@ def digest(path: Path, size: int) -> str:
 def open_journal(
     path: Path, header_path: Path, asked: Header, *, resume: bool, batch_id: str | None
 ) -> tuple[Journal, Header]:
-    """Open a journal and return its header, which is the earlier run's if that is resumed.
-
-    A given `batch_id` has to be that of the earlier run. A journal that another run holds raises BusyError, one of
-    another request InvalidDataError.
-    """
+    """Open a journal and return its header, which is the earlier run's if that is resumed."""
     journal = Journal(path, header_path)
     try:
         stored = _stored_header(journal, header_path) if resume and not journal.is_new else None

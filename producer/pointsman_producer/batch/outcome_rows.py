@@ -119,10 +119,7 @@ def outcome_columns(*, include_text: bool) -> Mapping[str, Kind]:
 
 
 def flat_outcome(row: Row) -> Row:
-    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type in each column.
-
-    A numeric time and a flag's value become text, as `true` and `false`.
-    """
+    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type in each column."""
     row |= {f"flag_{name}": value for name, value in row.pop("flag").items()}
     row["ts"], row["flag_value"] = _as_text(row["ts"]), _as_text(row["flag_value"])
     return row

@@ -44,11 +44,7 @@ class Report:
 def run(
     plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher | None = None
 ) -> Report | None:
-    """Classify a transcript file; return None if an earlier run completed it.
-
-    The input and the output are checked before `connect` is called for a client. After a RetryableError or a
-    JobFailedError, the journal can be resumed.
-    """
+    """Classify a transcript file; return None if an earlier run completed it."""
     writers.format_of(plan.out)
     if plan.resume and plan.out.exists() and not plan.journal.exists():
         plan.header.unlink(missing_ok=True)

@@ -1,7 +1,4 @@
-"""The local deployment: which programs it starts, and when it is ready.
-
-One machine, one folder: an embedded Redis unless the user has one, serving workers, a trainer, the schedule, Flower.
-"""
+"""The local deployment: which programs it starts, and when it is ready."""
 
 import contextlib
 import importlib.util
