@@ -105,7 +105,7 @@ class Supervisor:
                 self._say(keeper.program.name, f"WARNING did not end within {self._grace_s:.0f} s; killed")
             if keeper.alive:
                 # Only if the watchdog itself was killed.
-                _kill_group(keeper.process.pid)
+                watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
             keeper.thread.join()
             keeper.pump.join(PUMP_PATIENCE_S)
 
@@ -155,11 +155,11 @@ class Supervisor:
             elif now >= deaf_at and not self._stopping.is_set():
                 what = "WARNING does not hear from its queues any more; starting it again"
                 self._say(keeper.program.name, what)
-                _kill_group(keeper.process.pid)
+                watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
 
     def _clean_up(self, keeper: Keeper) -> None:
         # Children that outlive their parent hold the pipe, and perhaps ports and files.
-        _kill_group(keeper.process.pid)
+        watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
         # A process that left the group may hold the pipe for longer; its lines are not waited for.
         keeper.pump.join(PUMP_PATIENCE_S)
         with contextlib.suppress(OSError, ValueError):
@@ -208,11 +208,6 @@ def _start_listed(program: Program, pipe: IO[bytes]) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def how_it_ended(code: int) -> str:
