@@ -15,8 +15,9 @@ import psutil
 from pydantic import SecretStr
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import MessageHandle
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import names

@@ -46,15 +46,8 @@ class Chunk:
 
     def request(self, batch: str | None = None) -> jobs.ClassifyRequest:
         """Put the turns into a message, which may belong to a batch."""
-        people, user_of = users.distinct_users([owner.user for owner in self.owners])
-        return jobs.ClassifyRequest.parse(
-            {
-                "texts": [turn.text for turn in self.turns],
-                "users": people,
-                "user_of": user_of if people else None,
-                "batch": batch,
-            }
-        )
+        people = [owner.user for owner in self.owners]
+        return users.checked_request([turn.text for turn in self.turns], people, batch)
 
 
 class Sent(NamedTuple):
