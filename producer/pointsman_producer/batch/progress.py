@@ -1,10 +1,13 @@
-"""How far a batch has come, the counts of its outcomes, and the watcher that is told."""
+"""How far a batch has come: the counts of its outcomes, the lines that cannot be used, the watcher that is told."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pointsman_producer.batch.summaries import Tally
+from pointsman_producer.files import writers
 from pointsman_producer.transcripts.reader import Rejection
 
 
@@ -75,3 +78,29 @@ class Watcher:
     def wants_stop(self) -> bool:
         """Tell whether the run must stop now."""
         return False
+
+
+class RejectedLines:
+    """Writes the lines that cannot be used. Every run reads the input from the start, so it also starts this file."""
+
+    def __init__(self, path: Path, progress: Progress, watcher: Watcher) -> None:
+        self._path = path
+        self._progress = progress
+        self._watcher = watcher
+        self._opened = contextlib.ExitStack()
+
+    def begin(self) -> None:
+        """Remove the file of an earlier run."""
+        self._path.unlink(missing_ok=True)
+
+    def add(self, rejection: Rejection) -> None:
+        """Add a line."""
+        if not self._progress.rejected:
+            self._write = self._opened.enter_context(writers.json_lines(self._path))
+        self._write(rejection._asdict())
+        self._progress.rejected += 1
+        self._watcher.rejected(rejection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._opened.close()

@@ -17,8 +17,7 @@ from pointsman_producer.batch import outcome_rows, summaries
 from pointsman_producer.batch import plan as plans
 from pointsman_producer.batch.journal import Header, Journal, open_journal
 from pointsman_producer.batch.plan import Plan
-from pointsman_producer.batch.progress import Progress, Watcher
-from pointsman_producer.batch.rejects import RejectedLines
+from pointsman_producer.batch.progress import Progress, RejectedLines, Watcher
 from pointsman_producer.client import stream
 from pointsman_producer.client.window import Chunk, Sent, Submitter, Window
 from pointsman_producer.files import tables, writers
