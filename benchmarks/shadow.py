@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks import corpus, deployment, figures
 from benchmarks.meter import Meter, serving
 from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared.wire import jobs
 
 BULK_TEXTS = 20_000

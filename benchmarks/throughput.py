@@ -9,7 +9,8 @@ from celery import Celery
 
 from benchmarks import corpus, deployment, figures
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared.wire import jobs
 
 BULK_TEXTS = 60_000

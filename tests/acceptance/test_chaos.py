@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors
 from tests.chaos import poison, scenarios
 from tests.chaos.stage import Stage, ground, stage

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import payload
+from pointsman_producer.client.users import checked_request
 from tests.acceptance.test_local_deployment import Up, environ, furnish
 from tests.support.deadlines import eventually
 from tests.support.redis_server import RedisServer

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import MessageHandle
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import names
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running, tiny

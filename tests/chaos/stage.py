@@ -1,7 +1,6 @@
 """The stage: a real Redis behind a proxy, a real deployment of processes, and the faults that can be done to them."""
 
 import contextlib
-import math
 import os
 import random
 import re
@@ -16,8 +15,9 @@ import psutil
 from pydantic import SecretStr
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import MessageHandle
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program
 from pointsman_shared import names
@@ -77,9 +77,9 @@ class FaultyDeployment(launcher.Deployment):
 
     def stop_beat(self) -> None:
         """Have nothing more begin by itself."""
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             if keeper.program.name == "beat" and keeper.pid is not None:
-                keeper.delay_s = math.inf
+                keeper.delay_s = threading.TIMEOUT_MAX
                 os.kill(keeper.pid, signal.SIGTERM)
 
 

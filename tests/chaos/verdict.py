@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.client.client import Client, new_id
 from pointsman_producer.client.handles import Handle, MessageHandle
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.store import dead_letters
 from pointsman_shared.wire import jobs

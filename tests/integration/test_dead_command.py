@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,8 +13,7 @@ from redis import Redis
 from pointsman_producer.client import single_try
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, root
-from pointsman_producer.deployment import liveness
-from pointsman_producer.deployment.liveness import START_S, Liveness
+from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program, Supervisor
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import heartbeat
@@ -26,7 +24,7 @@ from tests.support.default_keys import keys
 
 NODE = "serving@here"
 SLEEP = Program(name="one", command=("sleep", "1000"), environ=os.environ)
-DEAF_S = heartbeat.DEAF_AFTER_S
+LOADING_S, DEAF_S = 0.2, 0.3
 
 
 @pytest.fixture
@@ -36,58 +34,76 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def guard(redis_url: str) -> Iterator[Liveness]:
+def store(redis_url: str) -> Iterator[Store]:
     with Store.connect(Settings.from_env({"POINTSMAN_REDIS_URL": redis_url})) as store:
-        guard = Liveness(partial(liveness.is_serving, store, NODE))
-        guard.started(0)
-        yield guard
+        yield store
 
 
-def test_a_worker_without_a_sign_of_life_is_started_again_after_a_while(guard: Liveness) -> None:
-    assert not guard.is_deaf(START_S)
-    assert not guard.is_deaf(START_S + DEAF_S - 1)
-    assert guard.is_deaf(START_S + DEAF_S)
+@pytest.fixture
+def said() -> list[str]:
+    return []
 
 
-def test_a_program_that_is_unwell_for_long_is_killed_and_started_again() -> None:
-    said: list[str] = []
-    supervisor = Supervisor(lambda _, line: said.append(line), first_delay_s=0.01)
-    keeper = supervisor.start(SLEEP, is_well=lambda: False)
-    pid, now = keeper.pid, time.monotonic()
-    supervisor.look(now + START_S + 1)
-    supervisor.look(now + START_S + 1 + DEAF_S)
+@pytest.fixture
+def impatient(said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """Supervise with less patience."""
+    monkeypatch.setattr(supervisor, "ASK_S", 0.01)
+    monkeypatch.setattr(supervisor, "START_S", LOADING_S)
+    monkeypatch.setattr(heartbeat, "DEAF_AFTER_S", DEAF_S)
+    impatient = Supervisor(lambda _, line: said.append(line), first_delay_s=0.01)
+    yield impatient
+    impatient.kill()
+    impatient.stop()
+
+
+def test_a_program_that_is_unwell_for_long_is_killed_and_started_again(
+    impatient: Supervisor, said: list[str]
+) -> None:
+    began = time.monotonic()
+    keeper = impatient.start(SLEEP, is_well=lambda: False)
+    pid = keeper.pid
     eventually(lambda: keeper.restarts == 1 and keeper.pid not in {pid, None}, "another process")
-    supervisor.stop()
+    assert time.monotonic() - began >= LOADING_S + DEAF_S
     assert said[0].startswith("WARNING does not hear from its queues")
 
 
-def test_nothing_is_started_again_while_everything_is_ended() -> None:
-    said: list[str] = []
-    supervisor = Supervisor(lambda _, line: said.append(line), first_delay_s=0.01)
-    keeper = supervisor.start(SLEEP, is_well=lambda: False)
-    now = time.monotonic()
-    supervisor.stop()
-    supervisor.look(now + START_S + 1)
-    supervisor.look(now + START_S + 1 + 2 * DEAF_S)
+def test_each_process_has_time_to_load_its_models(impatient: Supervisor) -> None:
+    keeper = impatient.start(SLEEP, is_well=lambda: False)
+    eventually(lambda: keeper.restarts == 1, "a second process")
+    began = time.monotonic()
+    eventually(lambda: keeper.restarts == 2, "a third process")
+    assert time.monotonic() - began >= LOADING_S
+
+
+def test_a_program_that_is_well_now_and_then_is_left_alone(impatient: Supervisor) -> None:
+    asked: list[float] = []
+
+    def is_well() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) % 3 == 0
+
+    keeper = impatient.start(SLEEP, is_well)
+    eventually(lambda: bool(asked) and asked[-1] - asked[0] > 2 * (LOADING_S + DEAF_S), "many questions")
+    assert keeper.restarts == 0
+
+
+def test_nothing_is_started_again_while_everything_is_ended(impatient: Supervisor, said: list[str]) -> None:
+    keeper = impatient.start(SLEEP, is_well=lambda: False)
+    impatient.stop()
+    time.sleep(LOADING_S + 2 * DEAF_S)
     assert (keeper.restarts, said) == (0, [])
 
 
-def test_a_worker_has_time_to_load_its_models(guard: Liveness) -> None:
-    guard.is_deaf(START_S)
-    guard.started(100)
-    assert not any(guard.is_deaf(now) for now in range(100, 100 + int(START_S), 10))
-
-
-def test_a_worker_that_serves_is_left_alone(guard: Liveness, redis: Redis) -> None:
+def test_a_worker_that_hears_from_its_queues_is_well(store: Store, redis: Redis) -> None:
+    assert not launcher.is_well(store, NODE)
     redis.set(keys.pulse(NODE), time.time())
-    assert not guard.is_deaf(1_000)
-    assert not guard.is_deaf(2_000)
+    assert launcher.is_well(store, NODE)
 
 
 def test_a_worker_is_not_blamed_for_a_redis_that_is_away() -> None:
     settings = Settings.from_env({"POINTSMAN_REDIS_URL": "redis://127.0.0.1:1/0"})
     with single_try.connect(settings) as store:
-        assert liveness.is_serving(store, NODE)
+        assert launcher.is_well(store, NODE)
 
 
 def test_health_is_an_exit_code(
@@ -97,7 +113,7 @@ def test_health_is_an_exit_code(
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
     redis.set(keys.pulse(NODE), time.time())
     assert command_line.run(root.pointsman, ["health", NODE, "--json"]) == command_line.OK
-    redis.set(keys.pulse(NODE), time.time() - 3 * DEAF_S)
+    redis.set(keys.pulse(NODE), time.time() - 3 * heartbeat.DEAF_AFTER_S)
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
 
 

@@ -8,7 +8,8 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings

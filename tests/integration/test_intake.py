@@ -10,7 +10,8 @@ from celery import Celery
 from celery.exceptions import NotRegistered
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters

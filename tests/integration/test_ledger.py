@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings

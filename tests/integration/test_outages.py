@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pointsman_models.registry.versions import Registry
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import errors

@@ -1,7 +1,8 @@
 """How a client learns of outcomes whose notification it missed."""
 
 from pointsman_producer.client import results
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import keys

@@ -13,8 +13,9 @@ from celery import Celery
 
 from pointsman_producer.client import stream
 from pointsman_producer.client.async_client import AsyncClient
-from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.client.client import Client, new_id
 from pointsman_producer.client.stream import TurnOutcome
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings

@@ -7,7 +7,8 @@ import psutil
 import pytest
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request, new_id
+from pointsman_producer.client.client import Client, new_id
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.diagnostics import probe
 from pointsman_shared import errors, names
 from pointsman_shared.store.connection import Store

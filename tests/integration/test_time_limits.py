@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.commands import command_line, root
 from pointsman_producer.deployment.launcher import APP, Deployment
 from pointsman_producer.deployment.supervisor import Program

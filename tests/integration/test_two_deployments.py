@@ -19,7 +19,8 @@ from celery import Celery, chain
 from celery.result import AsyncResult
 from redis import Redis
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_producer.diagnostics import examination, probe
 from pointsman_shared import names
 from pointsman_shared.broker import config as broker_config

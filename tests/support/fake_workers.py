@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+from pointsman_producer.client.handles import MessageHandle
 from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
 from tests.support import flag_config
@@ -23,11 +24,11 @@ class Killed(BaseException):
     """What a kill looks like from inside: nothing that is caught on purpose."""
 
 
-class Handle:
+class Handle(MessageHandle):
     """A message under way, whose reply takes some asking."""
 
     def __init__(self, reply: jobs.ClassifyReply, patience: int, on_result: Callable[[], None]) -> None:
-        self.id = reply.message_id
+        super().__init__(reply.message_id)
         self._reply = reply
         self._patience = patience
         self._on_result = on_result
@@ -36,7 +37,7 @@ class Handle:
     def done(self) -> bool:
         return self._answered
 
-    def result(self, timeout_s: float) -> jobs.ClassifyReply:
+    def result(self, timeout_s: float | None = None) -> jobs.ClassifyReply:
         self._patience -= 1
         if self._patience >= 0:
             raise errors.ResultTimeoutError(self.id)

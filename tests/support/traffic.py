@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from pointsman_producer.client.client import Client, checked_request
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
 from pointsman_shared import names
 from pointsman_shared.wire import jobs
 

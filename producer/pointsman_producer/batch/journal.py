@@ -78,10 +78,6 @@ class Journal:
         except (BlockingIOError, FileNotFoundError):
             return False
 
-    def read_header(self) -> bytes | None:
-        """Read the header; None if there is none."""
-        return self._header_path.read_bytes() if self._header_path.exists() else None
-
     def begin(self, header: bytes) -> None:
         """Start over with a header and no rows."""
         self._file.truncate(0)
@@ -160,11 +156,7 @@ def digest(path: Path, size: int) -> str:
 def open_journal(
     path: Path, header_path: Path, asked: Header, *, resume: bool, batch_id: str | None
 ) -> tuple[Journal, Header]:
-    """Open a journal and return its header, which is the earlier run's if that is resumed.
-
-    A given `batch_id` has to be that of the earlier run. A journal that another run holds raises BusyError, one of
-    another request InvalidDataError.
-    """
+    """Open a journal and return its header, which is the earlier run's if that is resumed."""
     journal = Journal(path, header_path)
     try:
         stored = _stored_header(journal, header_path) if resume and not journal.is_new else None
@@ -184,14 +176,13 @@ def open_journal(
 
 
 def _stored_header(journal: Journal, header_path: Path) -> Header | None:
-    content = journal.read_header()
-    if content is None:
+    if not header_path.exists():
         if journal.path.stat().st_size == 0:
             return None
         msg = f"{journal.path} cannot be resumed: {header_path} is gone; --force starts over"
         raise errors.InvalidDataError(msg)
     try:
-        return Header.model_validate_json(content)
+        return Header.model_validate_json(header_path.read_bytes())
     except ValidationError as error:
         msg = f"{header_path} is not the header of a batch: {jobs.describe(error)}"
         raise errors.InvalidDataError(msg) from None

@@ -4,7 +4,7 @@ Outcomes become JSON lines directly from a reply's columns, because this runs on
 formats are made from these lines at the end.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -53,8 +53,43 @@ def encode_outcomes(
     reply: jobs.ClassifyReply, owners: Sequence[Conversation], turns: Sequence[Turn], *, include_text: bool
 ) -> list[bytes]:
     """Encode a reply as one JSON line per turn, in order; raise JobFailedError if it does not fit the turns."""
+    # The part after the ranking is the same for every job of a route, so it is encoded once.
+    endings = [_encode_ending(route, reply.wait_ms) for route in reply.routes]
+    labels = [route.intents for route in reply.routes]
+    message_id, job_id, dumps = reply.message_id, names.job_id, orjson.dumps
+    lines: list[bytes] = []
     with stream.fitting(reply, turns):
-        return list(_lines(reply, owners, turns, include_text=include_text))
+        columns = zip(
+            owners,
+            turns,
+            reply.intent,
+            reply.confidence,
+            reply.ranking,
+            reply.ranking_confidence,
+            reply.route_of,
+            strict=True,
+        )
+        for place, (owner, turn, intent, confidence, ranking, shares, route) in enumerate(columns):
+            of_route = labels[route]
+            row: Row = {
+                "job_id": job_id(message_id, place),
+                "conversation_id": owner.id,
+                "turn": turn.place,
+                "speaker": turn.speaker,
+                "ts": turn.ts,
+                "user_id": owner.user_id,
+                "text": turn.text,
+                "intent": intent,
+                "confidence": confidence,
+                "ranking": [
+                    {"intent": of_route[label], "confidence": share}
+                    for label, share in zip(ranking, shares, strict=True)
+                ],
+            }
+            if not include_text:
+                del row["text"]
+            lines.append(dumps(row)[:-1] + endings[route])
+    return lines
 
 
 def are_of(chunk: Chunk, message_id: str, rows: Sequence[Row]) -> bool:
@@ -64,45 +99,6 @@ def are_of(chunk: Chunk, message_id: str, rows: Sequence[Row]) -> bool:
         == (names.job_id(message_id, place), owner.id, turn.place, turn.text)
         for place, (row, owner, turn) in enumerate(zip(rows, chunk.owners, chunk.turns, strict=False))
     )
-
-
-def _lines(
-    reply: jobs.ClassifyReply, owners: Sequence[Conversation], turns: Sequence[Turn], *, include_text: bool
-) -> Iterator[bytes]:
-    columns = zip(
-        owners,
-        turns,
-        reply.intent,
-        reply.confidence,
-        reply.ranking,
-        reply.ranking_confidence,
-        reply.route_of,
-        strict=True,
-    )
-    # The part after the ranking is the same for every job of a route, so it is encoded once.
-    endings = [_encode_ending(route, reply.wait_ms) for route in reply.routes]
-    labels = [route.intents for route in reply.routes]
-    message_id, job_id, dumps = reply.message_id, names.job_id, orjson.dumps
-    for place, (owner, turn, intent, confidence, ranking, shares, route) in enumerate(columns):
-        of_route = labels[route]
-        row: Row = {
-            "job_id": job_id(message_id, place),
-            "conversation_id": owner.id,
-            "turn": turn.place,
-            "speaker": turn.speaker,
-            "ts": turn.ts,
-            "user_id": owner.user_id,
-            "text": turn.text,
-            "intent": intent,
-            "confidence": confidence,
-            "ranking": [
-                {"intent": of_route[label], "confidence": share}
-                for label, share in zip(ranking, shares, strict=True)
-            ],
-        }
-        if not include_text:
-            del row["text"]
-        yield dumps(row)[:-1] + endings[route]
 
 
 def _encode_ending(route: jobs.Route, wait_ms: float | None) -> bytes:
@@ -123,10 +119,7 @@ def outcome_columns(*, include_text: bool) -> Mapping[str, Kind]:
 
 
 def flat_outcome(row: Row) -> Row:
-    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type in each column.
-
-    A numeric time and a flag's value become text, as `true` and `false`.
-    """
+    """Turn a journal's row, in place, into one of a table: the flag in columns, and one type in each column."""
     row |= {f"flag_{name}": value for name, value in row.pop("flag").items()}
     row["ts"], row["flag_value"] = _as_text(row["ts"]), _as_text(row["flag_value"])
     return row

@@ -1,31 +1,69 @@
-"""How far a batch has come, the sums of its outcomes, and the watcher that is told."""
+"""How far a batch has come: the counts of its outcomes, the lines that cannot be used, the watcher that is told."""
 
+import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from pointsman_producer.batch import summaries
-from pointsman_producer.batch.rejects import RejectedLines
-from pointsman_producer.client.window import Chunk
-from pointsman_producer.files.writers import Row
+from pointsman_producer.batch.summaries import Tally
+from pointsman_producer.files import writers
 from pointsman_producer.transcripts.reader import Rejection
-from pointsman_shared.wire import jobs
 
 
-class Progress(NamedTuple):
+@dataclass(eq=False, kw_only=True)
+class Progress:
     """How far a run has come: the outcomes in its journal, and the bytes of the input that they come from.
 
-    `resumed` outcomes were there before; `rate` is the new ones a second. An unknown `size` or `left_s` is None.
+    `resumed` outcomes were there before. `ranks` is the length of the longest ranking. An unknown `size` is None.
     """
 
-    outcomes: int
-    resumed: int
-    rejected: int
-    position: int
-    size: int | None
-    rate: float = 0.0
-    left_s: float | None = None
+    size: int | None = None
+    position: int = 0
+    resumed: int = 0
+    rejected: int = 0
+    ranks: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        self._started = time.monotonic()
+        self._resumed_position = 0
+
+    @property
+    def outcomes(self) -> int:
+        """The number of outcomes."""
+        return self.tally.total()
+
+    @property
+    def rate(self) -> float:
+        """The new outcomes a second."""
+        elapsed_s = time.monotonic() - self._started
+        return (self.outcomes - self.resumed) / elapsed_s if elapsed_s else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the rest of the input will take; None if it is unknown."""
+        read = self.position - self._resumed_position
+        if not self.size or read <= 0:
+            return None
+        return (time.monotonic() - self._started) * (self.size - self.position) / read
+
+    def resume(self, outcomes: int, position: int) -> None:
+        """Note outcomes that an earlier run had written; the pace of this run starts behind them."""
+        self.resumed += outcomes
+        self._started, self._resumed_position = time.monotonic(), position
+
+    def add(
+        self,
+        intents: Sequence[str],
+        tiers: Sequence[str],
+        rankings: Sequence[Sequence[object]],
+        position: int,
+    ) -> None:
+        """Add the next outcomes, in order, column by column, and how far the input was read for them."""
+        self.tally.update(zip(intents, tiers, strict=True))
+        self.ranks = max(self.ranks, *map(len, rankings))
+        self.position = position
 
 
 class Watcher:
@@ -42,55 +80,27 @@ class Watcher:
         return False
 
 
-@dataclass(eq=False)
-class Account:
-    """Adds up the outcomes of the journal, in order, and tells a watcher."""
+class RejectedLines:
+    """Writes the lines that cannot be used. Every run reads the input from the start, so it also starts this file."""
 
-    summariser: summaries.Summariser
-    watcher: Watcher
-    size: int | None
-    rejects: RejectedLines
+    def __init__(self, path: Path, progress: Progress, watcher: Watcher) -> None:
+        self._path = path
+        self._progress = progress
+        self._watcher = watcher
+        self._opened = contextlib.ExitStack()
 
-    def __post_init__(self) -> None:
-        self._position = self._resumed = self._resumed_position = 0
-        self._started = time.monotonic()
-        self.tally = summaries.Tally()
-        # The length of the longest ranking.
-        self.ranks = 0
+    def begin(self) -> None:
+        """Remove the file of an earlier run."""
+        self._path.unlink(missing_ok=True)
 
-    def add_reply(self, chunk: Chunk, reply: jobs.ClassifyReply, start: int) -> None:
-        """Add the outcomes of a message, from one of its texts on."""
-        tiers = [reply.routes[route].tier for route in reply.route_of[start:]]
-        self._add(chunk, start, reply.intent[start:], tiers, reply.ranking[start:])
+    def add(self, rejection: Rejection) -> None:
+        """Add a line."""
+        if not self._progress.rejected:
+            self._write = self._opened.enter_context(writers.json_lines(self._path))
+        self._write(rejection._asdict())
+        self._progress.rejected += 1
+        self._watcher.rejected(rejection)
 
-    def add_resumed(self, chunk: Chunk, rows: Sequence[Row]) -> None:
-        """Add the first outcomes of a message, which an earlier run had written."""
-        self._resumed += len(rows)
-        # The pace of this run starts behind them.
-        self._started, self._resumed_position = time.monotonic(), chunk.position
-        intents, tiers, rankings = ([row[name] for row in rows] for name in ("intent", "tier", "ranking"))
-        self._add(chunk, 0, intents, tiers, rankings)
-
-    def _add(
-        self,
-        chunk: Chunk,
-        start: int,
-        intents: Sequence[str],
-        tiers: Sequence[str],
-        rankings: Sequence[Sequence[object]],
-    ) -> None:
-        self.tally.add(intents, tiers)
-        self.summariser.add(chunk.owners[start : start + len(intents)], intents, tiers)
-        self.ranks = max(self.ranks, *map(len, rankings))
-        self._position = chunk.position
-        self.watcher.progressed(self.progress())
-
-    def progress(self) -> Progress:
-        """Return how far the run has come."""
-        elapsed_s = time.monotonic() - self._started
-        read = self._position - self._resumed_position
-        left_s = elapsed_s * (self.size - self._position) / read if self.size and read > 0 else None
-        rate = (self.tally.total - self._resumed) / elapsed_s if elapsed_s else 0.0
-        return Progress(
-            self.tally.total, self._resumed, self.rejects.count, self._position, self.size, rate, left_s
-        )
+    def close(self) -> None:
+        """Close the file."""
+        self._opened.close()

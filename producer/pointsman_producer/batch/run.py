@@ -9,7 +9,7 @@ and its output is the same.
 import contextlib
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -17,8 +17,7 @@ from pointsman_producer.batch import outcome_rows, summaries
 from pointsman_producer.batch import plan as plans
 from pointsman_producer.batch.journal import Header, Journal, open_journal
 from pointsman_producer.batch.plan import Plan
-from pointsman_producer.batch.progress import Account, Progress, Watcher
-from pointsman_producer.batch.rejects import RejectedLines
+from pointsman_producer.batch.progress import Progress, RejectedLines, Watcher
 from pointsman_producer.client import stream
 from pointsman_producer.client.window import Chunk, Sent, Submitter, Window
 from pointsman_producer.files import tables, writers
@@ -38,18 +37,13 @@ class Report:
     complete: bool
     progress: Progress
     conversations: int
-    tally: summaries.Tally
     duration_s: float
 
 
 def run(
     plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher | None = None
 ) -> Report | None:
-    """Classify a transcript file; return None if an earlier run completed it.
-
-    The input and the output are checked before `connect` is called for a client. After a RetryableError or a
-    JobFailedError, the journal can be resumed.
-    """
+    """Classify a transcript file; return None if an earlier run completed it."""
     writers.format_of(plan.out)
     if plan.resume and plan.out.exists() and not plan.journal.exists():
         plan.header.unlink(missing_ok=True)
@@ -68,10 +62,12 @@ def run(
 
 def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher) -> Report:
     with contextlib.ExitStack() as stack:
-        rejects = stack.enter_context(contextlib.closing(RejectedLines(plan.rejected, watcher.rejected)))
+        progress = Progress()
+        rejects = stack.enter_context(contextlib.closing(RejectedLines(plan.rejected, progress, watcher)))
         reader = stack.enter_context(
             transcript_reader.Reader(plan.source, speakers=plan.speakers, reject=rejects.add)
         )
+        progress.size = reader.size
         asked = plans.header(plan, reader.size)
         journal, header = open_journal(
             plan.journal, plan.header, asked, resume=plan.resume, batch_id=plan.batch_id
@@ -79,7 +75,7 @@ def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], w
         stack.callback(journal.close)
         rejects.begin()
         submitter = stack.enter_context(connect())
-        return _Run(plan, header, journal, reader, rejects, submitter, watcher).execute()
+        return _Run(plan, header, journal, reader, progress, submitter, watcher).execute()
 
 
 class _StoppedError(Exception):
@@ -94,7 +90,7 @@ class _Run:
     header: Header
     journal: Journal
     reader: transcript_reader.Reader
-    rejects: RejectedLines
+    progress: Progress
     submitter: Submitter
     watcher: Watcher
 
@@ -115,22 +111,20 @@ class _Run:
         chosen = writers.format_of(self.plan.out)
         try:
             with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
-                summariser = summaries.Summariser(lambda summary: write(summary._asdict()))
-                self._account = Account(summariser, self.watcher, self.reader.size, self.rejects)
+                self._summariser = summaries.Summariser(write)
                 complete = self._classify()
-                summariser.close()
+                self._summariser.close()
             if complete:
                 writers.publish(new, self.plan.conversations)
                 columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
-                self.journal.publish_as(self.plan.out, columns, ranks=self._account.ranks)
+                self.journal.publish_as(self.plan.out, columns, ranks=self.progress.ranks)
         finally:
             new.unlink(missing_ok=True)
         return Report(
             batch=self.header.batch,
             complete=complete,
-            progress=self._account.progress(),
-            conversations=summariser.count,
-            tally=self._account.tally,
+            progress=self.progress,
+            conversations=self._summariser.count,
             duration_s=time.monotonic() - self._started,
         )
 
@@ -162,7 +156,8 @@ class _Run:
         if rows:
             if not outcome_rows.are_of(chunk, message_id, rows):
                 self._refuse_other_input()
-            self._account.add_resumed(chunk, rows)
+            self.progress.resume(len(rows), chunk.position)
+            self._add(chunk, 0, *([row[name] for row in rows] for name in ("intent", "tier", "ranking")))
         if len(rows) < len(chunk.turns):
             request = chunk.request(self.header.batch)
             self.journal.keep()
@@ -181,15 +176,29 @@ class _Run:
             reply, chunk.owners, chunk.turns, include_text=self.header.include_text
         )
         self.journal.append(lines[written:])
-        self._account.add_reply(chunk, reply, start=written)
+        tiers = [reply.routes[route].tier for route in reply.route_of[written:]]
+        self._add(chunk, written, reply.intent[written:], tiers, reply.ranking[written:])
         self._window.release(sent.handle.id)
+
+    def _add(
+        self,
+        chunk: Chunk,
+        start: int,
+        intents: Sequence[str],
+        tiers: Sequence[str],
+        rankings: Sequence[Sequence[object]],
+    ) -> None:
+        """Count the outcomes of a message, from one of its texts on."""
+        self._summariser.add(chunk.owners[start : start + len(intents)], intents, tiers)
+        self.progress.add(intents, tiers, rankings, chunk.position)
+        self.watcher.progressed(self.progress)
 
     def _check_end(self) -> None:
         """Refuse a journal with more outcomes than the input has, and an input without a turn to classify."""
         if self.journal.replay(1):
             self._refuse_other_input()
         seen = self.reader.speakers_seen
-        if self._account.tally.total or not (seen or self.rejects.count):
+        if self.progress.outcomes or not (seen or self.progress.rejected):
             return
         msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         if seen:

@@ -5,23 +5,11 @@ is in memory.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from pointsman_producer.files.tables import Write
 from pointsman_producer.transcripts.reader import Conversation
 from pointsman_shared import names
-
-
-class ConversationSummary(NamedTuple):
-    """The subject of one conversation, of whose turns `turns` were classified."""
-
-    conversation_id: str
-    user_id: str | None
-    turns: int
-    intents: tuple[str, ...]
-    primary_intent: str
-    out_of_scope_share: float
-    tiers: tuple[str, ...]
 
 
 def primary_intent(intents: Iterable[str]) -> str:
@@ -34,7 +22,7 @@ def primary_intent(intents: Iterable[str]) -> str:
 class Summariser:
     """Turns the outcomes into conversation summaries; `write` gets each one at the end of its conversation."""
 
-    def __init__(self, write: Callable[[ConversationSummary], object]) -> None:
+    def __init__(self, write: Write) -> None:
         self._write = write
         self._owner: Conversation | None = None
         self._intents: list[str] = []
@@ -58,49 +46,37 @@ class Summariser:
         if self._owner is None:
             return
         self._write(
-            ConversationSummary(
-                conversation_id=self._owner.id,
-                user_id=self._owner.user_id,
-                turns=len(self._intents),
-                intents=tuple(self._intents),
-                primary_intent=primary_intent(self._intents),
-                out_of_scope_share=self._intents.count(names.OUT_OF_SCOPE) / len(self._intents),
-                tiers=tuple(dict.fromkeys(self._tiers)),
-            )
+            {
+                "conversation_id": self._owner.id,
+                "user_id": self._owner.user_id,
+                "turns": len(self._intents),
+                "intents": self._intents,
+                "primary_intent": primary_intent(self._intents),
+                "out_of_scope_share": self._intents.count(names.OUT_OF_SCOPE) / len(self._intents),
+                "tiers": list(dict.fromkeys(self._tiers)),
+            }
         )
         self.count += 1
         self._owner, self._intents, self._tiers = None, [], []
 
 
-class Tally:
+class Tally(Counter[tuple[str, str]]):
     """Counts outcomes by intent and tier."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
-
-    def add(self, intents: Iterable[str], tiers: Iterable[str]) -> None:
-        """Add the next outcomes."""
-        self._counts.update(zip(intents, tiers, strict=True))
-
-    @property
-    def total(self) -> int:
-        """The number of outcomes."""
-        return self._counts.total()
 
     @property
     def tiers(self) -> list[str]:
         """The tiers that answered, sorted."""
-        return sorted({tier for _, tier in self._counts})
+        return sorted({tier for _, tier in self})
 
     @property
     def out_of_scope_share(self) -> float:
         """The share of the outcomes that are out of scope; 0 without outcomes."""
-        missed = sum(count for (intent, _), count in self._counts.items() if intent == names.OUT_OF_SCOPE)
-        return missed / self.total if self.total else 0.0
+        missed = sum(count for (intent, _), count in self.items() if intent == names.OUT_OF_SCOPE)
+        return missed / self.total() if self else 0.0
 
     def by_intent(self) -> dict[str, dict[str, int]]:
         """Count the outcomes of each intent, the most frequent first, by tier."""
         table: dict[str, dict[str, int]] = {}
-        for (intent, tier), count in sorted(self._counts.items()):
+        for (intent, tier), count in sorted(self.items()):
             table.setdefault(intent, {})[tier] = count
         return dict(sorted(table.items(), key=lambda line: -sum(line[1].values())))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from pointsman_producer.client import window as windows
-from pointsman_producer.client.client import DEFAULT_TIMEOUT_S, Client, checked_request
+from pointsman_producer.client.client import DEFAULT_TIMEOUT_S, Client
 from pointsman_producer.client.handles import Handle
 from pointsman_producer.client.stream import Stream, TurnOutcome
-from pointsman_producer.client.users import UserLike, as_user
+from pointsman_producer.client.users import UserLike, as_user, checked_request
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings

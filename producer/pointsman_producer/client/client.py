@@ -17,7 +17,7 @@ from pointsman_producer.client.publisher import Outbox
 from pointsman_producer.client.results import Inbox
 from pointsman_producer.client.shadow import ShadowClient
 from pointsman_producer.client.stream import TEXTS_PER_MESSAGE, Stream, TurnOutcome
-from pointsman_producer.client.users import UserLike, as_user, distinct_users
+from pointsman_producer.client.users import UserLike, as_user, checked_request
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings, problem_of_url
@@ -351,13 +351,3 @@ class Client:
 def new_id() -> str:
     """Make a message id."""
     return str(uuid.uuid4())
-
-
-def checked_request(
-    texts: Sequence[str], users: Sequence[jobs.User | None], batch: str | None = None
-) -> jobs.ClassifyRequest:
-    """Put texts and their users into a request; raise InvalidMessageError if it breaks a limit."""
-    distinct, user_of = distinct_users(users)
-    return jobs.ClassifyRequest.parse(
-        {"texts": list(texts), "users": distinct, "user_of": user_of, "batch": batch}
-    )

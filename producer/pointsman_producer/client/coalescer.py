@@ -51,10 +51,7 @@ class Draft:
 
 @dataclass(eq=False)
 class Coalescer:
-    """Collects jobs and sends them together, from a thread of its own; an error of `send` is the result of all of them.
-
-    With a `linger_s` of 0, the jobs that arrive while a message is sent share the next one.
-    """
+    """Collects jobs and sends them together, from a thread of its own; an error of `send` is the result of all of them."""
 
     send: Callable[[Draft], None]
     new_id: Callable[[], str]

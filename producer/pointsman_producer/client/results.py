@@ -26,10 +26,7 @@ STATUS_BYTES = 40
 
 
 class Inbox:
-    """Turns message ids into futures of their stored results.
-
-    Safe to share between threads, not across a fork. The thread starts with the first expected message.
-    """
+    """Turns message ids into futures of their stored results."""
 
     def __init__(self, store: Store, client_id: str) -> None:
         self._store = store

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, TypedDict, Unpack
 
 from pointsman_producer.client.handles import TaskHandle
@@ -100,29 +101,25 @@ class ShadowClient:
             msg = f"{len(labels)} labels were given for {len(texts)} texts"
             raise errors.InvalidMessageError(msg)
         deadline = time.monotonic() + timeout_s
+        slices = [slice(at, at + TEXTS_PER_MESSAGE) for at in range(0, len(texts), TEXTS_PER_MESSAGE)]
+        handles = (self._compare(served, candidate, list(texts[each])) for each in slices)
+        # The next message is sent when the oldest was answered.
+        waiting = deque(islice(handles, WINDOW))
         parts: list[Row] = []
-        starts = range(0, len(texts), TEXTS_PER_MESSAGE)
-        for start, answers in zip(starts, self._answers(served, candidate, texts, deadline), strict=True):
-            part = slice(start, start + TEXTS_PER_MESSAGE)
-            part_labels = list(labels[part]) if labels is not None else None
-            shown = _where_they_differ(answers, texts[part])
+        for each in slices:
+            answers = waiting.popleft().result(max(0.0, deadline - time.monotonic()))
+            waiting.extend(islice(handles, 1))
+            part_labels = list(labels[each]) if labels is not None else None
+            shown = _where_they_differ(answers, texts[each])
             parts.append({**answers, "labels": part_labels, "texts": shown})
         left_s = max(1.0, deadline - time.monotonic())
         return self._report_on(parts, left_s, served=served, candidate=candidate, **limits)
 
-    def _answers(self, served: str, candidate: str, texts: Sequence[str], deadline: float) -> Iterator[Row]:
-        """Yield the answers of both versions, message by message, with a limited number of messages in flight."""
-        waiting: deque[TaskHandle[Row]] = deque()
-        for start in range(0, len(texts), TEXTS_PER_MESSAGE):
-            if len(waiting) >= WINDOW:
-                yield waiting.popleft().result(max(0.0, deadline - time.monotonic()))
-            part = list(texts[start : start + TEXTS_PER_MESSAGE])
-            payload = {"served": served, "candidate": candidate, "texts": part}
-            wire.CompareRequest.parse(payload)
-            summary = f"{len(part)} texts, {names.pair_name(served, candidate)}"
-            waiting.append(self._ask(names.SHADOW_COMPARE_TASK, payload, names.BULK_QUEUE, summary))
-        while waiting:
-            yield waiting.popleft().result(max(0.0, deadline - time.monotonic()))
+    def _compare(self, served: str, candidate: str, texts: list[str]) -> TaskHandle[Row]:
+        payload = {"served": served, "candidate": candidate, "texts": texts}
+        wire.CompareRequest.parse(payload)
+        summary = f"{len(texts)} texts, {names.pair_name(served, candidate)}"
+        return self._ask(names.SHADOW_COMPARE_TASK, payload, names.BULK_QUEUE, summary)
 
     def compare_predictions(
         self,

@@ -1,4 +1,4 @@
-"""Users of jobs: as callers give them, and as a message carries them."""
+"""Users of jobs: as callers give them, and as a request carries them, each distinct one once."""
 
 from collections.abc import Sequence
 
@@ -27,3 +27,13 @@ def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], 
             distinct.append(user)
         by_identity[id(user)] = by_content[content]
     return distinct, [jobs.ANONYMOUS if user is None else by_identity[id(user)] for user in users]
+
+
+def checked_request(
+    texts: Sequence[str], users: Sequence[jobs.User | None], batch: str | None = None
+) -> jobs.ClassifyRequest:
+    """Put texts and their users into a request; raise InvalidMessageError if it breaks a limit."""
+    distinct, user_of = distinct_users(users)
+    return jobs.ClassifyRequest.parse(
+        {"texts": list(texts), "users": distinct, "user_of": user_of if distinct else None, "batch": batch}
+    )

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Protocol
 
 from pointsman_producer.client import users
+from pointsman_producer.client.handles import MessageHandle
 from pointsman_producer.transcripts.reader import Conversation, Turn
 from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
@@ -22,20 +23,6 @@ DEFAULT_TIMEOUT_S = 300.0
 POLL_S = 0.25
 # Outcomes leave Redis, and the journal of a batch reaches the disk, once in so many messages.
 RELEASE_MESSAGES = 32
-
-
-class MessageHandle(Protocol):
-    """A message in flight."""
-
-    @property
-    def id(self) -> str:
-        """The message's id."""
-
-    def done(self) -> bool:
-        """Tell whether a longer wait changes nothing."""
-
-    def result(self, timeout_s: float) -> jobs.ClassifyReply:
-        """Wait for the reply; may be called again after a `ResultTimeoutError`."""
 
 
 class Submitter(Protocol):
@@ -62,15 +49,8 @@ class Chunk:
 
     def request(self, batch: str | None = None) -> jobs.ClassifyRequest:
         """Put the turns into a message, which may belong to a batch."""
-        people, user_of = users.distinct_users([owner.user for owner in self.owners])
-        return jobs.ClassifyRequest.parse(
-            {
-                "texts": [turn.text for turn in self.turns],
-                "users": people,
-                "user_of": user_of if people else None,
-                "batch": batch,
-            }
-        )
+        people = [owner.user for owner in self.owners]
+        return users.checked_request([turn.text for turn in self.turns], people, batch)
 
 
 class Sent(NamedTuple):

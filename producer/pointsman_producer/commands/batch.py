@@ -1,10 +1,9 @@
 """`pointsman batch`: a transcript file in, outcomes and conversation summaries out."""
 
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,8 +18,8 @@ from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
 from pointsman_producer.commands import command_line, screen
+from pointsman_producer.deployment import signals
 from pointsman_producer.deployment import state as local_state
-from pointsman_producer.deployment.signals import SIGNALS
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
@@ -132,22 +131,19 @@ class Display(Watcher):
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> "Display":
-        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        self._handled = ExitStack()
+        self._handled.enter_context(signals.handled(self._on_signal))
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._restore_signals()
+        self._handled.close()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True
         # The next signal ends the command at once; the journal survives that too.
-        self._restore_signals()
-
-    def _restore_signals(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.close()
 
     def wants_stop(self) -> bool:
         """Tell whether a signal came."""
@@ -164,10 +160,9 @@ class Display(Watcher):
     def progressed(self, now: Progress) -> None:
         """Move the bar, or print a line."""
         pace = f"{now.rate:,.0f}/s"
-        if now.left_s is not None:
-            pace += (
-                f", {now.left_s // SECONDS_PER_MINUTE:.0f} min {now.left_s % SECONDS_PER_MINUTE:.0f} s left"
-            )
+        if (left_s := now.left_s) is not None:
+            minutes, seconds = divmod(left_s, SECONDS_PER_MINUTE)
+            pace += f", {minutes:.0f} min {seconds:.0f} s left"
         self._bar.update(
             self._task, total=now.size, completed=now.position, description=f"{now.outcomes:,} texts, {pace}"
         )
@@ -196,8 +191,8 @@ def _facts(plan: Plan, report: batches.Report | None) -> dict[str, object]:
         "resumed": report.progress.resumed,
         "conversations": report.conversations,
         "rejected": report.progress.rejected,
-        "out_of_scope_share": report.tally.out_of_scope_share,
-        "intents": report.tally.by_intent(),
+        "out_of_scope_share": report.progress.tally.out_of_scope_share,
+        "intents": report.progress.tally.by_intent(),
         "duration_s": round(report.duration_s, 3),
         "texts_per_s": round(_rate(report), 1),
     }
@@ -216,7 +211,7 @@ def _conclude(plan: Plan, report: batches.Report) -> None:
     command_line.err.print(_table(report))
     command_line.say(
         f"{report.progress.outcomes:,} outcomes of {report.conversations:,} conversations, "
-        f"{report.tally.out_of_scope_share:.1%} out of scope, {report.progress.rejected:,} lines rejected; "
+        f"{report.progress.tally.out_of_scope_share:.1%} out of scope, {report.progress.rejected:,} lines rejected; "
         f"{report.duration_s:.1f} s, {_rate(report):,.0f} texts/s"
     )
     rejected = [plan.rejected] if report.progress.rejected else []
@@ -226,12 +221,16 @@ def _conclude(plan: Plan, report: batches.Report) -> None:
 
 def _table(report: batches.Report) -> Table:
     """Count the outcomes of each intent by tier."""
-    tiers, lines = report.tally.tiers, list(report.tally.by_intent().items())
+    tiers, lines = report.progress.tally.tiers, list(report.progress.tally.by_intent().items())
     if rest := lines[SHOWN_INTENTS:]:
         of_rest = {tier: sum(counts.get(tier, 0) for _, counts in rest) for tier in tiers}
         lines[SHOWN_INTENTS:] = [(f"{len(rest)} more intents", of_rest)]
     rows = [
-        (intent, *(counts.get(tier, 0) for tier in tiers), f"{sum(counts.values()) / report.tally.total:.1%}")
+        (
+            intent,
+            *(counts.get(tier, 0) for tier in tiers),
+            f"{sum(counts.values()) / report.progress.outcomes:.1%}",
+        )
         for intent, counts in lines
     ]
     return tables.table(rows, ("intent", *tiers, "share"))

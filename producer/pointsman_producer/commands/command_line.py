@@ -121,16 +121,11 @@ def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None
         cause = error.__cause__
         if not isinstance(cause, RedisError):
             raise
-        url, why = shown_url(settings), str(cause).rstrip(".")
+        url, why = local_state.shown_url(settings), str(cause).rstrip(".")
         msg = f"no Redis answers at {url} ({why}): {advice}"
         if isinstance(cause, AuthenticationError | ResponseError):
             msg = f"Redis at {url} refuses us ({why}): check POINTSMAN_REDIS_URL"
         raise errors.BrokerUnavailableError(msg) from error
-
-
-def shown_url(settings: Settings) -> str:
-    """Return the URL of Redis without its password."""
-    return local_state.shown_url(settings.redis_url.get_secret_value())
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:

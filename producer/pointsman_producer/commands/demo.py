@@ -18,11 +18,10 @@ from rich.markup import escape
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line
-from pointsman_producer.deployment import embedded_redis, launcher
+from pointsman_producer.deployment import embedded_redis, launcher, signals
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
-from pointsman_producer.deployment.signals import Interrupts
 from pointsman_producer.diagnostics import probe
 from pointsman_producer.diagnostics.probe import Process
 from pointsman_shared import errors, names
@@ -37,8 +36,9 @@ LOG = STATE_DIR / "demo.log"
 OUTCOMES = STATE_DIR / "outcomes.jsonl"
 PAGE = STATE_DIR / "shadow.html"
 SAMPLE = "Can I pay you with my Google Pay wallet?"
-FREE = ["classify", SAMPLE, "--user", "demo-free", "--attr", "plan=free"]
 FREE_USER = jobs.User(id="demo-free", custom={"plan": "free"})
+AS_FREE = ["classify", SAMPLE, "--user", "demo-free", "--attr", "plan=free"]
+AS_PRO = ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"]
 POLL_S = 0.1
 SEEN_TIMEOUT_S = 15.0
 SERVED_TIMEOUT_S = 30.0
@@ -92,7 +92,7 @@ def run(settings: Settings, console: Console) -> dict[str, object]:
         state_dir=STATE_DIR / "up",
         say=TidyLog(console),
     )
-    with Interrupts(deployment.kill) as interrupts:
+    with signals.stopping(deployment.stop, deployment.kill):
         try:
             starting = "Start Redis, two serving processes and a trainer"
             step(starting, ["up", "--workers", str(WORKERS)], run_it=False)
@@ -104,23 +104,12 @@ def run(settings: Settings, console: Console) -> dict[str, object]:
             with Client(settings=deployment.settings) as client:
                 return walk(client)
         finally:
-            interrupts.ending()
             command_line.say("\n[dim]stopping everything ...[/]")
-            deployment.stop()
 
 
 def walk(client: Client) -> dict[str, object]:
     """Run the steps, and return what a program may want to know."""
-    missing = registry.missing_tiers(client)
-    for tier in missing:
-        step(f"Train the {tier} tier, through the queue like all work", ["train", tier])
-    if later := registry.missing_tiers(client):
-        msg = f"the new version of {' and '.join(later)} may not serve; the lines above say why"
-        raise errors.InvalidDataError(msg)
-    if not missing:
-        command_line.say(f"\nThe tiers in {escape(client.settings.registry_url)} are trained already.")
-    with Store.connect(client.settings) as store:
-        wait_until_served(lambda: probe.processes(store), WORKERS)
+    train(client)
     source = str(client.settings.data_dir / "transcripts.jsonl")
     step(
         "Classify conversations; the flag proModel chooses each customer's tier at dequeue",
@@ -132,14 +121,46 @@ def walk(client: Client) -> dict[str, object]:
         "See how the other tier would have answered those conversations",
         ["shadow", "report", name, "--html", str(PAGE)],
     )
-    step("Ask as a free customer", FREE)
-    step("Ask the same as a pro customer", ["classify", SAMPLE, "--user", "demo-pro", "--attr", "plan=pro"])
-    flip_seen_after_s = turn_the_flag(client)
+    step("Ask as a free customer", AS_FREE)
+    step("Ask the same as a pro customer", AS_PRO)
+    flags_file = client.settings.flags_file
+    command_line.say(f"\n[bold]Turn proModel on for everybody in {flags_file}, and restart nothing[/]")
+    open_to_everyone(flags_file)
+    flip_seen_after_s = wait_for(
+        lambda: client.classify(SAMPLE, user=FREE_USER).tier == PRO_TIER,
+        f"the {PRO_TIER} tier still does not answer",
+        SEEN_TIMEOUT_S,
+    )
+    command_line.say(f"  After {flip_seen_after_s:.1f} s, workers follow it.")
+    step("Ask as the free customer again", AS_FREE)
     return {
         "outcomes": len(OUTCOMES.read_bytes().splitlines()),
         "flip_seen_after_s": flip_seen_after_s,
         "shadow": {"pair": name, "texts": pair["texts"], "agreed": pair["agreed"], "page": str(PAGE)},
     }
+
+
+def train(client: Client) -> None:
+    """Train the tiers without a model, and wait until every serving process serves all of them."""
+    missing = registry.missing_tiers(client)
+    for tier in missing:
+        step(f"Train the {tier} tier, through the queue like all work", ["train", tier])
+    if later := registry.missing_tiers(client):
+        msg = f"the new version of {' and '.join(later)} may not serve; the lines above say why"
+        raise errors.InvalidDataError(msg)
+    if not missing:
+        command_line.say(f"\nThe tiers in {escape(client.settings.registry_url)} are trained already.")
+    with Store.connect(client.settings) as store:
+        wait_for(
+            lambda: all_serve(probe.processes(store)),
+            "not all workers have loaded the trained tiers",
+            SERVED_TIMEOUT_S,
+        )
+
+
+def all_serve(processes: Sequence[Process]) -> bool:
+    """Tell whether every serving process serves every tier."""
+    return sum(None not in process["tiers"].values() for process in processes) >= WORKERS
 
 
 def step(title: str, arguments: Sequence[str], *, run_it: bool = True) -> None:
@@ -153,9 +174,7 @@ def step(title: str, arguments: Sequence[str], *, run_it: bool = True) -> None:
 
 def shadowed_pair(client: Client) -> dict[str, Any]:
     """Wait until all texts are compared, and return the pair with the most texts."""
-    if not client.shadow.wait_drained(SHADOW_TIMEOUT_S):
-        msg = f"after {SHADOW_TIMEOUT_S:.0f} s shadow messages still wait"
-        raise errors.ResultTimeoutError(msg)
+    wait_for(client.shadow.drained, "shadow messages still wait", SHADOW_TIMEOUT_S)
     pairs = client.shadow.pairs()
     if not pairs:
         msg = f"nothing was compared: set the flag {names.SHADOW_FLAG} to a share above 0"
@@ -163,33 +182,15 @@ def shadowed_pair(client: Client) -> dict[str, Any]:
     return max(pairs, key=lambda pair: int(pair["texts"]))
 
 
-def turn_the_flag(client: Client) -> float:
-    """Turn the flag on for every user of the tour's copy, and wait until a free customer gets the pro tier."""
-    flags_file = client.settings.flags_file
-    command_line.say(f"\n[bold]Turn proModel on for everybody in {flags_file}, and restart nothing[/]")
-    open_to_everyone(flags_file)
+def wait_for(is_there: Callable[[], bool], problem: str, timeout_s: float) -> float:
+    """Wait, and return how long it took; raise ResultTimeoutError, with the problem, at the timeout."""
     started = time.monotonic()
-    while client.classify(SAMPLE, user=FREE_USER).tier != PRO_TIER:
-        if time.monotonic() - started > SEEN_TIMEOUT_S:
-            msg = f"after {SEEN_TIMEOUT_S:.0f} s the {PRO_TIER} tier still does not answer"
+    while not is_there():
+        if time.monotonic() - started > timeout_s:
+            msg = f"after {timeout_s:.0f} s {problem}"
             raise errors.ResultTimeoutError(msg)
         time.sleep(POLL_S)
-    took_s = time.monotonic() - started
-    command_line.say(f"  After {took_s:.1f} s, workers follow it.")
-    step("Ask as the free customer again", FREE)
-    return took_s
-
-
-def wait_until_served(
-    processes: Callable[[], Sequence[Process]], workers: int, timeout_s: float = SERVED_TIMEOUT_S
-) -> None:
-    """Wait until every serving process serves every tier; raise TierUnavailableError at the timeout."""
-    deadline = time.monotonic() + timeout_s
-    while sum(None not in process["tiers"].values() for process in processes()) < workers:
-        if time.monotonic() > deadline:
-            msg = f"not all workers loaded the trained tiers within {timeout_s:.0f} s"
-            raise errors.TierUnavailableError(msg)
-        time.sleep(POLL_S)
+    return time.monotonic() - started
 
 
 def copy_flags(source: Path, target: Path) -> None:

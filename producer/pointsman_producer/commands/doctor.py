@@ -46,7 +46,7 @@ def doctor(*, as_json: bool) -> None:
     """Check Redis, queues, workers, models and flags, and say what to do."""
     settings = local_state.settings()
     with command_line.reaching(settings):
-        findings = list(examination.examine(settings, command_line.shown_url(settings)))
+        findings = list(examination.examine(settings, local_state.shown_url(settings)))
     facts = [
         {"status": found.status, "what": found.what, "detail": found.detail, "advice": advice(found)}
         for found in findings

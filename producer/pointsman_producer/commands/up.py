@@ -8,11 +8,10 @@ import click
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
-from pointsman_producer.deployment import embedded_redis, launcher
+from pointsman_producer.deployment import embedded_redis, launcher, signals
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
-from pointsman_producer.deployment.signals import Interrupts
 from pointsman_shared.settings import Settings
 
 PORT = click.IntRange(1, 65535)
@@ -69,7 +68,7 @@ def up(
         flower_port=flower_port if flower and launcher.has_flower() else None,
         say=TidyLog(command_line.err),
     )
-    with Interrupts(deployment.kill) as interrupts:
+    with signals.stopping(deployment.stop, deployment.kill) as came:
         try:
             deployment.start()
             deployment.wait_ready()
@@ -79,11 +78,8 @@ def up(
                 time.sleep(3600)
         except KeyboardInterrupt:
             command_line.say("stopping; a second Ctrl-C kills the remaining programs")
-        finally:
-            interrupts.ending()
-            deployment.stop()
-        if interrupts.count > 1:
-            raise click.exceptions.Exit(command_line.INTERRUPTED)
+    if len(came) > 1:
+        raise click.exceptions.Exit(command_line.INTERRUPTED)
     command_line.say("stopped")
 
 
@@ -95,7 +91,7 @@ def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> No
             for tier in missing:
                 screen.show_training(screen.train_and_wait(client, tier))
             missing = registry.missing_tiers(client)
-    url, flower_url = command_line.shown_url(deployment.settings), deployment.flower_url
+    url, flower_url = local_state.shown_url(deployment.settings), deployment.flower_url
     if as_json:
         command_line.emit({"redis_url": url, "flower_url": flower_url, "workers": deployment.workers})
     training = "".join(f"  pointsman train {tier}    [dim](it has no model yet)[/]\n" for tier in missing)

@@ -1,7 +1,4 @@
-"""The local deployment: which programs it starts, and when it is ready.
-
-One machine, one folder: an embedded Redis unless the user has one, serving workers, a trainer, the schedule, Flower.
-"""
+"""The local deployment: which programs it starts, and when it is ready."""
 
 import contextlib
 import importlib.util
@@ -9,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +15,14 @@ from typing import Self
 from pydantic import SecretStr
 
 from pointsman_producer.client import single_try
-from pointsman_producer.deployment import embedded_redis, liveness
+from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.supervisor import Keeper, Program, Say, Supervisor
 from pointsman_shared import errors
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import connection, heartbeat
+from pointsman_shared.store.connection import Store
 
 DEFAULT_WORKERS = 2
 DEFAULT_FLOWER_PORT = 5555
@@ -63,13 +62,17 @@ class Deployment:
             url = SecretStr(embedded_redis.url(self.redis_port))
             self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
-        self._keepers: list[Keeper] = []
         self._held = contextlib.ExitStack()
 
     @property
     def flower_url(self) -> str | None:
         """The URL of Flower, if it is started."""
         return f"http://{embedded_redis.HOST}:{self.flower_port}/" if self.flower_port is not None else None
+
+    @property
+    def keepers(self) -> Sequence[Keeper]:
+        """The programs that are kept running."""
+        return self._supervisor.keepers if self._supervisor is not None else ()
 
     def __enter__(self) -> Self:
         self.start()
@@ -80,17 +83,22 @@ class Deployment:
 
     def start(self) -> None:
         """Start all programs, after a check of everything that can be checked before the first one starts."""
-        self._held.enter_context(local_state.claim(self.state_dir))
-        try:
+        with contextlib.ExitStack() as held:
+            held.enter_context(local_state.claim(self.state_dir))
             self._check()
-            self._supervisor = Supervisor(self.say)
-            self._start_redis(self._supervisor)
-            self._start_programs(self._supervisor)
+            store = held.enter_context(single_try.connect(self.settings))
+            supervisor = self._supervisor = Supervisor(self.say)
+            held.callback(supervisor.stop)
+            if self.redis_port is not None:
+                self._start_redis(supervisor, self.redis_port)
+            for program in self.programs():
+                if program.name in WORKERS:
+                    supervisor.start(program, partial(is_well, store, node(program.name)))
+                else:
+                    supervisor.start(program)
             redis_url = embedded_redis.url(self.redis_port) if self.redis_port is not None else None
             local_state.announce(self.state_dir, redis_url)
-        except BaseException:
-            self.stop()
-            raise
+            self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the serving workers and the trainer answer; raise ResultTimeoutError if they do not."""
@@ -98,7 +106,7 @@ class Deployment:
         missing = set(map(node, WORKERS))
         with broker_config.make_app(self.settings) as app:
             while missing:
-                for keeper in self._keepers:
+                for keeper in self.keepers:
                     if keeper.restarts >= HOPELESS_RESTARTS:
                         msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
                         raise errors.ResultTimeoutError(msg)
@@ -110,10 +118,6 @@ class Deployment:
 
     def stop(self) -> None:
         """Stop all programs: they get SIGTERM, then SIGKILL after the grace; Redis is the last."""
-        if self._supervisor is not None:
-            self._supervisor.stop()
-            self._supervisor = None
-        self._keepers = []
         self._held.close()
 
     def kill(self) -> None:
@@ -123,7 +127,7 @@ class Deployment:
 
     def pids(self) -> dict[str, int]:
         """Return the running processes by name."""
-        return {keeper.program.name: pid for keeper in self._keepers if (pid := keeper.pid) is not None}
+        return {keeper.program.name: pid for keeper in self.keepers if (pid := keeper.pid) is not None}
 
     def _check(self) -> None:
         require_data(self.settings)
@@ -136,26 +140,12 @@ class Deployment:
         if self.flower_port is not None:
             embedded_redis.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
 
-    def _start_redis(self, supervisor: Supervisor) -> None:
-        if self.redis_port is None:
-            return
+    def _start_redis(self, supervisor: Supervisor, port: int) -> None:
         folder = self.state_dir / "redis"
         folder.mkdir(exist_ok=True)
-        command = embedded_redis.command(
-            embedded_redis.find_binary(), port=self.redis_port, folder=folder.resolve()
-        )
+        command = embedded_redis.command(embedded_redis.find_binary(), port=port, folder=folder.resolve())
         keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
-        self._keepers.append(keeper)
-        embedded_redis.wait_until_it_answers(self.redis_port, alive=lambda: keeper.alive)
-
-    def _start_programs(self, supervisor: Supervisor) -> None:
-        store = self._held.enter_context(single_try.connect(self.settings))
-        for program in self.programs():
-            if program.name in WORKERS:
-                is_well = partial(liveness.is_serving, store, node(program.name))
-                self._keepers.append(supervisor.start(program, is_well))
-            else:
-                self._keepers.append(supervisor.start(program))
+        embedded_redis.wait_until_it_answers(port, alive=lambda: keeper.alive)
 
     def programs(self) -> list[Program]:
         """Return the programs that are started beside Redis."""
@@ -193,6 +183,14 @@ class Deployment:
 def node(program: str) -> str:
     """Return the name by which a worker answers."""
     return f"{program}@{socket.gethostname()}"
+
+
+def is_well(store: Store, worker: str) -> bool:
+    """Tell whether a worker hears from its queues; while Redis does not answer, the worker is not to blame."""
+    try:
+        return heartbeat.is_serving(store, worker)
+    except connection.UNAVAILABLE:
+        return True
 
 
 def require_data(settings: Settings) -> None:

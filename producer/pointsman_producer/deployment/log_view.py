@@ -1,8 +1,4 @@
-"""One log from the lines of several programs: `HH:MM:SS  name  message`.
-
-Celery, Redis and Flower each put their own time, process and level before a line. The log view removes these; the
-levels from WARNING upwards stay.
-"""
+"""One log from the lines of several programs: `HH:MM:SS name message`."""
 
 import re
 import threading

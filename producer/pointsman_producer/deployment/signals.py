@@ -1,39 +1,46 @@
 """Signals to a command that has programs to stop: the first one stops them cleanly, the next one kills them."""
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupts:
-    """While it is open, the first signal raises `KeyboardInterrupt` in the main thread, every later one calls `kill`."""
+@contextlib.contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals that end a command; afterwards they do what they did before."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
-    def __init__(self, kill: Callable[[], None]) -> None:
-        self.count = 0
-        self._kill = kill
-        self._ending = False
-        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        return self
+@contextlib.contextmanager
+def stopping(stop: Callable[[], None], kill: Callable[[], None]) -> Iterator[Sequence[int]]:
+    """Call `stop` at the end; the first signal before it raises `KeyboardInterrupt`, every later one calls `kill`.
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    Yields the signals that came.
+    """
+    came: list[int] = []
+    is_ending = False
 
-    def ending(self) -> None:
-        """Note that the clean stop runs: a signal no longer interrupts it, but shortens it."""
-        self._ending = True
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count == 1 and not self._ending:
-            self._ending = True
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_ending
+        came.append(number)
+        if not is_ending:
+            is_ending = True
             raise KeyboardInterrupt
         # In a thread of its own, because a signal handler must not take locks that the interrupted code holds.
-        threading.Thread(target=self._kill, name="kill").start()
+        threading.Thread(target=kill, name="kill").start()
+
+    with handled(on_signal):
+        try:
+            yield came
+        finally:
+            is_ending = True
+            stop()

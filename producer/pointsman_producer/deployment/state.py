@@ -82,7 +82,7 @@ def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_D
     return from_env.model_copy(update={"redis_url": SecretStr(url)}) if url else from_env
 
 
-def shown_url(url: str) -> str:
-    """Return a URL without its user, password and options."""
-    parts = urlsplit(url)
+def shown_url(settings: Settings) -> str:
+    """Return the URL of Redis without its user, password and options."""
+    parts = urlsplit(settings.redis_url.get_secret_value())
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

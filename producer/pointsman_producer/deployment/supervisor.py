@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from pointsman_producer.deployment import watchdog
-from pointsman_producer.deployment.liveness import Liveness
+from pointsman_shared.store import heartbeat
 
-TICK_S = 0.05
 # How often a program is asked whether it is well: each time is a question to Redis.
 ASK_S = 2.0
+# A worker loads its models before it hears from its queues for the first time.
+START_S = 60.0
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
 # After so long a run, the next delay is the first again.
@@ -46,16 +47,14 @@ class Program:
 
 @dataclass(slots=True, kw_only=True)
 class Keeper:
-    """One program that is kept running: its last process, and when it is restarted."""
+    """One program that is kept running, by a thread of its own: its last process, and when it is restarted."""
 
     program: Program
-    liveness: Liveness
+    is_well: Callable[[], bool]
     delay_s: float
     process: subprocess.Popen[bytes] = field(init=False)
     pump: threading.Thread = field(init=False)
-    started_at: float = field(init=False)
-    restart_at: float | None = None
-    asked_at: float = 0.0
+    thread: threading.Thread = field(init=False)
     restarts: int = 0
 
     @property
@@ -78,86 +77,95 @@ class Supervisor:
         self._say = say
         self._first_delay_s = first_delay_s
         self._grace_s = grace_s
-        self._keepers: list[Keeper] = []
+        self.keepers: list[Keeper] = []
         self._watchdog, self._list, self._late = _start_watchdog(grace_s)
         # Held while a program starts, so that none starts after the list is closed.
         self._starting = threading.Lock()
         self._stopping = threading.Event()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._thread.start()
 
     def start(self, program: Program, is_well: Callable[[], bool] = lambda: True) -> Keeper:
         """Start a program and keep it running; it is also restarted when `is_well` says no for long."""
-        keeper = Keeper(program=program, liveness=Liveness(is_well), delay_s=self._first_delay_s)
-        self._spawn(keeper, time.monotonic())
-        self._keepers.append(keeper)
+        keeper = Keeper(program=program, is_well=is_well, delay_s=self._first_delay_s)
+        self._spawn(keeper)
+        keeper.thread = threading.Thread(target=self._keep, args=(keeper,), name=program.name, daemon=True)
+        keeper.thread.start()
+        self.keepers.append(keeper)
         return keeper
 
     def stop(self) -> None:
         """Stop all programs, in order; the watchdog kills those that do not end within the grace."""
-        if self._ended.is_set():
+        if self._late.closed:
             return
         self._close()
-        late = {int(pid) for pid in self._late.read().split()}
+        with self._late:
+            late = {int(pid) for pid in self._late.read().split()}
         self._watchdog.wait()
-        self._ended.set()
-        self._thread.join()
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             if keeper.process.pid in late:
                 self._say(keeper.program.name, f"WARNING did not end within {self._grace_s:.0f} s; killed")
             if keeper.alive:
                 # Only if the watchdog itself was killed.
-                _kill_group(keeper.process.pid)
-                keeper.process.wait()
+                watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
+            keeper.thread.join()
             keeper.pump.join(PUMP_PATIENCE_S)
-        self._late.close()
 
     def kill(self) -> None:
         """Kill all programs at once; a `stop` that runs or follows returns soon."""
         self._watchdog.send_signal(signal.SIGUSR1)
         self._close()
 
-    def look(self, now: float) -> None:
-        """Restart the programs that ended and whose pause is over; kill those that run and do not work."""
-        for keeper in list(self._keepers):
-            has_ended = not keeper.alive
-            # Asked after the process, so that the end of a program that was stopped causes no restart.
-            if self._stopping.is_set():
-                continue
-            if has_ended and keeper.restart_at is None:
-                self._clean_up(keeper, now)
-            elif keeper.restart_at is not None and now >= keeper.restart_at:
-                # While everything stops, or while the machine has no process left: then the next look tries again.
-                with contextlib.suppress(OSError):
-                    self._spawn(keeper, now)
-                    keeper.restarts += 1
-            elif not has_ended and now - keeper.asked_at >= ASK_S:
-                self._ask(keeper, now)
+    def _close(self) -> None:
+        with self._starting:
+            self._stopping.set()
+            self._list.close()
 
-    def _clean_up(self, keeper: Keeper, now: float) -> None:
-        pid = keeper.process.pid
+    def _keep(self, keeper: Keeper) -> None:
+        """Start a program again each time it ends, until everything stops."""
+        while True:
+            started_at = time.monotonic()
+            self._wait_for_end(keeper)
+            # Asked after the end, so that the end of a program that was stopped causes no restart.
+            if self._stopping.is_set():
+                return
+            self._clean_up(keeper)
+            if time.monotonic() - started_at >= STABLE_AFTER_S:
+                keeper.delay_s = self._first_delay_s
+            ending = how_it_ended(keeper.process.returncode)
+            self._say(
+                keeper.program.name, f"WARNING ended ({ending}); starting again in {keeper.delay_s:g} s"
+            )
+            while not self._stopping.wait(keeper.delay_s):
+                # While the machine has no process left, a later start may succeed.
+                with contextlib.suppress(OSError):
+                    self._spawn(keeper)
+                    keeper.restarts += 1
+                    break
+            keeper.delay_s = min(2 * keeper.delay_s, LONGEST_DELAY_S)
+
+    def _wait_for_end(self, keeper: Keeper) -> None:
+        """Wait until the process has ended; kill one that runs and does not work for long."""
+        deaf_at = time.monotonic() + START_S + heartbeat.DEAF_AFTER_S
+        while keeper.alive:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                keeper.process.wait(ASK_S)
+                return
+            now = time.monotonic()
+            if keeper.is_well():
+                deaf_at = max(deaf_at, now + heartbeat.DEAF_AFTER_S)
+            elif now >= deaf_at and not self._stopping.is_set():
+                what = "WARNING does not hear from its queues any more; starting it again"
+                self._say(keeper.program.name, what)
+                watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
+
+    def _clean_up(self, keeper: Keeper) -> None:
         # Children that outlive their parent hold the pipe, and perhaps ports and files.
-        _kill_group(pid)
+        watchdog.send(os.killpg, [keeper.process.pid], signal.SIGKILL)
         # A process that left the group may hold the pipe for longer; its lines are not waited for.
         keeper.pump.join(PUMP_PATIENCE_S)
         with contextlib.suppress(OSError, ValueError):
-            self._list.write(f"-{pid}\n".encode())
-        if now - keeper.started_at >= STABLE_AFTER_S:
-            keeper.delay_s = self._first_delay_s
-        ending = how_it_ended(keeper.process.returncode)
-        self._say(keeper.program.name, f"WARNING ended ({ending}); starting again in {keeper.delay_s:g} s")
-        keeper.restart_at = now + keeper.delay_s
-        keeper.delay_s = min(2 * keeper.delay_s, LONGEST_DELAY_S)
+            self._list.write(f"-{keeper.process.pid}\n".encode())
 
-    def _ask(self, keeper: Keeper, now: float) -> None:
-        keeper.asked_at = now
-        if keeper.liveness.is_deaf(now) and not self._stopping.is_set():
-            what = "WARNING does not hear from its queues any more; starting it again"
-            self._say(keeper.program.name, what)
-            _kill_group(keeper.process.pid)
-
-    def _spawn(self, keeper: Keeper, now: float) -> None:
+    def _spawn(self, keeper: Keeper) -> None:
         with self._starting:
             if self._stopping.is_set():
                 raise InterruptedError
@@ -166,23 +174,12 @@ class Supervisor:
             target=self._pass_on, args=(keeper.program.name, keeper.process), daemon=True
         )
         keeper.pump.start()
-        keeper.started_at, keeper.restart_at = now, None
-        keeper.liveness.started(now)
 
     def _pass_on(self, name: str, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is not None:
             with process.stdout as lines:
                 for line in lines:
                     self._say(name, line.decode(errors="replace").rstrip())
-
-    def _close(self) -> None:
-        with self._starting:
-            self._stopping.set()
-            self._list.close()
-
-    def _run(self) -> None:
-        while not self._ended.wait(TICK_S):
-            self.look(time.monotonic())
 
 
 def _start_watchdog(grace_s: float) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
@@ -211,11 +208,6 @@ def _start_listed(program: Program, pipe: IO[bytes]) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def how_it_ended(code: int) -> str:

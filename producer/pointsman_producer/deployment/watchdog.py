@@ -35,19 +35,20 @@ def follow(lines: Iterable[str]) -> dict[int, str]:
 
 def stop(pids: list[int], grace_s: float) -> list[int]:
     """Ask the processes to end, kill their groups after the grace, and return those that did not end in time."""
-    _send(os.kill, pids, signal.SIGTERM)
+    send(os.kill, pids, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while any(map(is_alive, pids)) and time.monotonic() < deadline and not _hurried:
         time.sleep(0.05)
     late = [] if _hurried else [pid for pid in pids if is_alive(pid)]
-    _send(os.killpg, pids, signal.SIGKILL)
+    send(os.killpg, pids, signal.SIGKILL)
     return late
 
 
-def _send(send: Callable[[int, int], None], pids: list[int], number: int) -> None:
+def send(call: Callable[[int, int], None], pids: list[int], number: int) -> None:
+    """Send a signal by `os.kill` or `os.killpg`; processes that have ended need none."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(pid, number)
+            call(pid, number)
 
 
 def is_alive(pid: int) -> bool:

@@ -116,7 +116,7 @@ def _tiers(process: Process, who: str) -> Iterator[Finding]:
     served = ", ".join(f"{tier} v{version}" for tier, version in tiers if version) or "nothing"
     if missing := [tier for tier, version in tiers if version is None]:
         detail = f"{who}: {served}; missing {', '.join(missing)}"
-        yield problem("models", detail, Remedy.TRAIN, *missing)
+        yield problem("models", detail, Remedy.TRAIN, tuple(missing))
     else:
         yield ok("models", f"{who}: {served}")
     for fault in process["problems"]:
@@ -147,7 +147,7 @@ def shadow_missed(counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: 
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in missed.items())
             share = left_out / (compared + left_out)
             detail = f"{pair}: {share:.0%} of the texts were not compared ({reasons})"
-            yield warning("shadow", detail, Remedy.READ_REPORT, pair)
+            yield warning("shadow", detail, Remedy.READ_REPORT, (pair,))
     if dropped:
         detail = (
             f"{counted(dropped, 'message')} could not even be counted: "

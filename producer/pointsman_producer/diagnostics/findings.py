@@ -1,6 +1,7 @@
 """The findings of an examination: each has a state and a remedy. Commands turn the remedies into advice."""
 
 from enum import Enum, auto
+from functools import partial
 from typing import Literal, NamedTuple
 
 Status = Literal["ok", "warning", "problem"]
@@ -39,16 +40,5 @@ class Finding(NamedTuple):
     about: tuple[str, ...] = ()
 
 
-def ok(what: str, detail: str) -> Finding:
-    """Report a part that works."""
-    return Finding("ok", what, detail)
-
-
-def warning(what: str, detail: str, remedy: Remedy, *about: str) -> Finding:
-    """Report a part that works now, but may stop."""
-    return Finding("warning", what, detail, remedy, about)
-
-
-def problem(what: str, detail: str, remedy: Remedy = Remedy.NONE, *about: str) -> Finding:
-    """Report a part that does not work."""
-    return Finding("problem", what, detail, remedy, about)
+# Of a part that works, of one that works now but may stop, and of one that does not work.
+ok, warning, problem = partial(Finding, "ok"), partial(Finding, "warning"), partial(Finding, "problem")

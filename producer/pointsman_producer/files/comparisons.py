@@ -57,11 +57,7 @@ class _LabelledText(BaseModel):
 
 
 def read_texts(path: Path) -> tuple[list[str], list[str | None] | None]:
-    """Read texts, and their labels if the file has any (`InvalidDataError`).
-
-    A file with an `intent` in some row holds labelled utterances, in any format that training reads. Any other file is
-    a transcript, of which the customers' turns count.
-    """
+    """Read texts, and their labels if the file has any (`InvalidDataError`)."""
     problems = rows.Problems()
     is_known = path.suffix.lower() in rows.ENDINGS
     records = rows.read(path, problems, columns=()) if is_known else []
@@ -108,11 +104,7 @@ def _limited(path: Path, texts: list[str]) -> list[str]:
 
 
 def read_predictions(path: Path, served: str, candidate: str) -> shadow.Answers:
-    """Read the answers of two models (`InvalidDataError`).
-
-    JSON lines, a JSON list or CSV. The intents are in columns with the names of the models. Optional columns are
-    `NAME_confidence` (0 to 1), `label` (or `intent`) for the correct answer, and `text`.
-    """
+    """Read the answers of two models (`InvalidDataError`)."""
     if served == candidate:
         msg = "the two models have the same name, and so the same column"
         raise errors.InvalidDataError(msg)

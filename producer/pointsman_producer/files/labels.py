@@ -44,10 +44,7 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, t
 
 
 def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], int]:
-    """Read labels from JSON lines, a JSON list or CSV: `job_id`, `label` and perhaps `by`, which is the default name.
-
-    Returns the labels, and the number of rows without one. An `InvalidDataError` names all bad rows, up to 20.
-    """
+    """Read labels from JSON lines, a JSON list or CSV, and count the rows without one (`InvalidDataError`)."""
     problems = formats.Problems()
     labels = []
     empty = 0

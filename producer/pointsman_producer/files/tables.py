@@ -109,10 +109,7 @@ def _parquet_rows(path: Path, columns: Mapping[str, Kind]) -> Iterator[Write]:
 def table(
     rows: Iterable[Sequence[object]], columns: Sequence[str], *, right: Collection[str] = ()
 ) -> TerminalTable:
-    """Make a table for a terminal: None is empty, a rich `Text` keeps its style, and long ids are never cut.
-
-    Numbers and shares are aligned right, and so are the columns of `right`.
-    """
+    """Make a table for a terminal: None is empty, a rich `Text` keeps its style, and long ids are never cut."""
     made = TerminalTable(box=None, pad_edge=False, header_style="dim")
     listed = list(rows)
     for place, heading in enumerate(columns):

@@ -1,4 +1,4 @@
-"""The numbers of a report, in writing."""
+"""The numbers and texts of a report, as it shows them."""
 
 import math
 
@@ -41,3 +41,8 @@ def p_value(value: float) -> str:
 def count(number: int, thing: str) -> str:
     """Write a number of things, in the singular or the plural."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def shortened(text: str, chars: int) -> str:
+    """Cut a text that is too long to show."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"

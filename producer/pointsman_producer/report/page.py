@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from pointsman_producer.files import tables, writers
-from pointsman_producer.report import figures, numbers, sentences
+from pointsman_producer.report import charts, numbers, sentences
 from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
 
@@ -53,7 +53,7 @@ def render(report: shadow_report.ShadowReport, *, made_at: datetime | None = Non
         words=sentences,
         numbers=numbers,
         decision=sentences.decision(report),
-        charts=figures.draw(report),
+        charts=charts.draw(report),
         shown_flows=report.flows[:SHOWN_FLOWS],
         other_flows=sum(flow.texts for flow in report.flows[SHOWN_FLOWS:]) + report.flows_left_out,
         shown_disagreements=report.disagreements[:SHOWN_DISAGREEMENTS],

@@ -1,4 +1,8 @@
-"""A drawing in SVG with linear axes. Knows no kind of chart."""
+"""A drawing in SVG with linear axes. Knows no kind of chart.
+
+The page defines the colours as the variables `--served`, `--candidate`, `--ink`, `--muted` and `--line`, so a drawing
+follows its dark mode and its print style.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -32,7 +36,7 @@ class Plot:
         y: tuple[float, float],
         *,
         size: tuple[float, float],
-        margins: tuple[float, float, float, float] = (14, 18, 46, 66),
+        margins: tuple[float, float, float, float],
     ) -> None:
         self.width, self.height = size
         self.top, right, bottom, self.left = margins

@@ -108,16 +108,15 @@ def _attributes(report: shadow_report.ShadowReport) -> Table:
 
 def _disagreements(report: shadow_report.ShadowReport) -> Table:
     rows = [
-        (_dim("not kept") if one.text is None else shortened(one.text), one.served, one.candidate, one.label)
+        (_said(one.text), one.served, one.candidate, one.label)
         for one in report.disagreements[:SHOWN_DISAGREEMENTS]
     ]
     return tables.table(rows, ("text", report.served, report.candidate, "label"))
 
 
+def _said(text: str | None) -> str | Text:
+    return _dim("not kept") if text is None else numbers.shortened(text, SHOWN_TEXT_CHARS)
+
+
 def _dim(text: str) -> Text:
     return Text(text, style="dim")
-
-
-def shortened(text: str, chars: int = SHOWN_TEXT_CHARS) -> str:
-    """Cut a text that is too long to show."""
-    return text if len(text) <= chars else text[: chars - 1] + "…"

@@ -1,7 +1,4 @@
-"""The fields of a transcript's line, whatever its format.
-
-An `UnusableError` does not say where the error is: the reader knows the line.
-"""
+"""The fields of a transcript's line, whatever its format."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +20,7 @@ Timestamp = str | int | float | None
 
 
 class UnusableError(ValueError):
-    """A line cannot be used."""
+    """A line cannot be used; the reader knows which line it is."""
 
 
 def _is_integer(value: object) -> bool:

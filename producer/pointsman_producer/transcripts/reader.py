@@ -5,12 +5,13 @@ caller with its number, and reads on. Knows no queue.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pointsman_producer.transcripts import csv_reader, fields
-from pointsman_producer.transcripts.fields import FlatLine, NestedLine, Timestamp, UnusableError
+from pointsman_producer.transcripts.fields import FlatLine, NestedLine, Timestamp, TurnFields, UnusableError
 from pointsman_producer.transcripts.lines import MAX_LINE_BYTES, Lines, content_ending
 from pointsman_shared.wire import jobs
 
@@ -100,36 +101,28 @@ class Reader:
         return self._lines.position
 
     def __iter__(self) -> Iterator[Conversation]:
-        for number, content, record in self._records():
+        for number, content, make in self._records():
             try:
-                ready = self._take(number, record)
+                if len(content) > MAX_LINE_BYTES:
+                    msg = f"is longer than {MAX_LINE_BYTES} bytes"
+                    raise UnusableError(msg)
+                ready = self._take(number, make())
             except UnusableError as error:
                 self._reject(number, content, str(error))
             else:
                 yield from ready
         yield from self._flush()
 
-    def _records(self) -> Iterator[tuple[int, bytes, Mapping[str, Any]]]:
+    def _records(self) -> Iterator[tuple[int, bytes, Callable[[], dict[str, Any]]]]:
+        """Yield the number of each record's line, its content, and how to make it (`UnusableError`)."""
         ending = content_ending(self.name)
         if ending == ".csv":
-            return csv_reader.read(iter(self._lines), name=self.name, reject=self._reject)
-        return self._by_line(fields.parse_object if ending in JSON_ENDINGS else fields.parse_text)
-
-    def _by_line(
-        self, parse: Callable[[bytes], Mapping[str, Any]]
-    ) -> Iterator[tuple[int, bytes, Mapping[str, Any]]]:
+            yield from csv_reader.read(iter(self._lines), name=self.name)
+            return
+        parse = fields.parse_object if ending in JSON_ENDINGS else fields.parse_text
         for number, line in self._lines:
-            if not line or line.isspace():
-                continue
-            try:
-                if len(line) > MAX_LINE_BYTES:
-                    msg = f"is longer than {MAX_LINE_BYTES} bytes"
-                    raise UnusableError(msg)
-                record = parse(line)
-            except UnusableError as error:
-                self._reject(number, line, str(error))
-            else:
-                yield number, line, record
+            if line and not line.isspace():
+                yield number, line, partial(parse, line)
 
     def _reject(self, number: int, line: bytes, reason: str) -> None:
         content = line[: 4 * MAX_QUOTED_CHARS].decode("utf-8", "backslashreplace").rstrip("\r\n")
@@ -153,7 +146,8 @@ class Reader:
         elif len(group.turns) >= MAX_TURNS:
             ready = [group.conversation()]
             group = _Group(group.id, number, group.length, group.user)
-        group.add(line, user, wanted=wanted)
+        group.add(line, wanted=wanted)
+        group.user = group.user or user
         self._group = group
         return ready if line.conversation_id is not None else ready + self._flush()
 
@@ -163,13 +157,12 @@ class Reader:
         return [group.conversation()] if group is not None else []
 
     def _nested(self, number: int, line: NestedLine) -> Conversation:
-        user = fields.parse_user(line.user)
-        turns: list[Turn] = []
-        for place, turn in enumerate(line.turns):
-            if self._wants(turn.speaker):
-                fields.check_text(turn.text, f"turn {place}: ")
-                turns.append(Turn(place, turn.speaker, turn.text, turn.ts))
-        return Conversation(id=line.conversation_id, user=user, turns=tuple(turns), line=number)
+        group = _Group(line.conversation_id, number, user=fields.parse_user(line.user))
+        for turn in line.turns:
+            if wanted := self._wants(turn.speaker):
+                fields.check_text(turn.text, f"turn {group.length}: ")
+            group.add(turn, wanted=wanted)
+        return group.conversation()
 
     def _wants(self, speaker: str) -> bool:
         if self._everybody or speaker in self._speakers:
@@ -183,23 +176,20 @@ class Reader:
         return False
 
 
+@dataclass(slots=True)
 class _Group:
-    """The consecutive lines of one conversation that were read so far."""
+    """The turns of one conversation that were read so far; `length` counts those of every speaker."""
 
-    def __init__(
-        self, conversation_id: str, line: int, length: int = 0, user: jobs.User | None = None
-    ) -> None:
-        self.id = conversation_id
-        self.length = length
-        self.user = user
-        self.turns: list[Turn] = []
-        self._line = line
+    id: str
+    line: int
+    length: int = 0
+    user: jobs.User | None = None
+    turns: list[Turn] = field(default_factory=list)
 
-    def add(self, piece: FlatLine, user: jobs.User | None, *, wanted: bool) -> None:
+    def add(self, turn: TurnFields, *, wanted: bool) -> None:
         if wanted:
-            self.turns.append(Turn(self.length, piece.speaker, piece.text, piece.ts))
-        self.user = self.user or user
+            self.turns.append(Turn(self.length, turn.speaker, turn.text, turn.ts))
         self.length += 1
 
     def conversation(self) -> Conversation:
-        return Conversation(id=self.id, user=self.user, turns=tuple(self.turns), line=self._line)
+        return Conversation(id=self.id, user=self.user, turns=tuple(self.turns), line=self.line)

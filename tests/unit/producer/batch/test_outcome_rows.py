@@ -12,7 +12,6 @@ import pytest
 
 from pointsman_producer.batch import outcome_rows
 from pointsman_producer.batch.journal import Journal
-from pointsman_producer.batch.summaries import ConversationSummary
 from pointsman_producer.client.window import Chunk
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts.reader import Conversation, Turn
@@ -178,17 +177,17 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
 
 
 def test_a_summary_in_csv_joins_its_lists(tmp_path: Path) -> None:
-    summary = ConversationSummary(
-        conversation_id="c1",
-        user_id=None,
-        turns=2,
-        intents=("greeting", "refund"),
-        primary_intent="greeting",
-        out_of_scope_share=0.0,
-        tiers=("base", "pro"),
-    )
+    summary = {
+        "conversation_id": "c1",
+        "user_id": None,
+        "turns": 2,
+        "intents": ["greeting", "refund"],
+        "primary_intent": "greeting",
+        "out_of_scope_share": 0.0,
+        "tiers": ["base", "pro"],
+    }
     with tables.writing(tmp_path / "s.csv", "csv", outcome_rows.SUMMARY_COLUMNS) as write:
-        write(summary._asdict())
+        write(summary)
     with (tmp_path / "s.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["intents"], row["tiers"], row["user_id"]) == ("greeting > refund", "base > pro", "")

@@ -1,6 +1,7 @@
 """A batch run, interrupted in every way."""
 
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -42,7 +43,7 @@ class Patience(Watcher):
         self.seen: list[Progress] = []
 
     def progressed(self, progress: Progress) -> None:
-        self.seen.append(progress)
+        self.seen.append(copy.copy(progress))
 
     def wants_stop(self) -> bool:
         return bool(self.seen) and self.seen[-1].outcomes >= self.left
@@ -118,7 +119,10 @@ def test_every_customer_turn_gets_one_outcome_in_order(tmp_path: Path) -> None:
         Path(plan.source)
     )
     assert (
-        len({row["job_id"] for row in found}) == len(found) == report.progress.outcomes == report.tally.total
+        len({row["job_id"] for row in found})
+        == len(found)
+        == report.progress.outcomes
+        == report.progress.tally.total()
     )
     assert {row["tier"] for row in found if row["user_id"]} == {"pro"}
     assert {row["tier"] for row in found if not row["user_id"]} == {"base"}

@@ -1,7 +1,6 @@
 """The parts of the demo that are not commands."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,22 @@ def process(pid: int, *tiers: str) -> Process:
     return {"host": "a", "pid": pid, "tiers": {"base": None, "pro": None, **dict.fromkeys(tiers, 1)}}
 
 
-class Taking:
-    """Worker processes that take the tiers over one after the other."""
-
-    def __init__(self, *states: Sequence[Process]) -> None:
-        self.states = list(states)
-
-    def __call__(self) -> Sequence[Process]:
-        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
-
-
 def test_the_tour_goes_on_when_every_process_serves_both_tiers() -> None:
-    ready = [process(1, "base", "pro"), process(2, "base", "pro")]
-    taking = Taking([], [process(1, "base")], [process(1, "base", "pro"), process(2, "base")], ready)
-    demo.wait_until_served(taking, 2)
-    assert taking.states == [ready]
+    assert demo.all_serve([process(1, "base", "pro"), process(2, "base", "pro")])
+    assert not demo.all_serve([process(1, "base", "pro"), process(2, "base")])
+    assert not demo.all_serve([process(1, "base", "pro")])
+    assert not demo.all_serve([])
 
 
-def test_a_tier_that_nobody_takes_over_is_said() -> None:
-    with pytest.raises(errors.TierUnavailableError):
-        demo.wait_until_served(Taking([process(1, "base")]), 1, timeout_s=0.0)
+def test_the_tour_waits_until_something_is_there() -> None:
+    states = [False, False, True]
+    assert demo.wait_for(lambda: states.pop(0), "nothing is there", 5) >= 2 * demo.POLL_S
+    assert states == []
+
+
+def test_what_does_not_come_is_said() -> None:
+    with pytest.raises(errors.ResultTimeoutError, match="after 0 s nothing is there"):
+        demo.wait_for(lambda: False, "nothing is there", 0.0)
 
 
 def test_the_flag_is_turned_in_the_copy_only(tmp_path: Path) -> None:

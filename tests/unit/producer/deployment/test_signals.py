@@ -6,41 +6,43 @@ import threading
 
 import pytest
 
-from pointsman_producer.deployment.signals import Interrupts
-
-
-class Kill:
-    """Remembers whether it was called."""
-
-    def __init__(self) -> None:
-        self.called = threading.Event()
-
-    def __call__(self) -> None:
-        self.called.set()
+from pointsman_producer.deployment import signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_interrupts_and_the_second_kills(number: signal.Signals) -> None:
-    kill = Kill()
-    with Interrupts(kill) as interrupts:
+    killed, stopped = threading.Event(), threading.Event()
+    with signals.stopping(stopped.set, killed.set) as came:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-        assert not kill.called.is_set()
+        assert not killed.is_set()
         os.kill(os.getpid(), number)
-        assert kill.called.wait(5)
-    assert interrupts.count == 2
+        assert killed.wait(5)
+        assert not stopped.is_set()
+    assert stopped.is_set()
+    assert came == [number, number]
 
 
 def test_a_signal_during_the_clean_stop_does_not_interrupt_it() -> None:
-    kill = Kill()
-    with Interrupts(kill) as interrupts:
-        interrupts.ending()
+    killed = threading.Event()
+
+    def stop() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert kill.called.wait(5)
+        assert killed.wait(5)
+
+    with signals.stopping(stop, killed.set):
+        pass
+
+
+def test_programs_are_stopped_after_an_error_too() -> None:
+    stopped = threading.Event()
+    with pytest.raises(OSError, match="broken"), signals.stopping(stopped.set, lambda: None):
+        raise OSError("broken")
+    assert stopped.is_set()
 
 
 def test_afterwards_signals_do_what_they_did() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Interrupts(Kill()):
+    with signals.stopping(lambda: None, lambda: None):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before

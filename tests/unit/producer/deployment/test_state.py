@@ -5,9 +5,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from pointsman_producer.deployment import state as local_state
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
 
 URL = "redis://127.0.0.1:6391/0"
 
@@ -78,4 +80,5 @@ def test_a_deployment_on_a_redis_of_the_users_leaves_the_default(tmp_path: Path)
     ],
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert local_state.shown_url(url) == shown
+    settings = Settings.model_construct(redis_url=SecretStr(url))
+    assert local_state.shown_url(settings) == shown

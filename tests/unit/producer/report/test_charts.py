@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pointsman_models.comparison import report as comparison_report
-from pointsman_producer.report import charts, figures, page
+from pointsman_producer.report import charts, page
 from pointsman_shared.wire import shadow_report
 from tests.support import reports
 
@@ -26,7 +26,7 @@ def widths(svg: str) -> list[float]:
 def test_every_chart_is_well_formed_and_takes_its_colours_from_the_page(
     report: shadow_report.ShadowReport,
 ) -> None:
-    drawn = figures.draw(report)
+    drawn = charts.draw(report)
     assert {"flows", "intents", "days", "confidence", "latency"} <= set(drawn)
     for figure in drawn.values():
         parsed(figure.svg)
@@ -43,9 +43,10 @@ def test_a_heat_map_shows_each_count_and_marks_the_diagonal() -> None:
 
 
 def test_a_bar_is_as_long_as_its_share() -> None:
-    rows = [charts.Bar("half", 0.5, 0.4, 0.6), charts.Bar("all", 1.0, 0.9, 1.0)]
-    half, whole = widths(charts.bars(rows, title="t"))
-    assert half == pytest.approx(whole / 2, abs=0.01)
+    report = reports.labelled()
+    shares = sorted(one.agreement.value for one in report.intents if one.agreement)
+    longest = widths(charts.draw(report)["intents"].svg)
+    assert longest == pytest.approx([longest[-1] * share / shares[-1] for share in shares], abs=0.02)
 
 
 def test_histograms_are_drawn_as_shares_of_their_own_texts() -> None:
@@ -58,11 +59,11 @@ def test_histograms_are_drawn_as_shares_of_their_own_texts() -> None:
 
 
 def test_intents_beyond_the_busiest_are_drawn_together() -> None:
-    names = tuple(f"intent_{place:02d}" for place in range(figures.MAX_HEAT_INTENTS + 6))
+    names = tuple(f"intent_{place:02d}" for place in range(charts.MAX_HEAT_INTENTS + 6))
     report = comparison_report.build(reports.observed(intents=names), served="pro@7", candidate="pro@8")
-    shown = texts(figures.draw(report)["flows"].svg)
-    assert shown.count(figures.REST) == 2
-    assert len([text for text in shown if text.startswith("intent_")]) == 2 * figures.MAX_HEAT_INTENTS
+    shown = texts(charts.draw(report)["flows"].svg)
+    assert shown.count(charts.REST) == 2
+    assert len([text for text in shown if text.startswith("intent_")]) == 2 * charts.MAX_HEAT_INTENTS
 
 
 @pytest.mark.parametrize(
@@ -81,4 +82,4 @@ def test_a_quantile_is_the_upper_limit_of_its_bin_and_unknown_in_the_open_one() 
 
 
 def test_nothing_is_drawn_of_an_empty_report() -> None:
-    assert figures.draw(reports.empty()) == {}
+    assert charts.draw(reports.empty()) == {}
