@@ -200,8 +200,9 @@ class _Run:
         seen = self.reader.speakers_seen
         if self.progress.outcomes or not (seen or self.progress.rejected):
             return
-        msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         if seen:
             asked, others = ", ".join(self.header.speakers), ", ".join(sorted(seen))
-            msg = f"{self.plan.source} has no turn by {asked}: choose --speaker among {others}, or `all`"
+            msg = f"{self.plan.source} has no turn by {asked}: choose a speaker among {others}, or `all`"
+            raise errors.InvalidDataError(msg, errors.Remedy.OTHER_SPEAKER)
+        msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         raise errors.InvalidDataError(msg)

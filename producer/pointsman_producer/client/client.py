@@ -230,7 +230,7 @@ class Client:
         run = self._claims.book(tier, mine)
         if run != mine and on_busy == "refuse":
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
-            raise errors.BusyError(msg)
+            raise errors.BusyError(msg, errors.Remedy.JOIN)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
         try:
             self._inbox.expect(handle.id, handle.future)

@@ -239,4 +239,5 @@ def _failure(letter: dead_letters.DeadLetter, error: Exception, *, keep: bool) -
         "exc_message": [str(error)],
         "retryable": letter.retryable,
         "dead_letter": letter.id if keep else None,
+        "remedy": getattr(error, "remedy", None),
     }

@@ -344,13 +344,15 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(plan, Workers(fail_after=1))
     before = files(tmp_path)
-    with pytest.raises(errors.InvalidDataError, match="--resume completes that batch, --force starts over"):
+    with pytest.raises(errors.InvalidDataError, match="from a batch that was not completed") as refusal:
         run(plan)
+    assert refusal.value.remedy == errors.Remedy.RESUME_OR_START_OVER
     assert files(tmp_path) == before
     run(plan_in(tmp_path, resume=True))
     before = files(tmp_path)
-    with pytest.raises(errors.InvalidDataError, match="exists: --force replaces it"):
+    with pytest.raises(errors.InvalidDataError, match="exists") as refusal:
         run(plan)
+    assert refusal.value.remedy == errors.Remedy.OVERWRITE
     assert files(tmp_path) == before
     assert run(plan_in(tmp_path, force=True, batch_id="other")).batch == "other"
 
@@ -477,7 +479,7 @@ def test_an_empty_file_gives_empty_files(tmp_path: Path) -> None:
 def test_a_file_without_the_asked_speaker_is_an_error_that_names_the_others(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, speakers=("visitor",))
     with pytest.raises(
-        errors.InvalidDataError, match="no turn by visitor: choose --speaker among agent, customer"
+        errors.InvalidDataError, match="no turn by visitor: choose a speaker among agent, customer"
     ):
         run(plan)
     assert sorted(files(tmp_path)) == ["out.jsonl.rejected.jsonl"]
