@@ -80,6 +80,10 @@ class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
 
 
+class ClosedError(PermanentError):
+    """The client was closed."""
+
+
 class InvalidMessageError(PermanentError):
     """A message does not follow the schema or exceeds a limit."""
 

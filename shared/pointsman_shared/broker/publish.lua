@@ -3,11 +3,12 @@
 -- deleted, so that a client that submits the message again waits for the new outcome. So is a proof whose outcome is gone,
 -- for it would leave that client without an answer.
 local queue, entry, index, guard, result = unpack(KEYS)
-local message, id, now = unpack(ARGV)
+local message, id = unpack(ARGV)
 
 if redis.call('EXISTS', result) == 0 then redis.call('DEL', guard) end
 if redis.call('EXISTS', guard) == 0 then
   if string.find(redis.call('GETRANGE', result, 0, 40), '"FAILURE"', 1, true) then redis.call('DEL', result) end
+  local now = redis.call('TIME')[1]
   redis.call('HSET', entry, 'queue', queue, 'message', message, 'at', now)
   redis.call('ZADD', index, now, id)
 end

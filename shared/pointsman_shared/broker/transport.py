@@ -5,7 +5,6 @@ puts the message on its queue and keeps a copy for publishing it again. The tran
 the entry; the reconciler publishes lost messages again.
 """
 
-import time
 from typing import Any, Final
 
 from kombu.transport import redis as kombu_redis
@@ -63,7 +62,6 @@ class Channel(kombu_redis.Channel):
                 result=self.keys.result(message_id),
                 message=raw,
                 id=message_id,
-                now=time.time(),
             )
 
 

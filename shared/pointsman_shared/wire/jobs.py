@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pointsman_shared import errors, names
 
@@ -22,7 +22,8 @@ MAX_MESSAGE_BYTES = MAX_MESSAGE_CHARS * 12 * 4 // 3 + 1_000_000
 MAX_CUSTOM_ATTRIBUTES = 50
 ANONYMOUS = -1
 
-CustomValue = str | int | float | bool | list[str]
+# JSON has no word for "not a number" and for infinity.
+CustomValue = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | list[str]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -52,7 +53,14 @@ class User(Wire):
     email: str | None = Field(default=None, max_length=320)
     country: str | None = Field(default=None, max_length=100)
     custom: dict[str, CustomValue] = Field(default_factory=dict, max_length=MAX_CUSTOM_ATTRIBUTES)
-    """Further attributes, such as `plan`."""
+    """Further attributes, such as `plan`. One that is None is left out."""
+
+    @field_validator("custom", mode="before")
+    @classmethod
+    def _drop_none(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if each is not None}
 
 
 class ClassifyRequest(Wire):

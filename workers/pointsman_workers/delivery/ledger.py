@@ -1,7 +1,6 @@
 """The ledger: every message has one outcome, which is stored and counted once, however often it is delivered."""
 
 import datetime
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +60,10 @@ class Ledger:
         self._most_letters = most_letters
         self._close = scripts.load(__file__, "close", dead_letters.BURY, extension)
 
+    def now(self) -> float:
+        """Return the time by the clock that all machines share."""
+        return self._store.now()
+
     def attempt(self, message_id: str, *, worker: str, batch: str | None = None) -> Attempt:
         """Count an attempt of a message, before any of it is run."""
         count, raw = ATTEMPT(
@@ -74,7 +77,7 @@ class Ledger:
             deferred=self._keys.deferred,
             id=message_id,
             worker=worker,
-            now=time.time(),
+            now=self._store.now(),
             ttl=self._settings.result_ttl_s,
             delivery=uuid.uuid4().hex,
             most=MAX_ATTEMPTS,

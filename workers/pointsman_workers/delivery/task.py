@@ -183,7 +183,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             # The attempt that finds the message to be poison runs nothing.
             attempts=attempts - isinstance(error, errors.PoisonError),
             worker=self._worker(),
-            died_at=time.time(),
+            died_at=self.ledger.now(),
             retryable=isinstance(error, errors.RetryableError),
             versions=refresh.versions(),
         )

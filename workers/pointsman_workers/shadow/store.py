@@ -105,7 +105,7 @@ class Comparisons:
             "messages": list(messages),
             "pairs_key": self._keys.shadow_pairs,
             "retention": self._retention_s,
-            "now": time.time(),
+            "now": self._store.now(),
             "most_fields": MAX_FIELDS,
             "sizes": [self._sizes[kind] for kind in KINDS],
             "pairs": [_as_argument(self._keys, pair, addition) for pair, addition in additions.items()],
