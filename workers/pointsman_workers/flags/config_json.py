@@ -3,6 +3,7 @@
 Only problems that make the whole document unusable are refused. A single malformed flag fails when it is evaluated.
 """
 
+import codecs
 import hashlib
 import json
 from typing import Any, Self
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
+
+# Here, not at the first use: a child that is forked while another thread loads the codec never has it.
+codecs.lookup("utf-8-sig")
 
 
 def make_etag(origin: str, content: bytes) -> str:
