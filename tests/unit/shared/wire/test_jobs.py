@@ -1,5 +1,7 @@
 """The wire's rules: what is let in, and what an error says of it."""
 
+from typing import Any
+
 import pytest
 
 from pointsman_shared import errors, names
@@ -57,7 +59,11 @@ def test_what_is_not_a_job_id_is_refused(job: str) -> None:
 
 
 def test_a_digest_tells_requests_apart_and_not_how_they_are_written() -> None:
-    asked = {"texts": ["hi"], "users": [{"id": "u", "custom": {"plan": "pro", "seats": 3}}], "batch": None}
+    asked: dict[str, Any] = {
+        "texts": ["hi"],
+        "users": [{"id": "u", "custom": {"plan": "pro", "seats": 3}}],
+        "batch": None,
+    }
     same = {
         "submitted_at": 7.0,
         "include_texts": False,
@@ -66,7 +72,7 @@ def test_a_digest_tells_requests_apart_and_not_how_they_are_written() -> None:
         "users": [{"custom": {"seats": 3, "plan": "pro"}, "id": "u"}],
     }
     assert jobs.digest(asked) == jobs.digest(same)
-    others = [
+    others: list[dict[str, Any]] = [
         {"texts": ["hi "]},
         {"texts": ["hi", "hi"]},
         {"users": [{"id": "u", "custom": {"plan": "free", "seats": 3}}]},
