@@ -38,8 +38,8 @@ def test_a_message_whose_effects_are_proven_is_queued_without_an_entry(store: St
 def test_a_proof_whose_outcome_is_gone_does_not_keep_its_message_from_being_done_again(
     store: Store, redis: Redis
 ) -> None:
-    redis.set("guard", "1")
-    publish(store)
+    redis.set("guard", "of another request")
+    assert publish(store, "one") == 1
     assert redis.exists("guard") == 0
     assert redis.hget("entry", "message") == b"raw"
 
