@@ -54,6 +54,11 @@ SCRIPTS = {
         gap=2.0,
         is_ours_alone=True,
     ),
+    "time": Script(
+        title="12 pauses past the time limit, expired and late messages, ids used twice",
+        faults={"pause_child": 8, "pause_worker": 4, "send_expired": 8, "send_late": 12, "reuse_id": 8},
+        is_ours_alone=True,
+    ),
     "mixed": Script(
         title="all faults, each twice",
         faults=dict.fromkeys(
@@ -72,6 +77,11 @@ SCRIPTS = {
                 "break_flags",
                 "submit_poison",
                 "push_garbage",
+                "pause_child",
+                "pause_worker",
+                "send_expired",
+                "send_late",
+                "reuse_id",
             ),
             2,
         ),

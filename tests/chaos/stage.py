@@ -1,15 +1,18 @@
 """The stage: a real Redis behind a proxy, a real deployment of processes, and the faults that can be done to them."""
 
 import contextlib
+import datetime
 import os
 import random
 import re
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pydantic import SecretStr
@@ -20,7 +23,8 @@ from pointsman_producer.client.handles import MessageHandle
 from pointsman_producer.client.users import checked_request
 from pointsman_producer.deployment import launcher, supervisor
 from pointsman_producer.deployment.supervisor import Program
-from pointsman_shared import names
+from pointsman_shared import errors, names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.keys import Keys
 from pointsman_shared.wire import jobs
@@ -46,12 +50,13 @@ SHARED = {"kill_redis", "pause_redis", "reset_connections", "swallow", "delay", 
 INTENTS = {"base": tiny.BASE_INTENTS, "pro": tiny.PRO_INTENTS}
 # With these models, another deployment's worker would answer wrongly.
 OTHER_INTENTS = {"base": tiny.PRO_INTENTS, "pro": tiny.BASE_INTENTS}
+PAST = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 FLAGS_DEADLINE_S = 60.0
 RESTART_DEADLINE_S = 60.0
 IS_READY = re.compile(r"^[0-9.]+ serving .*@\S+ ready\.")
 HAS_ENDED = re.compile(r"^[0-9.]+ serving .*starting again")
 # What a fault adds to the time in which work is done, roughly.
-LASTS_S = {"pause_redis": 1.0, "swallow": 2.0, "delay": 1.0, "fill_redis": 2.0}
+LASTS_S = {"pause_redis": 1.0, "swallow": 2.0, "delay": 1.0, "fill_redis": 2.0, "pause_worker": 10.0}
 
 
 class FaultyDeployment(launcher.Deployment):
@@ -105,6 +110,10 @@ class Stage:
     done: dict[str, int] = field(default_factory=dict)
     poisoned: list[MessageHandle] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    reused: list[MessageHandle] = field(default_factory=list)
+    taken_for_another: list[str] = field(default_factory=list)
 
     def kill_child(self) -> None:
         """Kill a process of the pool."""
@@ -194,6 +203,56 @@ class Stage:
             for kind, make in garbage.KINDS.items():
                 redis.lpush(self.random.choice(queues), make())
                 self.garbage.append(kind)
+
+    def pause_child(self) -> None:
+        """Have a process of the pool stand still, mostly past the time limit of its message."""
+        self._pause([self.random.choice(self._children())])
+
+    def pause_worker(self) -> None:
+        """Have the whole worker stand still, as on a machine that sleeps."""
+        children = self._children()
+        self._pause([*children, self.deployment.pids().get("serving", children[0])])
+
+    def send_expired(self) -> None:
+        """Send messages that nobody may run any more, as another service does with Celery's own option."""
+        self.expired.extend(self._send(expires=PAST))
+
+    def send_late(self) -> None:
+        """Send messages for later: some wait in a worker, some in Redis."""
+        self.late.extend(
+            self._send(countdown=self.random.uniform(1.0, 2.5 * self.settings.visibility_timeout_s))
+        )
+
+    def reuse_id(self) -> None:
+        """Submit another request under an id that is in flight or done."""
+        first = self.client.submit_message(checked_request(["hi"], [None]))
+        self.reused.append(first)
+        if self.random.random() < 1 / 2:
+            with contextlib.suppress(errors.ResultTimeoutError):
+                first.result(1.0)
+        try:
+            self.client.submit_message(checked_request(["bye", "bye"], [None, None]), message_id=first.id)
+        except errors.ConflictError:
+            return
+        self.taken_for_another.append(first.id)
+
+    def _pause(self, pids: list[int]) -> None:
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                time.sleep(self.random.uniform(0.5, 1.6) * self.settings.visibility_timeout_s)
+
+    def _send(self, **options: Any) -> list[str]:
+        ids = [str(uuid.UUID(int=self.random.getrandbits(128))) for _ in range(5)]
+        with broker_config.make_app(self.settings) as app:
+            queue = self.keys.queue(names.BULK_QUEUE)
+            for each in ids:
+                app.send_task(
+                    names.CLASSIFY_TASK, args=({"texts": ["hi"]},), task_id=each, queue=queue, **options
+                )
+        return ids
 
     @property
     def keys(self) -> Keys:

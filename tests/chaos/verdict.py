@@ -11,6 +11,7 @@ from pointsman_producer.client.client import Client, new_id
 from pointsman_producer.client.handles import Handle, MessageHandle
 from pointsman_producer.client.users import checked_request
 from pointsman_shared import errors, names
+from pointsman_shared.broker import config as broker_config
 from pointsman_shared.store import dead_letters
 from pointsman_shared.wire import jobs
 from pointsman_workers.delivery.ledger import MAX_ATTEMPTS
@@ -34,6 +35,8 @@ class Verdict:
     lost: int = 0
     wrong: int = 0
     failed: int = 0
+    timed_off: int = 0
+    ids_confused: int = 0
     progress_off: int = 0
     counters_off: int = 0
     comparisons_off: int = 0
@@ -60,6 +63,8 @@ class Verdict:
         "lost",
         "wrong",
         "failed",
+        "timed_off",
+        "ids_confused",
         "progress_off",
         "counters_off",
         "comparisons_off",
@@ -166,6 +171,7 @@ class Workload:
             verdict.texts += 1
             _judge_single(verdict, handle, answer, deadline, served=served, unclear=unclear)
         _judge_poison(verdict, stage, deadline)
+        _judge_timed(verdict, stage, deadline, served)
         _wait_for_rest(verdict, stage, deadline)
         self._judge_batch(verdict)
         _judge_comparisons(verdict, stage, served, unclear)
@@ -247,6 +253,23 @@ def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
     verdict.delivered_again = starts.total() - len(starts)
     allowed = MAX_ATTEMPTS
     verdict.poison_attempted_too_often = sum(starts[message.id] > allowed for message in stage.poisoned)
+
+
+def _judge_timed(verdict: Verdict, stage: Stage, deadline: float, served: Counter[str]) -> None:
+    """What expired was not run and has an outcome; what was for later was run; an id has one request."""
+    with broker_config.make_app(stage.settings) as app:
+        wanted = {**dict.fromkeys(stage.expired, "REVOKED"), **dict.fromkeys(stage.late, "SUCCESS")}
+        for each, state in wanted.items():
+            result = app.AsyncResult(each)
+            result.get(timeout=max(0.1, deadline - time.monotonic()), propagate=False)
+            if result.state != state:
+                verdict.timed_off += 1
+                verdict.notes.append(f"{each} is {result.state}, not {state}")
+    verdict.ids_confused = len(stage.taken_for_another)
+    for message in stage.reused:
+        reply = message.result(max(0.1, deadline - time.monotonic()))
+        verdict.ids_confused += reply.intent != ["greeting"]
+    served["base"] += len(stage.late) + len(stage.reused)
 
 
 def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:

@@ -11,17 +11,19 @@ from celery import Celery
 from pointsman_producer.client.client import RELEASED_TTL_S, Client
 from pointsman_producer.client.window import Submitter
 from pointsman_shared import errors, names
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.support import flag_config
 from tests.support.deadlines import eventually
 from tests.support.default_keys import BULK, keys
 from tests.support.fake_workers import Workers
-from tests.support.ledgers import open_letters
+from tests.support.ledgers import open_ledger, open_letters
 from tests.support.running import Running
 
 TIMEOUT_S = 60
 PRO = jobs.User(id="ana", custom={"plan": "pro"})
+LETTER = dead_letters.DeadLetter(id="l", reason="failed", error="E", detail="d", queue="")
 FREE = jobs.User(id="bob", custom={"plan": "free"})
 TEXTS = ["hi", "my parcel is late", "hi"]
 
@@ -180,6 +182,18 @@ def test_another_request_under_the_same_id_is_refused(real: RealSide, is_done: b
         again = submitter.submit_message(request(["hi"], PRO), message_id=message_id, queue=queue)
         if is_done:
             assert again.result(TIMEOUT_S) == first.result(TIMEOUT_S)
+
+
+def test_a_refused_request_takes_nothing_from_the_one_that_waits_under_its_id(real: RealSide) -> None:
+    message_id = new_id()
+    with real.connect() as submitter:
+        queue = real.stop_answering()
+        first = submitter.submit_message(request(["hi"]), message_id=message_id, queue=queue)
+        with pytest.raises(errors.ConflictError):
+            submitter.submit_message(request(["hi", "hi"]), message_id=message_id, queue=names.BULK_QUEUE)
+        open_ledger(real._settings).reject(message_id, LETTER, errors.InvalidMessageError("it came"))
+        with pytest.raises(errors.InvalidMessageError, match="it came"):
+            first.result(TIMEOUT_S)
 
 
 def test_another_request_of_a_plain_celery_client_under_the_same_id_is_a_dead_letter(real: RealSide) -> None:

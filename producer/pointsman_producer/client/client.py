@@ -258,7 +258,7 @@ class Client:
         try:
             self._inbox.expect(handle.id, handle.future)
             if run == mine:
-                self._send(names.TRAIN_TASK, request.model_dump(), run, names.TRAIN_QUEUE, f"tier {tier}")
+                self._send(names.TRAIN_TASK, request.model_dump(), handle, names.TRAIN_QUEUE, f"tier {tier}")
         except errors.PointsmanError:
             if run == mine:
                 # Without Redis, the booking expires by itself.
@@ -339,7 +339,7 @@ class Client:
         self._require_open()
         handle: TaskHandle[Any] = TaskHandle(new_id(), lambda value: value, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
-        self._send(task, payload, handle.id, queue, summary)
+        self._send(task, payload, handle, queue, summary)
         return handle
 
     def _send_draft(self, draft: Draft) -> None:
@@ -360,20 +360,27 @@ class Client:
         }
         of_batch = f", batch {request.batch}" if request.batch else ""
         summary = f"{len(request.texts)} text{'s' if len(request.texts) > 1 else ''}{of_batch}"
-        self._send(names.CLASSIFY_TASK, payload, message.id, queue, summary)
+        self._send(names.CLASSIFY_TASK, payload, message, queue, summary)
 
     def _require_open(self) -> None:
         if self._is_closed:
             msg = "the client is closed: make another one"
             raise errors.ClosedError(msg)
 
-    def _send(self, task: str, payload: Mapping[str, Any], message_id: str, queue: str, summary: str) -> None:
+    def _send(
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        handle: MessageHandle | TaskHandle[Any],
+        queue: str,
+        summary: str,
+    ) -> None:
         try:
             self._outbox.send(
-                task, payload, message_id=message_id, queue=self._store.keys.queue(queue), summary=summary
+                task, payload, message_id=handle.id, queue=self._store.keys.queue(queue), summary=summary
             )
         except errors.PointsmanError:
-            self._inbox.forget(message_id)
+            self._inbox.forget(handle.id, handle.future)
             raise
 
 

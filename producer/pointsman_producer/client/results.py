@@ -47,10 +47,11 @@ class Inbox:
             # Two callers of this client wait for one message: the second one joined a training run of the first.
             earlier.add_done_callback(functools.partial(_pass_on, future))
 
-    def forget(self, message_id: str) -> None:
-        """Stop waiting for a message."""
+    def forget(self, message_id: str, future: Future[bytes]) -> None:
+        """Stop waiting for a message, unless it is another future that waits for it."""
         with self._lock:
-            self._waiting.pop(message_id, None)
+            if self._waiting.get(message_id) is future:
+                del self._waiting[message_id]
 
     def fetch(self, message_id: str) -> bytes | None:
         """Read the stored result of a message, which may be unfinished."""
