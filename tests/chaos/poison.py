@@ -1,4 +1,4 @@
-"""What kills whoever takes it."""
+"""A text that kills the worker that takes it."""
 
 from typing import Final
 

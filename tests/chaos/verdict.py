@@ -250,7 +250,7 @@ def _judge_poison(verdict: Verdict, stage: Stage, deadline: float) -> None:
 
 
 def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
-    """Wait for what nobody waits for: shadows, trainings."""
+    """Wait for what no client waits for: shadows, trainings."""
     keys = stage.keys
     stage.deployment.stop_beat()
     with stage.redis.client() as redis:

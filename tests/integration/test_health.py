@@ -62,5 +62,5 @@ def test_processes_are_read_wherever_they_are(redis: Store) -> None:
     assert [(report["host"], report["pid"]) for report in probe.processes(redis)] == [("a", 1), ("b", 2)]
 
 
-def test_without_workers_nobody_consumes(settings: Settings) -> None:
+def test_without_workers_a_queue_has_no_consumer(settings: Settings) -> None:
     assert probe.consumers(settings) == {}

@@ -149,9 +149,7 @@ def test_a_training_whose_outcome_cannot_be_awaited_does_not_keep_its_tier(
     assert client.train("base").status == "pending"
 
 
-def test_a_message_that_is_called_off_is_not_done_any_more(
-    client: Client, redis: Redis, settings: Settings
-) -> None:
+def test_a_cancelled_message_is_not_done_any_more(client: Client, redis: Redis, settings: Settings) -> None:
     message = client.submit_message(REQUEST, message_id="m")
     assert client.cancel(message.id)
     assert not client.cancel(message.id)
@@ -164,23 +162,23 @@ def test_a_message_that_is_called_off_is_not_done_any_more(
     assert not redis.exists(keys.open("m"), keys.open_index)
 
 
-def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
+def test_a_finished_message_cannot_be_cancelled(client: Client, settings: Settings) -> None:
     message = client.submit_message(REQUEST)
     open_ledger(settings).finish(message.id, {})
     assert not client.cancel(f"{message.id}:1")
 
 
-def test_a_batch_that_is_called_off_is_not_begun(client: Client, settings: Settings) -> None:
+def test_a_cancelled_batch_is_not_started(client: Client, settings: Settings) -> None:
     client.cancel_batch("b")
     ledger = open_ledger(settings)
     assert ledger.attempt("m", worker="w", batch="b").is_cancelled
     assert not ledger.attempt("n", worker="w", batch="c").is_cancelled
 
 
-def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redis: Redis) -> None:
-    somebody = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
+def test_a_message_that_workers_would_refuse_is_not_sent(client: Client, redis: Redis) -> None:
+    large = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
     with pytest.raises(errors.InvalidMessageError, match="at most 65000000 are taken"):
-        client.submit("hi", user=somebody)
+        client.submit("hi", user=large)
     assert not redis.exists(keys.open_index, INTERACTIVE)
 
 

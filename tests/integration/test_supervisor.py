@@ -107,7 +107,7 @@ def test_stopping_ends_every_program_and_starts_none_again(supervisor: Superviso
     assert [keeper.restarts for keeper in keepers] == [0, 0]
 
 
-def test_a_program_may_finish_what_it_has_begun(supervisor: Supervisor, lines: Lines) -> None:
+def test_a_program_may_finish_its_work(supervisor: Supervisor, lines: Lines) -> None:
     supervisor.start(
         program(shell("trap 'echo finished; exit' TERM; echo ready; while :; do sleep 0.01; done"))
     )

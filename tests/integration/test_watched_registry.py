@@ -51,7 +51,7 @@ def test_the_registry_is_read_once_while_nothing_changes(
     assert registry.asked == 1
 
 
-def test_a_change_that_redis_is_told_of_is_read_once_by_each_process(
+def test_a_change_announced_in_redis_is_read_once_by_each_process(
     registry: CountingRegistry, store: Store, tmp_path: Path
 ) -> None:
     processes = [WatchedRegistry(registry, lambda: store, fresh_s=0) for _ in range(3)]
@@ -68,7 +68,7 @@ def test_a_change_that_redis_is_told_of_is_read_once_by_each_process(
     assert registry.asked == 3
 
 
-def test_a_change_that_redis_was_not_told_of_is_found_by_one_process_which_tells_the_others(
+def test_a_change_not_announced_in_redis_is_found_by_one_process_which_announces_it(
     registry: CountingRegistry, store: Store, redis: Redis
 ) -> None:
     first, second = (WatchedRegistry(registry, lambda: store, fresh_s=0) for _ in range(2))

@@ -133,7 +133,7 @@ def test_a_verdict_needs_no_label_where_the_models_hardly_ever_disagree() -> Non
         ([disagreement("b")] * 20 + [disagreement("a")] * 80, "no decision is made"),
     ],
 )
-def test_a_reader_is_told_what_to_beware_of(pairs: list[labels.LabelledPair], warning: str) -> None:
+def test_a_reader_is_warned(pairs: list[labels.LabelledPair], warning: str) -> None:
     assert any(warning in told for told in build(observed(), pairs).warnings)
 
 

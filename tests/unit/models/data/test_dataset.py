@@ -99,7 +99,7 @@ def test_bad_rows_of_all_files_are_named_together(tmp_path: Path) -> None:
     assert refusal(tier) == ["known.jsonl:1: is not JSON", "unknown.jsonl:1: is not JSON"]
 
 
-def test_a_single_intent_needs_something_to_be_told_from(tmp_path: Path) -> None:
+def test_a_single_intent_needs_texts_out_of_scope(tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     alone = tier_files.small_tier(tmp_path / "alone", ("greeting",), out_of_scope=False)
     assert "has one intent only" in refusal(alone)[0]

@@ -108,7 +108,7 @@ def test_the_menu_is_that_of_the_demo() -> None:
     assert chat.MENU == "1 - Interact | 2 - Train | 3 - Exit"
 
 
-def test_what_is_typed_is_classified_for_whoever_speaks(
+def test_what_is_typed_is_classified_for_the_user_who_types(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(client, "1\nhello\n/plan pro\n/user ben\nhello again\n/back\n3\n", monkeypatch)

@@ -34,7 +34,7 @@ def test_a_notice_that_cannot_be_delivered_is_a_line_in_the_log_without_the_addr
     assert "secret" not in caplog.text
 
 
-def test_everybody_is_told_even_if_one_cannot_be_reached() -> None:
+def test_all_receivers_are_notified_even_if_one_cannot_be_reached() -> None:
     with webhook.Webhook() as hook:
         notices = Notifications(["http://127.0.0.1:1/", hook.url])
         notices.notify("failed", "base", None, "no data")

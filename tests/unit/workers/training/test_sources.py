@@ -104,7 +104,7 @@ def test_annotations_that_cannot_be_used_are_named_with_their_lines(
     assert problem in str(caught.value)
 
 
-def test_annotations_come_from_a_command_that_is_told_the_tier() -> None:
+def test_annotations_come_from_a_command_that_gets_the_tier() -> None:
     program = "import json, sys; print(json.dumps({'text': 'hi ' + sys.argv[1], 'intent': 'greeting'}))"
     source = row_sources.Annotations(f"{sys.executable} -c {json.dumps(program)} {{tier}}").rows("pro")
     assert source is not None
