@@ -38,6 +38,13 @@ def test_the_scores_are_scikit_learns() -> None:
     assert (found.rows, found.groups) == (300, 300)
 
 
+def test_a_label_with_a_single_row_counts_as_much_as_the_others() -> None:
+    labels = np.array(["hello", "hello", "bye", "bye", "pay"])
+    new = np.array(["hello", "hello", "bye", "hello", "pay"])
+    found = compare(labels, new, labels)
+    assert (found.new, found.old) == (pytest.approx(f1_score(labels, new, average="macro")), 1.0)
+
+
 def test_a_clear_gain_is_certain_and_a_clear_loss_is_seen() -> None:
     labels, new, old = answers(500, gained=0.09, lost=0.0, seed=1)
     assert compare(labels, new, old).lower > 0.03

@@ -17,7 +17,7 @@ LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
 
 
 class Watcher:
-    """A shadow that says of a version what it was told to, and of all others that it has not seen them."""
+    """A shadow that gives the advice it was made with, and of all other versions says that it has not seen them."""
 
     def __init__(self, **advice: gate.Advice) -> None:
         self.advice = advice
@@ -56,6 +56,17 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
     last = registry.history("small")[-1]
     assert last.evidence["comparison"] == certificate.figures["comparison"]
     assert "at least" in last.why
+
+
+def test_the_history_says_how_much_a_version_gained(tier: tiers.Tier, registry: Registry) -> None:
+    training_run.train(tier, registry)
+    training_run.train(tier, registry, promote=False)
+    issued = registry.certificate("small", 2)
+    assert issued is not None
+    gained = {"macro_f1": 0.91, "champion_macro_f1": 0.885, "lower_bound": -0.0104}
+    better = issued.model_copy(update={"figures": {**issued.figures, "comparison": gained}})
+    assert decision.promote(registry, better, registry.aliases("small"), tier.gate) == []
+    assert registry.history("small")[-1].why.endswith("are right; macro-F1 +0.025, at least -0.010")
 
 
 def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
@@ -199,9 +210,7 @@ def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier
     trained = training_run.train(watched, registry, shadow=Watcher(v2=LOOKING))
     assert trained.reasons == ("it passed the gate, but version 2 stays the candidate: about 40 more labels",)
     assert (trained.candidate, registry.aliases("small").candidate) == (False, 2)
-    assert training_run.train(watched, registry, shadow=Watcher()).candidate, (
-        "one that nobody labels is replaced"
-    )
+    assert training_run.train(watched, registry, shadow=Watcher()).candidate, "one without labels is replaced"
     assert registry.aliases("small").candidate == 4
 
 
