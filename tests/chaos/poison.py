@@ -2,6 +2,6 @@
 
 from typing import Final
 
-TEXT: Final = "this text kills whoever takes it"
+TEXT: Final = "this text kills the worker that takes it"
 # The plain worker's jobs are numbers.
 NUMBER: Final = -1
