@@ -7,6 +7,7 @@ import pytest
 
 from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_producer.diagnostics.findings import Finding
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
@@ -44,6 +45,15 @@ def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> No
     reports = probe.queues(redis, now=250.0)
     assert reports["bulk"] == (2, 150.0)
     assert reports["train"] == (0, None)
+
+
+def test_shadow_work_that_could_not_even_be_counted_is_reported(settings: Settings, redis: Store) -> None:
+    assert probe.shadow_dropped(redis) == 0
+    redis.hset(keys.stats, names.SHADOW_DROPPED, 3)
+    assert probe.shadow_dropped(redis) == 3
+    assert "3 messages could not even be counted" in "".join(
+        finding.detail for finding in examination.examine(settings, "here")
+    )
 
 
 def test_messages_under_way_are_counted_for_serving_and_training(redis: Store) -> None:

@@ -6,7 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
+from pointsman_models.comparison import report as comparison_report
 from pointsman_producer.report import page as report_page
+from pointsman_producer.report import sentences
 from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared.wire import shadow_report
 from tests.support import reports
@@ -43,6 +45,34 @@ def test_a_report_names_its_pair_and_how_often_the_models_agree(name: str) -> No
         assert report.served in shown
         assert report.candidate in shown
         assert "4,000" in shown
+
+
+def test_a_terminal_report_lists_some_intents_and_counts_the_rest() -> None:
+    names = [f"intent_{place:02d}" for place in range(report_terminal.SHOWN_INTENTS + 4)]
+    shown = printed(comparison_report.build(reports.observed(intents=names), served="a@1", candidate="a@2"))
+    table = shown.partition("By intent")[2]
+    assert "and 4 more" in table
+    assert table.count("intent_") == report_terminal.SHOWN_INTENTS
+
+
+@pytest.mark.parametrize(
+    ("made_after", "further", "standing"),
+    [
+        (0, None, "made without a label"),
+        (1, None, "made after 1 label"),
+        (40, None, "made after 40 labels"),
+        (None, 12, "about 12 more labels"),
+        (None, None, "not in sight"),
+    ],
+)
+def test_each_statement_says_where_it_stands(
+    made_after: int | None, further: int | None, standing: str
+) -> None:
+    verdict = REPORTS["labelled"].verdict
+    assert verdict is not None
+    better = verdict.better.model_copy(update={"made_after": made_after, "further": further})
+    first, *_ = sentences.statements(verdict.model_copy(update={"better": better}))
+    assert (first[0], first[2]) == ("better", standing)
 
 
 def test_a_terminal_report_passes_on_no_control_characters() -> None:
