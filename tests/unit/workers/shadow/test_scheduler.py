@@ -77,6 +77,14 @@ def test_where_users_never_leave_it_alone_one_part_is_done_now_and_then() -> Non
     assert briefs in ([True] * 4, [True] * 5)
 
 
+def test_a_part_is_done_as_soon_as_the_worker_has_been_patient() -> None:
+    worker = Worker()
+    worker.activity = Activity(serving=1, served=1, interactive=1, shadowing=0)
+    assert worker.step(scheduler.PATIENCE_S) == [True]
+    worker.activity = Activity(serving=1, served=2, interactive=2, shadowing=0)
+    assert worker.step(scheduler.PATIENCE_S / 2) == []
+
+
 def test_between_bulk_messages_that_need_not_wait_short_parts_are_done() -> None:
     worker = Worker()
     worker.activity = replace(IDLE, serving=2, served=9)
