@@ -8,10 +8,10 @@ from pathlib import Path
 import coverage
 
 CONFIGURATION = """[run]
-dynamic_context = test_function
 data_file = {data}
 source_pkgs = pointsman_models, pointsman_producer, pointsman_shared, pointsman_workers
 """
+SHOWN_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,20 @@ def measure(root: Path, environ: dict[str, str], tests: list[str]) -> CoverageMa
     """Run the tests in a copy of the repository, and note what each one runs."""
     data, configuration = root / ".coverage-map", root / "coverage-map.ini"
     configuration.write_text(CONFIGURATION.format(data=data))
-    command = ["-m", "coverage", "run", f"--rcfile={configuration}", "-m", "pytest", "-q", *tests]
-    subprocess.run([sys.executable, *command], cwd=root, env=environ, check=True, stdout=subprocess.DEVNULL)
+    run = ["-m", "coverage", "run", f"--rcfile={configuration}"]
+    command = [*run, "-m", "pytest", "-q", "-p", "tests.mutants.contexts", *tests]
+    ran = subprocess.run(
+        [sys.executable, *command], cwd=root, env=environ, check=False, capture_output=True, text=True
+    )
+    if ran.returncode:
+        sys.exit(f"the tests fail in the copy without any mistake:\n{ran.stdout[-SHOWN_CHARS:]}")
     stored = coverage.CoverageData(basename=str(data))
     stored.read()
     found: dict[Path, dict[int, set[str]]] = {}
     for name in stored.measured_files():
         by_line = stored.contexts_by_lineno(name)
         found[Path(name).relative_to(root)] = {
-            line: {test for context in contexts if (test := _node_id(root, context))}
+            line: {test for context in contexts if (test := context.partition("[")[0])}
             for line, contexts in by_line.items()
         }
     return CoverageMap(found)
-
-
-def _node_id(root: Path, context: str) -> str | None:
-    """Turn `tests.unit.test_x.test_y` into pytest's name of the test."""
-    module, _, function = context.rpartition(".")
-    file = Path(*module.split(".")).with_suffix(".py") if module else None
-    return f"{file}::{function}" if file is not None and (root / file).exists() else None

@@ -1,0 +1,119 @@
+"""A serving worker from the queue to the outcome, in this process."""
+
+import datetime
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from pointsman_models.registry.versions import Registry
+from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
+from pointsman_producer.diagnostics import probe
+from pointsman_shared import errors, names
+from pointsman_shared.settings import Settings
+from pointsman_shared.store import dead_letters, heartbeat
+from pointsman_shared.store.connection import Store
+from pointsman_shared.wire import jobs
+from pointsman_workers import bootstrap
+from pointsman_workers.delivery.task import WorkerApp
+from tests.support import flag_config, running, worker_here
+from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, keys
+from tests.support.ledgers import open_letters
+
+TIMEOUT_S = 30
+PRO = jobs.User(id="ana", custom={"plan": "pro"})
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    registry = Registry(str(tmp_path / "registry"))
+    for tier, intents in running.TIERS.items():
+        registry.promote(tier, running.keep(registry, tier, intents), "tests", "to have one")
+    flags = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
+    flags["f"][names.SHADOW_FLAG] = flag_config.flag(1.0)
+    running.write_flags(tmp_path / "flags.json", flags)
+    return Settings.model_validate(
+        {
+            "redis_url": redis_url,
+            "registry_url": str(tmp_path / "registry"),
+            "data_dir": running.DATA,
+            "flags_file": tmp_path / "flags.json",
+        }
+    )
+
+
+@pytest.fixture
+def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerApp]:
+    with worker_here.serving(settings, monkeypatch) as app:
+        yield app
+
+
+def test_a_worker_answers_counts_compares_and_reports(
+    worker: WorkerApp, client: Client, store: Store
+) -> None:
+    reply = client.submit_message(checked_request(["hi", "bye"], [PRO, None], "b")).result(TIMEOUT_S)
+    assert reply.intent == ["greeting", "goodbye"]
+    assert [reply.routes[place].tier for place in reply.route_of] == ["pro", "base"]
+    assert client.progress("b") == {"done": 2, "base:goodbye": 1, "pro:greeting": 1}
+    eventually(client.shadow.drained, "the texts are compared")
+    eventually(lambda: sum(row["texts"] for row in client.shadow.pairs()) == 2, "both are counted")
+    (process,) = probe.processes(store)
+    assert process["tiers"] == {"base": 1, "pro": 1}
+    assert process["flags"]["source"] == "file"
+    assert process["problems"] == []
+    eventually(lambda: len(pulses(store)) == 1, "its heartbeat is written")
+    assert heartbeat.is_serving(store, pulses(store)[0])
+    assert not heartbeat.is_serving(store, pulses(store)[0], time.time() + 60)
+    assert not heartbeat.is_serving(store, "no such node")
+
+
+def pulses(store: Store) -> list[str]:
+    return [key.decode().rpartition("pulse:")[2] for key in store.scan_iter(keys.pulse("*"))]
+
+
+def test_a_message_that_cannot_be_used_is_a_dead_letter_and_the_next_one_is_served(
+    worker: WorkerApp, client: Client, redis: Redis, settings: Settings
+) -> None:
+    redis.lpush(BULK, b"garbage")
+    redis.lpush(BULK, json.dumps({"body": "", "headers": {}, "properties": {}}))
+    with pytest.raises(errors.InvalidMessageError):
+        worker.send_task(names.CLASSIFY_TASK, args=({"texts": []},), queue=keys.queue("bulk")).get(TIMEOUT_S)
+    assert client.submit_message(checked_request(["hi"], [None])).result(TIMEOUT_S).intent == ["greeting"]
+    letters = open_letters(settings)
+    assert sorted(letter.reason for letter in letters.find()) == [
+        dead_letters.INVALID,
+        dead_letters.MALFORMED,
+        dead_letters.MALFORMED,
+    ]
+
+
+def test_a_message_whose_time_is_far_off_waits_in_redis(worker: WorkerApp, redis: Redis) -> None:
+    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    request = checked_request(["hi"], [None]).model_dump()
+    worker.send_task(names.CLASSIFY_TASK, args=(request,), task_id="far", queue=BULK, eta=due)
+    eventually(lambda: redis.zscore(keys.deferred, "far") is not None, "the message waits in Redis")
+    assert time.time() + 3_000 < (redis.zscore(keys.deferred, "far") or 0) < due.timestamp()
+    eventually(lambda: redis.hlen(keys.unacked) == 0, "no worker holds it")
+
+
+def test_questions_about_models_are_answered(worker: WorkerApp, client: Client) -> None:
+    assert {(row["tier"], row["version"]) for row in client.models("list").result(TIMEOUT_S)} == {
+        ("base", 1),
+        ("pro", 1),
+    }
+    assert client.models("diff", tier="base", version=1, other=1).result(TIMEOUT_S) == []
+
+
+def test_with_an_sdk_key_a_process_reads_the_configuration_of_configcat(settings: Settings) -> None:
+    key = SecretStr(f"configcat-sdk-1/{'a' * 22}/{'b' * 22}")
+    parts = bootstrap.ServingParts(settings.model_copy(update={"configcat_sdk_key": key}))
+    try:
+        assert parts.process().flags.state().source == "configcat"
+    finally:
+        parts.close()
