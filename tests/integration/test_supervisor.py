@@ -1,6 +1,8 @@
 """Programs are kept running, stopped in order, and never outlive their launcher."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -181,6 +183,35 @@ def test_the_watchdog_lists_what_has_not_ended() -> None:
         10: "last",
         12: "first",
     }
+
+
+@pytest.fixture
+def as_watchdog() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("as_watchdog")
+def test_the_watchdog_stops_what_is_listed_when_its_input_ends_and_names_what_it_killed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    willing, stubborn = (
+        subprocess.Popen(shell(script), stdout=subprocess.PIPE, start_new_session=True)
+        for script in (
+            "echo ready; exec sleep 1000",
+            "trap '' TERM; echo ready; while :; do sleep 0.01; done",
+        )
+    )
+    with willing, stubborn:
+        for process in (willing, stubborn):
+            assert process.stdout is not None
+            process.stdout.readline()
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"+{willing.pid} first\n+{stubborn.pid} last\n"))
+        monkeypatch.setattr(sys, "argv", ["watchdog", "0.2"])
+        watchdog.main()
+        assert (willing.wait(), stubborn.wait()) == (-signal.SIGTERM, -signal.SIGKILL)
+    assert capfd.readouterr().out.split("\n") == ["", str(stubborn.pid), ""]
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,11 @@ def test_texts_without_words_stay_different_texts() -> None:
     assert splits.normalise("👍") != splits.normalise("👎")
 
 
+def test_a_tier_without_a_golden_file_has_no_golden_utterances(tmp_path: Path) -> None:
+    tier = dataclasses.replace(tier_files.small_tier(tmp_path), golden=None)
+    assert golden.read(tier) == []
+
+
 def test_golden_utterances_count_for_the_tiers_they_name(tmp_path: Path) -> None:
     tier = tier_files.small_tier(tmp_path)
     assert tier.golden

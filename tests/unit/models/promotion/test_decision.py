@@ -154,6 +154,30 @@ def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
     assert any("was not compared with" in warning for warning in trained.warnings)
 
 
+@pytest.mark.parametrize(("macro_f1", "promoted"), [(5.0, False), (0.0, True), (None, True)])
+def test_a_version_worse_than_the_card_of_a_champion_that_cannot_be_loaded_is_stopped(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path, macro_f1: float | None, promoted: bool
+) -> None:
+    training_run.train(tier, registry)
+    folder = tmp_path / "registry" / "small" / "1"
+    card = json.loads((folder / "card.json").read_text())
+    card["metrics"] = {} if macro_f1 is None else {"macro_f1": macro_f1}
+    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "model.skops").write_bytes(b"torn")
+    trained = training_run.train(tier, registry)
+    assert trained.promoted == promoted
+    assert any("which cannot be loaded, had 5.000" in reason for reason in trained.reasons) != promoted
+
+
+def test_a_certificate_whose_verdict_no_longer_follows_is_named(tier: tiers.Tier, registry: Registry) -> None:
+    training_run.train(tier, registry)
+    issued = registry.certificate("small", 1)
+    assert issued is not None
+    registry.certify(issued.model_copy(update={"reasons": ("it was too slow",)}))
+    (different,) = judgement.verify(tier, registry, 1)
+    assert different == "verdict: was stopped in the certificate, now passed: "
+
+
 def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     tier: tiers.Tier, registry: Registry
 ) -> None:
