@@ -102,6 +102,14 @@ def test_a_message_whose_time_is_far_off_waits_in_redis(worker: WorkerApp, redis
     eventually(lambda: redis.hlen(keys.unacked) == 0, "no worker holds it")
 
 
+def test_a_message_whose_time_is_near_is_held_by_the_worker(worker: WorkerApp, redis: Redis) -> None:
+    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=25)
+    request = checked_request(["hi"], [None]).model_dump()
+    worker.send_task(names.CLASSIFY_TASK, args=(request,), task_id="near", queue=BULK, eta=due)
+    eventually(lambda: redis.hlen(keys.unacked) == 1, "the worker holds it")
+    assert redis.zscore(keys.deferred, "near") is None
+
+
 def test_questions_about_models_are_answered(worker: WorkerApp, client: Client) -> None:
     assert {(row["tier"], row["version"]) for row in client.models("list").result(TIMEOUT_S)} == {
         ("base", 1),

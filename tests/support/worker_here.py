@@ -19,6 +19,8 @@ from pointsman_workers.delivery.task import WorkerApp
 @contextlib.contextmanager
 def serving(settings: Settings, patch: pytest.MonkeyPatch) -> Iterator[WorkerApp]:
     """Run a serving worker; its signals reach it alone, not the other applications of the process."""
+    # Otherwise Celery would set up the logging of the whole process.
+    signals.setup_logging.connect(_leave_logging)
     handlers: dict[Any, Any] = {}
     patch.setattr(bootstrap, "_connect", handlers.__setitem__)
     with bootstrap.serving_app(settings) as app:
@@ -31,3 +33,7 @@ def serving(settings: Settings, patch: pytest.MonkeyPatch) -> Iterator[WorkerApp
             finally:
                 handlers[signals.worker_shutdown]()
                 handlers[signals.worker_process_shutdown]()
+
+
+def _leave_logging(**_: object) -> None:
+    """Set up nothing."""

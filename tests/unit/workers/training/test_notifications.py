@@ -22,6 +22,18 @@ def test_a_notice_says_what_happened_to_people_and_to_programs() -> None:
     ]
 
 
+# Apprise's own.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_notice_goes_to_the_services_that_apprise_knows() -> None:
+    with webhook.Webhook(status=200) as hook:
+        notices = Notifications([hook.url.replace("http://", "json://")])
+        notices.notify("trained", "base", 4, "fine")
+        notices.flush()
+    assert [(notice["title"], notice["message"]) for notice in hook.notices] == [
+        ("Pointsman", "base 4 trained: fine")
+    ]
+
+
 def test_a_notice_that_cannot_be_delivered_is_a_line_in_the_log_without_the_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

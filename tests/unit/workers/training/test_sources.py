@@ -131,6 +131,16 @@ def test_annotations_that_cannot_be_fetched_stop_the_training_and_keep_the_place
     assert "secret" not in str(caught.value)
 
 
+def test_annotations_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_sources, "MAX_BYTES", 1024 * 1024)
+    (tmp_path / "base.jsonl").write_bytes(b"\n" * (1024 * 1024))
+    annotations = row_sources.Annotations(f"file://{tmp_path}/{{tier}}.jsonl")
+    assert annotations.rows("base") is None
+    (tmp_path / "base.jsonl").write_bytes(b"\n" * (1024 * 1024 + 1))
+    with pytest.raises(errors.InvalidDataError, match="have more than 1 MiB"):
+        annotations.rows("base")
+
+
 def test_a_url_that_refuses_says_with_which_status() -> None:
     with webhook.Webhook() as hook, pytest.raises(errors.InvalidDataError, match="HTTP 501"):
         row_sources.Annotations(hook.url).rows("base")
