@@ -89,6 +89,7 @@ def test_what_was_missed_bounds_the_agreement() -> None:
     assert report.missed.agreement_reweighted == pytest.approx(0.9)
     assert report.missed.intent_distance == pytest.approx(0.6)
     assert [(day.day, day.missed) for day in report.days] == [("2026-11-21", 20), ("2026-11-22", 5)]
+    assert [day.agreement is None for day in report.days] == [False, True], "all of the second day was missed"
     assert any("20% of the sampled texts were not compared" in warning for warning in report.warnings)
 
 

@@ -92,6 +92,25 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("trained", "refused"), [(1, True), (2, False)])
+def test_an_intent_needs_two_examples_to_train_on(tmp_path: Path, trained: int, refused: bool) -> None:
+    tier = tier_files.small_tier(tmp_path, ("greeting", "goodbye"))
+    spellings = [f"bye number {number}" for number in range(200)]
+    parts = {
+        part: [text for text in spellings if splits.part_of(text) == part]
+        for part in ("train", "validation", "test")
+    }
+    chosen = parts["train"][:trained] + parts["validation"][:5] + parts["test"][:5]
+    greetings = [(text, "greeting") for text in tier_files.texts("greeting")]
+    tier_files.write_lines(tier.datasets[0], [*greetings, *((text, "goodbye") for text in chosen)])
+    if refused:
+        assert refusal(tier) == [
+            "tier 'small': intent 'goodbye' has too few examples to train on; add some more"
+        ]
+    else:
+        assert dataset.assemble(tier).intents == ("greeting", "goodbye")
+
+
 def test_bad_rows_of_all_files_are_named_together(tmp_path: Path) -> None:
     tier = tier_files.small_tier(tmp_path)
     for path in (*tier.datasets, *tier.out_of_scope):

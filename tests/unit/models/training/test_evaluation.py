@@ -36,6 +36,13 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
     assert found.per_intent[OOS].recall == 0.5
 
 
+def test_an_answer_below_the_threshold_is_missed_in_scope_and_right_out_of_scope() -> None:
+    found = evaluation.evaluate(ANSWERS, LABELS, threshold=0.85)
+    assert found.metrics["accuracy_at_threshold"] == 0.25
+    assert found.metrics["out_of_scope_recall"] == 1.0
+    assert found.metrics["accuracy_with_out_of_scope"] == 0.5
+
+
 @given(
     st.lists(st.integers(0, 20), min_size=1, max_size=30),
     st.lists(st.integers(0, 20), min_size=1, max_size=30),
