@@ -185,6 +185,19 @@ def test_the_watchdog_lists_what_has_not_ended() -> None:
     }
 
 
+def ready(script: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(shell(script), stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_the_watchdog_waits_for_a_process_that_needs_a_moment_to_end() -> None:
+    with ready("trap 'sleep 0.1; exit 7' TERM; echo ready; while :; do sleep 0.01; done") as process:
+        assert watchdog.stop([process.pid], 60) == []
+        assert process.wait() == 7
+
+
 @pytest.fixture
 def as_watchdog() -> Iterator[None]:
     before = signal.getsignal(signal.SIGUSR1)
@@ -196,21 +209,11 @@ def as_watchdog() -> Iterator[None]:
 def test_the_watchdog_stops_what_is_listed_when_its_input_ends_and_names_what_it_killed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    willing, stubborn = (
-        subprocess.Popen(shell(script), stdout=subprocess.PIPE, start_new_session=True)
-        for script in (
-            "echo ready; exec sleep 1000",
-            "trap '' TERM; echo ready; while :; do sleep 0.01; done",
-        )
-    )
-    with willing, stubborn:
-        for process in (willing, stubborn):
-            assert process.stdout is not None
-            process.stdout.readline()
-        monkeypatch.setattr(sys, "stdin", io.StringIO(f"+{willing.pid} first\n+{stubborn.pid} last\n"))
-        monkeypatch.setattr(sys, "argv", ["watchdog", "0.2"])
+    with ready("trap '' TERM; echo ready; while :; do sleep 0.01; done") as stubborn:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"+{stubborn.pid} last\n"))
+        monkeypatch.setattr(sys, "argv", ["watchdog", "0.1"])
         watchdog.main()
-        assert (willing.wait(), stubborn.wait()) == (-signal.SIGTERM, -signal.SIGKILL)
+        assert stubborn.wait() == -signal.SIGKILL
     assert capfd.readouterr().out.split("\n") == ["", str(stubborn.pid), ""]
 
 

@@ -1,5 +1,6 @@
 """Which tests run which line: from one run of the quick tests under coverage, with the test as its context."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ CONFIGURATION = """[run]
 data_file = {data}
 source_pkgs = pointsman_models, pointsman_producer, pointsman_shared, pointsman_workers
 """
+FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 SHOWN_CHARS = 4_000
 
 
@@ -35,15 +37,18 @@ def measure(root: Path, environ: dict[str, str], tests: list[str]) -> CoverageMa
     ran = subprocess.run(
         [sys.executable, *command], cwd=root, env=environ, check=False, capture_output=True, text=True
     )
-    if ran.returncode:
-        sys.exit(f"the tests fail in the copy without any mistake:\n{ran.stdout[-SHOWN_CHARS:]}")
+    failed = set(FAILED.findall(ran.stdout))
+    if ran.returncode and not failed:
+        sys.exit(f"the tests cannot be run in the copy:\n{ran.stdout[-SHOWN_CHARS:]}")
+    for test in sorted(failed):
+        print(f"{test} fails without any mistake, so it is left out", flush=True)
     stored = coverage.CoverageData(basename=str(data))
     stored.read()
     found: dict[Path, dict[int, set[str]]] = {}
     for name in stored.measured_files():
         by_line = stored.contexts_by_lineno(name)
         found[Path(name).relative_to(root)] = {
-            line: {test for context in contexts if (test := context.partition("[")[0])}
+            line: {test for context in contexts if (test := context.partition("[")[0])} - failed
             for line, contexts in by_line.items()
         }
     return CoverageMap(found)

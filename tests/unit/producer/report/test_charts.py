@@ -50,6 +50,14 @@ def test_no_chart_draws_outside_its_frame(report: shadow_report.ShadowReport) ->
         assert [(x, y) for x, y in places if not (0 <= x <= width and 0 <= y <= height)] == []
 
 
+def test_the_colour_of_a_cell_grows_with_its_share_of_the_row() -> None:
+    counts = {("pay", "pay"): 75, ("pay", "bye"): 25, ("bye", "bye"): 9}
+    svg = charts.heat_map(["pay", "bye"], counts, rows="r", columns="c")
+    styles = [element.attrib["style"] for element in parsed(svg).iter("rect")]
+    large, small, whole = (float(style.rpartition("fill-opacity:")[2]) for style in styles)
+    assert 0 < small < large < whole < 1
+
+
 def test_a_heat_map_names_its_rows_beside_them() -> None:
     svg = charts.heat_map(["pay", "bye"], {("pay", "pay"): 1, ("bye", "bye"): 2}, rows="r", columns="c")
     heights = [
