@@ -18,7 +18,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters, heartbeat
 from pointsman_shared.store.connection import Store
-from pointsman_shared.wire import jobs
+from pointsman_shared.wire import jobs, shadow
 from pointsman_workers import bootstrap
 from pointsman_workers.delivery.task import WorkerApp
 from tests.support import flag_config, running, worker_here
@@ -116,6 +116,23 @@ def test_questions_about_models_are_answered(worker: WorkerApp, client: Client) 
         ("pro", 1),
     }
     assert client.models("diff", tier="base", version=1, other=1).result(TIMEOUT_S) == []
+
+
+def test_two_versions_are_compared_on_texts_and_nothing_of_it_is_kept(
+    worker: WorkerApp, client: Client
+) -> None:
+    texts = ["hi", "bye", "pay with visa"] * 20
+    report = client.shadow.compare("base@1", "pro@1", texts, ["greeting"] * len(texts))
+    assert report.agreement is not None
+    assert (report.agreement.texts, report.agreement.agreed) == (60, 40)
+    with pytest.raises(errors.InvalidMessageError, match="1 labels were given for 2 texts"):
+        client.shadow.compare("base@1", "pro@1", ["hi", "bye"], ["greeting"])
+    side = shadow.Side(intent=["greeting", "goodbye"])
+    predicted = client.shadow.compare_predictions(
+        "mine", "yours", shadow.Answers(served=side, candidate=side)
+    )
+    assert (predicted.served, predicted.candidate) == ("mine", "yours")
+    assert client.shadow.pairs() == []
 
 
 def test_with_an_sdk_key_a_process_reads_the_configuration_of_configcat(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What a report says, in the terminal and as a page."""
 
+import importlib.util
 import io
 import re
 
@@ -10,6 +11,7 @@ from pointsman_models.comparison import report as comparison_report
 from pointsman_producer.report import page as report_page
 from pointsman_producer.report import sentences
 from pointsman_producer.report import terminal as report_terminal
+from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
 from tests.support import reports
 
@@ -84,3 +86,34 @@ def test_a_terminal_report_passes_on_no_control_characters() -> None:
 def test_without_a_text_a_report_says_so_and_decides_nothing() -> None:
     assert "nothing is known" in printed(REPORTS["empty"])
     assert REPORTS["empty"].verdict is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "explained"),
+    [
+        ({"decision": "better"}, "Switch: pro@8 is more accurate than pro@7.", "It took 7 labelled"),
+        ({"decision": "worse"}, "Keep pro@7: pro@8 is less accurate.", "It took 7 labelled"),
+        ({"decision": "no worse"}, "pro@8 is no worse than pro@7", "so no label was needed"),
+        ({"contradictory": True}, "No verdict: the labels contradict each other.", "has changed"),
+        ({"further": 12}, "Keep looking", "About 12 more labelled disagreements would decide it"),
+        ({"further": None}, "Keep looking", "no number in sight would decide it"),
+    ],
+)
+def test_a_decision_says_what_to_do_and_why(
+    changes: dict[str, object], headline: str, explained: str
+) -> None:
+    report = REPORTS["labelled"]
+    assert report.verdict is not None
+    made = report.verdict.better.model_copy(update={"made_after": 7})
+    known = {"decision": "keep looking", "contradictory": False, "better": made, "worse": made}
+    free = report.verdict.no_worse.model_copy(update={"made_after": 0})
+    verdict = report.verdict.model_copy(update={**known, "no_worse": free, **changes})
+    found = sentences.decision(report.model_copy(update={"verdict": verdict}))
+    assert headline in found.headline
+    assert explained in found.explanation
+
+
+def test_a_page_without_jinja2_is_refused_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(errors.InvalidDataError, match=r"pip install 'pointsman\[report\]'"):
+        report_page.require_packages()
