@@ -3,7 +3,7 @@
 import datetime
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from redis import Redis
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
+from pointsman_producer.commands import command_line, root
 from pointsman_producer.diagnostics import probe
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
@@ -116,6 +117,62 @@ def test_questions_about_models_are_answered(worker: WorkerApp, client: Client) 
         ("pro", 1),
     }
     assert client.models("diff", tier="base", version=1, other=1).result(TIMEOUT_S) == []
+
+
+@pytest.fixture
+def pointsman(
+    worker: WorkerApp, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a command against the worker, and return what it prints."""
+    monkeypatch.setenv("POINTSMAN_REDIS_URL", settings.redis_url.get_secret_value())
+
+    def run(*arguments: str, code: int = command_line.OK) -> str:
+        assert command_line.run(root.pointsman, arguments) == code
+        written = capsys.readouterr()
+        return " ".join((written.err if code else written.out + written.err).split())
+
+    return run
+
+
+def test_versions_are_listed_shown_and_changed_at_the_command_line(
+    pointsman: Callable[..., str], settings: Settings
+) -> None:
+    registry = Registry(settings.registry_url)
+    for _ in range(2):
+        running.keep(registry, "base", running.TIERS["base"])
+    assert "1 champion" in pointsman("models", "list", "base")
+    assert "base version 1" in pointsman("models", "show", "base")
+    assert "not judged yet" in pointsman("models", "show", "base", "2")
+    assert "They do not differ." in pointsman("models", "diff", "base", "2")
+    assert "2 is the candidate now" in pointsman("models", "nominate", "base", "2")
+    assert "never judged by the gate" in pointsman(
+        "models", "promote", "base", "3", code=command_line.BAD_INPUT
+    )
+    assert "--force needs --why" in pointsman(
+        "models", "promote", "base", "3", "--force", code=command_line.USAGE
+    )
+    assert "base serves version 3 now, after version 1" in pointsman(
+        "models", "promote", "base", "3", "--force", "--why", "an emergency"
+    )
+    told = pointsman("models", "history", "base")
+    assert "(forced)" in told
+    assert "against: it was never judged" in told
+    assert "base serves version 1 now, after version 3" in pointsman("models", "rollback", "base")
+    assert "removed: nothing" in pointsman("models", "prune", "base", "--keep", "1")
+
+
+def test_texts_are_classified_and_messages_cancelled_at_the_command_line(
+    pointsman: Callable[..., str],
+) -> None:
+    assert "greeting" in pointsman("classify", "hi")
+    assert "either message ids or --batch" in pointsman("cancel", code=command_line.USAGE)
+    assert "cancelled: 0 of 1" in pointsman("cancel", "unknown")
+    assert "Batch b was cancelled" in pointsman("cancel", "--batch", "b")
+    assert "has no training run" in pointsman("train", "base", "--cancel")
+    assert "is submitted" in pointsman("train", "base", "--no-wait")
+    assert "is being trained already" in pointsman("train", "base", "--no-wait", code=command_line.TRY_LATER)
+    assert "was asked to stop" in pointsman("train", "base", "--cancel")
+    assert "pointsman_workers.trainer" in pointsman("doctor"), "a trainer is missing, and nothing else"
 
 
 def test_two_versions_are_compared_on_texts_and_nothing_of_it_is_kept(
