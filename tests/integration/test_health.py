@@ -7,7 +7,7 @@ import pytest
 
 from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_producer.diagnostics.findings import Finding
-from pointsman_shared import names
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
@@ -37,6 +37,19 @@ def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings,
 
 def problems(found: list[Finding]) -> set[str]:
     return {finding.what for finding in found if finding.status == "problem"}
+
+
+def test_a_broker_that_takes_no_question_is_a_problem_and_the_rest_is_examined(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Settings) -> None:
+        msg = "the broker takes no question"
+        raise errors.BrokerUnavailableError(msg)
+
+    monkeypatch.setattr(probe, "consumers", refuse)
+    found = list(examination.examine(settings, "here"))
+    assert "no worker can be asked: the broker takes no question" in [finding.detail for finding in found]
+    assert {finding.what for finding in found} >= {"redis", "queue bulk", "models"}
 
 
 def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> None:

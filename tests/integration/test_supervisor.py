@@ -179,7 +179,7 @@ def test_nothing_survives_a_launcher_that_is_killed() -> None:
 
 
 def test_the_watchdog_lists_what_has_not_ended() -> None:
-    assert watchdog.follow(["+10 last\n", "+11 first\n", "-11\n", "+12 first\n", "-13\n"]) == {
+    assert watchdog.follow(["\n", "+10 last\n", "+11 first\n", "-11\n", "+12 first\n", "-13\n"]) == {
         10: "last",
         12: "first",
     }

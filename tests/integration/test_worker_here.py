@@ -1,6 +1,8 @@
 """A serving worker from the queue to the outcome, in this process."""
 
+import asyncio
 import datetime
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from pointsman_models.registry.versions import Registry
+from pointsman_producer.aio import AsyncClient
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
 from pointsman_producer.commands import command_line, root
@@ -173,6 +176,47 @@ def test_texts_are_classified_and_messages_cancelled_at_the_command_line(
     assert "is being trained already" in pointsman("train", "base", "--no-wait", code=command_line.TRY_LATER)
     assert "was asked to stop" in pointsman("train", "base", "--cancel")
     assert "pointsman_workers.trainer" in pointsman("doctor"), "a trainer is missing, and nothing else"
+
+
+def test_pairs_and_files_are_compared_at_the_command_line(
+    pointsman: Callable[..., str], tmp_path: Path
+) -> None:
+    nothing = pointsman("shadow", "report", code=command_line.BAD_INPUT)
+    assert "nothing was compared yet; there are: none" in nothing
+    unknown = pointsman("shadow", "report", "a@1 vs b@1", code=command_line.BAD_INPUT)
+    assert "no pair 'a@1 vs b@1' was compared" in unknown
+    rows = [{"mine": "pay", "yours": "pay"}, {"mine": "pay", "yours": "bye"}] * 10
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = pointsman(
+        "shadow", "compare", "mine", "yours", str(tmp_path / "answers.jsonl"), "--from-predictions"
+    )
+    assert "mine" in told
+    assert "50.0%" in told
+
+
+def test_a_chat_ends_with_its_input(pointsman: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\nhi\n"))
+    assert "greeting" in pointsman("chat", "--plan", "pro")
+
+
+def test_jobs_are_classified_from_asyncio(worker: WorkerApp, settings: Settings) -> None:
+    async def classify() -> tuple[list[str], str, bool]:
+        async with AsyncClient(settings=settings) as client:
+            handle = await client.submit("hi", user=PRO)
+            first = await handle.result(TIMEOUT_S)
+            others = [await one.result(TIMEOUT_S) for one in await client.submit_many(["bye", "hi"])]
+            return [first.intent, *(one.intent for one in others)], handle.status, handle.done()
+
+    assert asyncio.run(classify()) == (["greeting", "goodbye", "greeting"], "done", True)
+
+
+def test_a_job_that_no_worker_does_in_time_is_given_up(settings: Settings) -> None:
+    async def classify() -> None:
+        async with AsyncClient(settings=settings) as client:
+            await client.classify("hi", timeout_s=0.01)
+
+    with pytest.raises(errors.ResultTimeoutError):
+        asyncio.run(classify())
 
 
 def test_two_versions_are_compared_on_texts_and_nothing_of_it_is_kept(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import coverage
 
+ROOT = Path(__file__).parents[2]
 CONFIGURATION = """[run]
 data_file = {data}
 source_pkgs = pointsman_models, pointsman_producer, pointsman_shared, pointsman_workers
@@ -23,9 +24,13 @@ class CoverageMap:
     tests: dict[Path, dict[int, set[str]]]
 
     def of(self, path: Path, line: int) -> list[str]:
-        """Return the tests that run a line; for one that runs at import, those that run any line of the file."""
+        """Return the tests that run a line.
+
+        For a line that runs at import, return those that run any line of the file, and the unit tests of its module:
+        what a class declares is used without running a line.
+        """
         lines = self.tests.get(path, {})
-        return sorted(lines.get(line) or set().union(*lines.values()))
+        return sorted(lines.get(line) or set().union(*lines.values(), _unit_tests(path)))
 
 
 def measure(root: Path, environ: dict[str, str], tests: list[str]) -> CoverageMap:
@@ -52,3 +57,10 @@ def measure(root: Path, environ: dict[str, str], tests: list[str]) -> CoverageMa
             for line, contexts in by_line.items()
         }
     return CoverageMap(found)
+
+
+def _unit_tests(path: Path) -> set[str]:
+    """Return the file of a module's unit tests, if there is one."""
+    package, _, *rooms = path.parent.parts
+    mirror = Path("tests", "unit", package, *rooms, f"test_{path.name}")
+    return {str(mirror)} if (ROOT / mirror).exists() else set()

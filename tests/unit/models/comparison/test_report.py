@@ -93,6 +93,10 @@ def test_what_was_missed_bounds_the_agreement() -> None:
     assert any("20% of the sampled texts were not compared" in warning for warning in report.warnings)
 
 
+def test_a_day_without_missed_texts_has_none() -> None:
+    assert [(day.day, day.missed) for day in build(observed()).days] == [("2026-11-21", 0)]
+
+
 def test_missed_texts_of_an_intent_that_agrees_less_lower_the_reweighted_agreement() -> None:
     found = counts.observe(
         counts.Answered(intent=["a"] * 50 + ["b"] * 50),

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from pointsman_models.comparison import report as comparison_report
+from pointsman_producer.report import numbers, sentences
 from pointsman_producer.report import page as report_page
-from pointsman_producer.report import sentences
 from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
@@ -117,3 +117,11 @@ def test_a_page_without_jinja2_is_refused_with_the_way_to_get_it(monkeypatch: py
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.InvalidDataError, match=r"pip install 'pointsman\[report\]'"):
         report_page.require_packages()
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(1.0, "100.0%"), (0.9999, "over 99.9%"), (0.5, "50.0%"), (0.0001, "under 0.1%"), (0.0, "0.0%")],
+)
+def test_all_and_none_are_said_of_all_and_none_only(share: float, shown: str) -> None:
+    assert numbers.percent(share) == shown
