@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from pydantic import SecretStr
 from redis import Redis
 
@@ -25,6 +26,8 @@ from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs, shadow
 from pointsman_workers import bootstrap
 from pointsman_workers.delivery.task import WorkerApp
+from pointsman_workers.serving import classify
+from pointsman_workers.shadow import sampling
 from tests.support import flag_config, running, worker_here
 from tests.support.deadlines import eventually
 from tests.support.default_keys import BULK, keys
@@ -95,6 +98,59 @@ def test_a_message_that_cannot_be_used_is_a_dead_letter_and_the_next_one_is_serv
         dead_letters.MALFORMED,
         dead_letters.MALFORMED,
     ]
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (SoftTimeLimitExceeded(), (errors.TimeLimitError, dead_letters.TIME_LIMIT)),
+        (RuntimeError("a secret"), (errors.JobFailedError, dead_letters.FAILED)),
+        (ConnectionResetError("a secret"), (errors.UnavailableError, dead_letters.FAILED)),
+    ],
+)
+def test_a_job_that_fails_is_a_dead_letter_with_its_reason_and_no_secret(
+    client: Client,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    told: tuple[type[Exception], str],
+) -> None:
+    monkeypatch.setattr(classify, "classify", failing(raised))
+    expected, reason = told
+    with pytest.raises(expected) as caught:
+        client.submit_message(checked_request(["hi"], [None]), message_id="m").result(TIMEOUT_S)
+    letter = open_letters(settings).get("m")
+    assert letter is not None
+    assert (letter.reason, letter.attempts, letter.texts) == (reason, 1, 1)
+    assert "secret" not in f"{caught.value} {letter.detail}"
+
+
+def test_a_message_that_cannot_be_kept_for_the_shadow_is_served_all_the_same(
+    worker: WorkerApp, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sampling, "sample", failing(RuntimeError("a secret")))
+    assert client.submit_message(checked_request(["hi"], [None])).result(TIMEOUT_S).intent == ["greeting"]
+    assert "a served message is not shadowed: RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+    assert client.shadow.pairs() == []
+
+
+def test_a_finished_message_that_comes_again_gets_its_first_outcome(
+    worker: WorkerApp, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = checked_request(["hi"], [None], "b")
+    first = client.submit_message(request, message_id="m").result(TIMEOUT_S)
+    monkeypatch.setattr(classify, "classify", failing(RuntimeError("it is not done again")))
+    assert client.submit_message(request, message_id="m").result(TIMEOUT_S) == first
+    assert client.progress("b")["done"] == 1
 
 
 def test_a_message_whose_time_is_far_off_waits_in_redis(worker: WorkerApp, redis: Redis) -> None:
@@ -194,29 +250,40 @@ def test_pairs_and_files_are_compared_at_the_command_line(
     assert "50.0%" in told
 
 
+def test_a_file_is_classified_at_the_command_line_once(pointsman: Callable[..., str], tmp_path: Path) -> None:
+    source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("hi\nbye\n")
+    command = ("batch", str(source), "-o", str(out), "--no-text")
+    assert "exclude each other" in pointsman(*command, "--resume", "--force", code=command_line.USAGE)
+    assert "2 outcomes of 2 conversations" in pointsman(*command)
+    assert [json.loads(line)["intent"] for line in out.read_text().splitlines()] == ["greeting", "goodbye"]
+    assert "is complete already" in pointsman(*command, "--resume")
+    assert json.loads(pointsman(*command, "--resume", "--json").partition("}")[0] + "}")["already"] is True
+
+
 def test_a_chat_ends_with_its_input(pointsman: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("1\nhi\n"))
     assert "greeting" in pointsman("chat", "--plan", "pro")
 
 
 def test_jobs_are_classified_from_asyncio(worker: WorkerApp, settings: Settings) -> None:
-    async def classify() -> tuple[list[str], str, bool]:
+    async def ask() -> tuple[list[str], str, bool]:
         async with AsyncClient(settings=settings) as client:
             handle = await client.submit("hi", user=PRO)
             first = await handle.result(TIMEOUT_S)
             others = [await one.result(TIMEOUT_S) for one in await client.submit_many(["bye", "hi"])]
             return [first.intent, *(one.intent for one in others)], handle.status, handle.done()
 
-    assert asyncio.run(classify()) == (["greeting", "goodbye", "greeting"], "done", True)
+    assert asyncio.run(ask()) == (["greeting", "goodbye", "greeting"], "done", True)
 
 
 def test_a_job_that_no_worker_does_in_time_is_given_up(settings: Settings) -> None:
-    async def classify() -> None:
+    async def ask() -> None:
         async with AsyncClient(settings=settings) as client:
             await client.classify("hi", timeout_s=0.01)
 
     with pytest.raises(errors.ResultTimeoutError):
-        asyncio.run(classify())
+        asyncio.run(ask())
 
 
 def test_two_versions_are_compared_on_texts_and_nothing_of_it_is_kept(
