@@ -164,3 +164,23 @@ def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis, kept: Com
     assert total.texts == 200_000
     assert len(kept.sample(PAIR, "disagreements")) == 1_000
     assert size < 2_000_000
+
+
+def test_trouble_that_has_ended_leaves_nothing(redis: Redis, kept: Comparisons) -> None:
+    kept.trouble("pro@8", {"failures": 3})
+    assert redis.hkeys(keys.shadow_trouble) == [b"pro@8"]
+    kept.trouble("pro@8", None)
+    assert not redis.exists(keys.shadow_trouble)
+
+
+def test_a_pair_whose_counts_have_expired_is_forgotten(redis: Redis, kept: Comparisons) -> None:
+    redis.hset(keys.shadow_pairs, PAIR, 12.5)
+    redis.hset(keys.shadow_pairs, "gone", 11.5)
+    redis.hset(keys.shadow_counts(PAIR), "texts", 1)
+    assert kept.pairs() == {PAIR: 12.5}
+    assert redis.hkeys(keys.shadow_pairs) == [PAIR.encode()]
+
+
+def test_handing_out_no_job_writes_nothing(redis: Redis, kept: Comparisons) -> None:
+    kept.hand_out(PAIR, [])
+    assert redis.dbsize() == 0
