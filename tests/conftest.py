@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import reaper, running
@@ -15,6 +16,10 @@ ORDER = ("acceptance/test_chaos.py", "acceptance/", "integration/", "contract/",
 
 # Before anything is started, also by pytest-xdist.
 reaper.watch()
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,3 @@ def main() -> None:
         sys.exit(USAGE)
     # Imported at run time, so that the check can come first.
     sys.exit(importlib.import_module("pointsman_producer.commands.root").run())
-
-
-if __name__ == "__main__":
-    main()

@@ -85,7 +85,7 @@ def run(deployed: Running, *arguments: str | Path) -> tuple[int, str, str]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Give the outcomes without what tells one run from another: how long things took."""
+    """Return the outcomes without their durations, which differ from run to run."""
     parsed = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in parsed]
 
@@ -111,7 +111,7 @@ def has_written(partial: Path, count: int) -> bool:
         pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_was_cut_off_and_resumed_gives_the_file_of_one_that_was_not(
+def test_a_run_that_was_interrupted_and_resumed_gives_the_file_of_one_that_was_not(
     deployed: Running, large: Path, tmp_path: Path, ending: signal.Signals
 ) -> None:
     whole, pieces = tmp_path / "whole.jsonl", tmp_path / "pieces.jsonl"
@@ -170,7 +170,7 @@ def test_the_plan_decides_the_tier_of_each_conversation(deployed: Running, tmp_p
     assert set(went) == {(True, "pro"), (False, "base")}
 
 
-def test_lines_that_cannot_be_used_are_put_aside_and_the_rest_goes_on(
+def test_lines_that_cannot_be_used_are_rejected_and_the_rest_goes_on(
     deployed: Running, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "chats.jsonl", tmp_path / "out.jsonl"
@@ -199,7 +199,7 @@ def test_other_formats_hold_the_same_outcomes(deployed: Running, tmp_path: Path,
     assert texts == [text for _, _, text in customer_turns(source)]
 
 
-def test_mistakes_are_told_without_a_traceback(deployed: Running, tmp_path: Path) -> None:
+def test_mistakes_are_explained_without_a_traceback(deployed: Running, tmp_path: Path) -> None:
     for arguments in (
         (tmp_path / "absent.jsonl", "-o", tmp_path / "out.jsonl"),
         (DATA / "transcripts.jsonl", "-o", tmp_path / "no" / "folder" / "out.jsonl"),

@@ -171,7 +171,7 @@ def test_a_killed_program_comes_back(up: Up) -> None:
     oldest = min(serving, key=lambda process: process.create_time())
     oldest.kill()
     eventually(
-        lambda: up.run("classify", "hi", "--timeout", "5")[0] == 0, "somebody serves again", DEADLINE_S
+        lambda: up.run("classify", "hi", "--timeout", "5")[0] == 0, "a worker serves again", DEADLINE_S
     )
 
 

@@ -194,7 +194,7 @@ def test_what_is_wrong_is_said_without_the_password(place: Place, command: list[
     assert {"password": "password", "authority": "certificate", "plain": "closed"}[mistake] in said
 
 
-def test_a_client_with_a_wrong_password_is_told_so_and_not_the_password(place: Place) -> None:
+def test_a_client_with_a_wrong_password_is_told_so_without_the_password(place: Place) -> None:
     url = secure_redis.url(place.redis_port, place.folder / "ca.pem", password="s3$me%other")
     with Client(url) as client, pytest.raises(errors.BrokerUnavailableError) as refusal:
         client.classify("hi")

@@ -94,7 +94,7 @@ def program(name: str, folder: Path, redis: RedisServer) -> Iterator[subprocess.
 
 @pytest.mark.parametrize("outage", ["pause", "kill"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_process_that_is_told_to_end_while_redis_is_away_ends(
+def test_a_process_that_is_asked_to_end_while_redis_is_away_ends(
     tmp_path: Path, name: str, outage: str
 ) -> None:
     furnish(tmp_path)

@@ -17,7 +17,7 @@ from tests.chaos import plain
 from tests.chaos.stage import INTENTS, OTHER_INTENTS, SHARED, Script, Stage, busy_s, ground, stage
 from tests.chaos.verdict import Verdict, Workload
 
-# A trainer that is killed leaves its message to whoever is there a minute later.
+# A trainer that is killed leaves its message to the trainer that runs a minute later.
 SETTLE_S = 240.0
 # How busy the processes are meant to be while there are faults.
 LOAD = 0.8

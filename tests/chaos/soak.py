@@ -173,7 +173,7 @@ def _check(client: Client, load: Load) -> int:
     }
     due = sum(served[str(row["served"]).partition("@")[0]] for row in pairs)
     compared, missed = (sum(row[name] for row in pairs) for name in ("texts", "missed"))
-    # Of what nobody had time even to count, the messages are known; all of them are alike here.
+    # Of what was dropped only the number of messages is known; they all have the same size here.
     dropped = int(client._store.hget(client._store.keys.stats, names.SHADOW_DROPPED) or 0)
     off = abs(due - compared - missed - dropped * due * SIZE // load.sent)
     print(

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 OURS, PLAIN, LATE = "ours", "plain", "late"
 # A launcher leaves a program that keeps ending alone for up to half a minute; sixty kills would take an hour.
 LONGEST_DELAY_S = 1.0
-# A tier that serves nobody is trained meanwhile, so that what the others answer stays known.
+# A tier that serves no user is trained meanwhile, so that the answers of the others do not change.
 TRAINED_TIER = "spare"
 # The application of the suite asks every 5 s.
 TRAIN_EVERY = "* * * * *"
@@ -81,7 +81,7 @@ class FaultyDeployment(launcher.Deployment):
         ]
 
     def stop_beat(self) -> None:
-        """Have nothing more begin by itself."""
+        """Stop everything that starts by itself."""
         for keeper in self.keepers:
             if keeper.program.name == "beat" and keeper.pid is not None:
                 keeper.delay_s = threading.TIMEOUT_MAX
@@ -140,7 +140,7 @@ class Stage:
         self._signal("trainer", signal.SIGKILL)
 
     def kill_beat(self) -> None:
-        """Kill who asks for trainings."""
+        """Kill beat, which asks for trainings."""
         self._signal("beat", signal.SIGKILL)
 
     def kill_redis(self) -> None:
@@ -188,7 +188,7 @@ class Stage:
         healing.start()
 
     def submit_poison(self) -> None:
-        """Submit a message that kills whoever takes it."""
+        """Submit a message that kills the worker that takes it."""
         if self.contestant == OURS:
             request = checked_request([poison.TEXT, "hi"], [None, PRO_USER])
             self.poisoned.append(self.client.submit_message(request))

@@ -273,7 +273,7 @@ def _judge_timed(verdict: Verdict, stage: Stage, deadline: float, served: Counte
 
 
 def _wait_for_rest(verdict: Verdict, stage: Stage, deadline: float) -> None:
-    """Wait for what nobody waits for: shadows, trainings."""
+    """Wait for what no client waits for: shadows, trainings."""
     keys = stage.keys
     stage.deployment.stop_beat()
     with stage.redis.client() as redis:

@@ -62,7 +62,7 @@ def test_a_flag_with_a_rule_depends_on_the_user(by_plan: Provider) -> None:
 
 @pytest.mark.parametrize("default", [True, False, 0.5, "base"])
 @pytest.mark.parametrize("user", [PRO, None])
-def test_a_flag_that_is_not_there_has_its_default_for_everybody(
+def test_a_flag_that_is_not_there_has_its_default_for_every_user(
     without_flags: Provider, default: Value, user: jobs.User | None
 ) -> None:
     decision = without_flags.decide("absent", default, user)

@@ -191,7 +191,7 @@ def test_a_file_that_stays_the_same_is_not_opened_again(tmp_path: Path) -> None:
     first = source.read()
     status = path.stat()
     path.write_text(json.dumps(PRO).replace("pro", "max"))
-    # Another content under the same stamp: whoever opened the file would see it.
+    # Another content under the same stamp: a reader that opened the file would see it.
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert source.read() is first
 

@@ -174,7 +174,7 @@ def test_many_who_save_at_once_all_get_numbers_of_their_own(url: str, registry: 
     assert registry.versions("base") == list(range(1, 17))
 
 
-def test_a_version_that_was_cut_off_is_not_listed_and_its_number_not_given_again(
+def test_a_version_that_was_interrupted_is_not_listed_and_its_number_not_given_again(
     registry: Registry, store: Store
 ) -> None:
     registry.save("base", PIPELINE, make_card())
@@ -246,7 +246,7 @@ def test_a_missing_model_is_refused(registry: Registry, store: Store) -> None:
 
 
 class Bomb:
-    """Leaves a trace if anybody unpickles it."""
+    """Leaves a trace when it is unpickled."""
 
     exploded: ClassVar[list[int]] = []
 
@@ -292,7 +292,7 @@ def test_a_model_of_other_classes_than_its_card_is_refused(registry: Registry, s
 
 
 @pytest.mark.parametrize("trained_with", ["1.0.2", "0.24.1"])
-def test_a_version_of_another_scikit_learn_is_refused_and_told_what_to_do(
+def test_a_version_of_another_scikit_learn_is_refused_with_what_to_do(
     registry: Registry, trained_with: str
 ) -> None:
     libraries = {**cards.library_versions(), "scikit-learn": trained_with}
@@ -366,7 +366,7 @@ def save_two(registry: Registry) -> None:
         registry.save("base", PIPELINE, make_card())
 
 
-def test_of_promotions_at_once_one_wins_and_the_others_are_told(url: str, registry: Registry) -> None:
+def test_of_promotions_at_once_one_wins_and_the_others_are_conflicts(url: str, registry: Registry) -> None:
     save_two(registry)
     seen = registry.aliases("base")
 
@@ -453,7 +453,7 @@ def test_rolling_back_twice_goes_two_champions_back(registry: Registry) -> None:
     assert registry.champion("base") == 1
 
 
-def test_what_was_rolled_back_is_known_until_somebody_promotes_it_again(registry: Registry) -> None:
+def test_a_rolled_back_version_is_known_as_such_until_it_is_promoted_again(registry: Registry) -> None:
     save_two(registry)
     registry.promote("base", 1, "marge", "first")
     registry.promote("base", 2, "marge", "newer")
@@ -496,7 +496,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_version(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_half_version(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path))
     registry.save("base", PIPELINE, make_card())
     registry.promote("base", 1, "marge", "first")
@@ -516,7 +516,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_version(tmp_path: Path) -> None:
     assert registry.save("base", PIPELINE, make_card()).version > 1
 
 
-def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_place_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     registry = Registry(str(tmp_path / "file" / "registry"))
     with pytest.raises(errors.RegistryError, match="the registry cannot be read: Not a directory"):

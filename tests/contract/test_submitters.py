@@ -63,7 +63,7 @@ class RealSide:
         return Client(settings=self._settings)
 
     def stop_answering(self) -> str:
-        return "nobody-listens"
+        return "no-worker"
 
     def lets_go(self, message_id: str) -> bool:
         return 0 <= self.store.ttl(keys.result(message_id)) <= RELEASED_TTL_S
@@ -268,7 +268,7 @@ def test_progress_of_a_batch_and_its_cancellation_are_counted_by_texts(real: Rea
         with pytest.raises(errors.CancelledError):
             client.submit_message(request(TEXTS, batch=batch)).result(TIMEOUT_S)
         assert client.progress(batch)["cancelled"] == 3
-        waiting = client.submit_message(request(TEXTS), queue="nobody-listens")
+        waiting = client.submit_message(request(TEXTS), queue="no-worker")
         assert client.cancel(waiting.id)
         with pytest.raises(errors.CancelledError):
             waiting.result(TIMEOUT_S)

@@ -55,7 +55,7 @@ def test_a_second_delivery_adds_nothing(redis: Redis, settings: Settings) -> Non
     assert not redis.exists(keys.open("m"))
 
 
-def test_what_is_held_is_taken_by_nobody_else_until_the_holder_was_lost(
+def test_held_work_is_taken_by_no_other_worker_until_its_holder_is_lost(
     redis: Redis, settings: Settings
 ) -> None:
     serve(redis, settings, "m")

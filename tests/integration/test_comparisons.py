@@ -49,7 +49,7 @@ def test_all_pairs_of_a_message_are_counted_together(redis: Redis, kept: Compari
     assert all(redis.ttl(key) > 0 for key in redis.scan_iter("*"))
 
 
-def test_nothing_is_counted_of_a_message_that_somebody_else_holds(redis: Redis, kept: Comparisons) -> None:
+def test_nothing_is_counted_of_a_message_that_another_worker_holds(redis: Redis, kept: Comparisons) -> None:
     redis.hset(keys.shadow_kept("m"), "holder", "another")
     assert not kept.add("token", ["m"], {PAIR: Addition(fields={'["texts","day","d"]': 3})})
     assert kept.fields(PAIR) == {}
@@ -101,7 +101,7 @@ def test_a_corrected_label_keeps_its_place(store: Store, settings: Settings) -> 
         ("b:0", "goodbye", None),
         ("c:0", "hours", None),
     ]
-    assert list(labels.of(["c:0", "nobody:0", "a:0"])) == ["a:0", "c:0"]
+    assert list(labels.of(["c:0", "unknown:0", "a:0"])) == ["a:0", "c:0"]
     assert labels.of([]) == {}
 
 
@@ -125,7 +125,7 @@ def test_a_label_reads_the_rows_of_its_own_jobs_only(
             redis.hset(keys.shadow_rows(pair), f"{pair}:{place}", json.dumps(row(place)))
         redis.hset(keys.shadow_counts(pair), "texts", 1)
         redis.hset(keys.shadow_pairs, pair, 1)
-    known = kept.rows_of([f"{PAIR}:1", "nobody:0"])
+    known = kept.rows_of([f"{PAIR}:1", "unknown:0"])
     assert known == {f"{PAIR}:1": row(1)}
     assert kept.rows_of([]) == {}
     redis.config_resetstat()
@@ -188,3 +188,23 @@ def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis, kept: Com
     assert total.texts == 200_000
     assert len(kept.sample(PAIR, "disagreements")) == 1_000
     assert size < 2_000_000
+
+
+def test_trouble_that_has_ended_leaves_nothing(redis: Redis, kept: Comparisons) -> None:
+    kept.trouble("pro@8", {"failures": 3})
+    assert redis.hkeys(keys.shadow_trouble) == [b"pro@8"]
+    kept.trouble("pro@8", None)
+    assert not redis.exists(keys.shadow_trouble)
+
+
+def test_a_pair_whose_counts_have_expired_is_forgotten(redis: Redis, kept: Comparisons) -> None:
+    redis.hset(keys.shadow_pairs, PAIR, 12.5)
+    redis.hset(keys.shadow_pairs, "gone", 11.5)
+    redis.hset(keys.shadow_counts(PAIR), "texts", 1)
+    assert kept.pairs() == {PAIR: 12.5}
+    assert redis.hkeys(keys.shadow_pairs) == [PAIR.encode()]
+
+
+def test_handing_out_no_job_writes_nothing(redis: Redis, kept: Comparisons) -> None:
+    kept.hand_out(PAIR, [])
+    assert redis.dbsize() == 0

@@ -15,7 +15,7 @@ from tests.support.running import Running
 TIMEOUT_S = 30
 PRO = jobs.User(id="ana", custom={"plan": "pro"})
 PLAN_RULE = flag_config.plan_flag(flag_config.TIER_FLAG, "pro")
-NO_RULE = flag_config.plan_flag(flag_config.TIER_FLAG, "nobody")
+NO_RULE = flag_config.plan_flag(flag_config.TIER_FLAG, "no such plan")
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,9 @@ def test_a_letter_without_its_message_stays_and_the_others_are_replayed(
     assert run(capsys, "replay", "m-0")[0] == command_line.BAD_INPUT
 
 
-def test_purging_forgets_and_has_to_be_told_what(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+def test_purging_forgets_what_it_is_asked_to_and_nothing_unasked(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(capsys, "purge")[0] == command_line.USAGE
     assert run(capsys, "purge", "m-9")[0] == command_line.BAD_INPUT
     assert run(capsys, "purge", "--older-than", "soon")[0] == command_line.USAGE

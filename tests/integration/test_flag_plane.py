@@ -22,7 +22,7 @@ CHILDREN = 2
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 PRO = flag_config.plan_flag("proModel", "pro")
-NOBODY = flag_config.plan_flag("proModel", "nobody")
+NO_PLAN = flag_config.plan_flag("proModel", "no such plan")
 
 
 class Worker:
@@ -121,7 +121,7 @@ def test_a_flip_reaches_every_child_without_a_restart(plane: tuple[cdn.Cdn, Work
     server, worker = plane
     publish(server, worker, PRO, value=True)
     before = set(worker.answers())
-    publish(server, worker, NOBODY, value=False)
+    publish(server, worker, NO_PLAN, value=False)
     publish(server, worker, PRO, value=True)
     assert set(worker.answers()) == before
     (decision,) = worker.decisions()
@@ -136,7 +136,7 @@ def test_the_last_configuration_serves_while_the_cdn_fails(
     publish(server, worker, PRO, value=True)
     known = server.etag
     server.break_with(fault)
-    server.set_config(NOBODY)
+    server.set_config(NO_PLAN)
     server.wait_for_requests(2)
     worker.wait_until_all_decide(True, known)
     server.heal()
@@ -171,7 +171,7 @@ def test_a_child_forked_while_the_parent_polls_serves_too(plane: tuple[cdn.Cdn, 
     deadlines.eventually(
         lambda: victim not in worker.answers(), "another child in the place of the killed one"
     )
-    publish(server, worker, NOBODY, value=False)
+    publish(server, worker, NO_PLAN, value=False)
 
 
 def test_the_workers_log_holds_neither_the_sdk_key_nor_an_evaluation(
@@ -181,7 +181,7 @@ def test_the_workers_log_holds_neither_the_sdk_key_nor_an_evaluation(
     server.break_with(cdn.Fault.CLOSE)
     server.wait_for_requests(2)
     server.heal()
-    publish(server, worker, NOBODY, value=False)
+    publish(server, worker, NO_PLAN, value=False)
     written = log.read_text()
     assert "test.decide" in written
     assert "Unexpected error occurred while trying to fetch config JSON" in written

@@ -16,7 +16,7 @@ from tests.support import cdn, deadlines, flag_config, key_values
 from tests.support.default_keys import keys
 
 PRO = flag_config.plan_flag("proModel", "pro")
-NOBODY = flag_config.plan_flag("proModel", "nobody")
+NO_PLAN = flag_config.plan_flag("proModel", "no such plan")
 
 
 def make_poller(
@@ -110,9 +110,9 @@ def test_an_answer_that_is_no_configuration_is_not_stored(
         server.break_with(fault)
         server.wait_for_requests(3)
         assert stored(store) == PRO
-        server.set_config(NOBODY)
+        server.set_config(NO_PLAN)
         server.heal()
-        deadlines.eventually(lambda: stored(store) == NOBODY, "the next proper configuration is stored")
+        deadlines.eventually(lambda: stored(store) == NO_PLAN, "the next proper configuration is stored")
 
 
 def test_a_configuration_without_an_etag_gets_one_from_its_content(

@@ -63,7 +63,7 @@ def shuffle_labels(folder: Path) -> None:
 
 
 def break_golden(folder: Path) -> None:
-    """Somebody asks for answers that the data does not give."""
+    """The golden utterances ask for answers that the data does not give."""
     with (folder / "golden.jsonl").open("a") as file:
         for text in ("hello", "good morning"):
             file.write(json.dumps({"text": text, "intent": "goodbye", "tiers": ["base"]}) + "\n")

@@ -8,6 +8,7 @@ import pytest
 
 from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_producer.diagnostics.findings import Finding
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
@@ -44,6 +45,19 @@ def problems(found: list[Finding]) -> set[str]:
     return {finding.what for finding in found if finding.status == "problem"}
 
 
+def test_a_broker_that_takes_no_question_is_a_problem_and_the_rest_is_examined(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Settings) -> None:
+        msg = "the broker takes no question"
+        raise errors.BrokerUnavailableError(msg)
+
+    monkeypatch.setattr(probe, "consumers", refuse)
+    found = list(examination.examine(settings, "here"))
+    assert "no worker can be asked: the broker takes no question" in [finding.detail for finding in found]
+    assert {finding.what for finding in found} >= {"redis", "queue bulk", "models"}
+
+
 def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> None:
     enter(redis, "first", waited_s=500)
     enter(redis, "second", waited_s=200)
@@ -53,6 +67,15 @@ def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> No
     assert age_s is not None
     assert 499 <= age_s <= 505
     assert reports["train"] == (0, None)
+
+
+def test_shadow_work_that_could_not_even_be_counted_is_reported(settings: Settings, redis: Store) -> None:
+    assert probe.shadow_dropped(redis) == 0
+    redis.hset(keys.stats, names.SHADOW_DROPPED, 3)
+    assert probe.shadow_dropped(redis) == 3
+    assert "3 messages could not even be counted" in "".join(
+        finding.detail for finding in examination.examine(settings, "here")
+    )
 
 
 def test_messages_under_way_are_counted_for_serving_and_training(redis: Store) -> None:
@@ -71,5 +94,5 @@ def test_processes_are_read_wherever_they_are(redis: Store) -> None:
     assert [(report["host"], report["pid"]) for report in probe.processes(redis)] == [("a", 1), ("b", 2)]
 
 
-def test_without_workers_nobody_consumes(settings: Settings) -> None:
+def test_without_workers_a_queue_has_no_consumer(settings: Settings) -> None:
     assert probe.consumers(settings) == {}

@@ -110,7 +110,7 @@ def test_a_training_message_is_waited_for_much_longer(
     assert reconcile(messages) == [handle.id]
 
 
-def test_whoever_publishes_through_our_application_is_covered(
+def test_a_message_published_through_our_application_is_entered(
     settings: Settings, redis: Redis, messages: InFlight
 ) -> None:
     with broker_config.make_app(settings) as app:
@@ -164,7 +164,7 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     run = client.train("base").id
     raw = redis.rpop(TRAIN)
     redis.hset(keys.train_unacked, "tag", json.dumps([json.loads(raw), "", TRAIN]))  # type: ignore[arg-type]
-    assert messages.silent_runs(-1.0) == [], "nobody began it: it is waited for"
+    assert messages.silent_runs(-1.0) == [], "no trainer has attempted it: it is waited for"
     assert claims.claim("base", run, "a trainer") == MINE
     assert claims.renew("base", run, "a trainer") == MINE
     assert messages.silent_runs(10.0) == []
@@ -173,7 +173,7 @@ def test_a_training_whose_trainer_fell_silent_is_published_again_once(
     assert messages.silent_runs(-1.0) == []
     assert redis.llen(TRAIN) == 1
     redis.delete(TRAIN)
-    assert messages.silent_runs(-1.0) == [], "until somebody begins it again"
+    assert messages.silent_runs(-1.0) == [], "until a trainer attempts it again"
 
 
 def test_a_run_that_works_for_a_minute_is_no_poison(settings: Settings, redis: Redis, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What is no sound message, on real queues of real workers: put aside with a reason, in nobody's way."""
+"""Garbage on real queues of real workers becomes dead letters with a reason, and blocks no other message."""
 
 import contextlib
 import json
@@ -37,7 +37,9 @@ def settings(deployed: Running) -> Settings:
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(21, marks=pytest.mark.slow)])
-def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, times: int) -> None:
+def test_garbage_becomes_dead_letters_and_stops_no_worker(
+    deployed: Running, redis: Redis, times: int
+) -> None:
     redis.delete(keys.dead_index)
     pids = deployed.deployment.pids()
     letters = open_letters(deployed.settings)
@@ -62,13 +64,13 @@ def test_garbage_is_put_aside_and_stops_nobody(deployed: Running, redis: Redis, 
     assert not any(garbage.SECRET in letter.detail for letter in letters.find())
 
 
-def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_open(
+def test_garbage_under_the_id_of_a_sound_message_leaves_that_one_in_flight(
     deployed: Running, redis: Redis
 ) -> None:
     messages, letters = open_in_flight(deployed.settings), open_letters(deployed.settings)
     redis.delete(keys.dead_index)
     with contextlib.closing(messages.store):
-        messages.enter("taken", "nobody-listens", json.dumps({"body": "sound"}).encode())
+        messages.enter("taken", "no-worker", json.dumps({"body": "sound"}).encode())
         redis.lpush(BULK, json.dumps(garbage.message(headers_id="taken", headers_retries="many")))
         eventually(lambda: letters.count() == 1, "the garbage is a dead letter")
         assert redis.zscore(keys.open_index, "taken")
@@ -92,7 +94,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("enters", [False, True], ids=["by itself", "through our application"])
-def test_who_waits_for_what_is_refused_gets_the_reason(
+def test_a_client_that_waits_for_a_refused_message_gets_the_reason(
     deployed: Running, redis: Redis, kind: str, enters: bool
 ) -> None:
     changes = {"headers_id": f"refused-{kind}-{enters}", **REFUSED[kind]}
@@ -112,7 +114,9 @@ def test_who_waits_for_what_is_refused_gets_the_reason(
     assert not redis.exists(keys.open(message_id), keys.done(message_id))
 
 
-def test_who_asks_for_an_unknown_task_is_told_as_celery_tells(deployed: Running, redis: Redis) -> None:
+def test_a_client_of_an_unknown_task_gets_the_error_that_celery_gives(
+    deployed: Running, redis: Redis
+) -> None:
     url = deployed.settings.redis_url.get_secret_value()
     plain = Celery(broker=url, backend=url)
     plain.conf.result_backend_transport_options = {"global_keyprefix": keys.prefix}
@@ -220,10 +224,10 @@ def test_a_message_that_breaks_the_schema_is_a_dead_letter_that_can_be_replayed(
     eventually(lambda: letters.count() == 1, "the same dead letter again")
 
 
-def test_what_another_worker_answers_to_a_worker_is_no_garbage(
+def test_the_answer_of_one_worker_to_another_is_no_garbage(
     deployed: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each worker asks the others who is there when it begins."""
+    """Each worker that starts asks which others are there."""
     monkeypatch.setattr(bootstrap, "_connect", lambda *_: None)
     with bootstrap.serving_app(deployed.settings) as app:
         assert app.control.inspect(timeout=2).ping()

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 KILLS = 10
 TIMEOUT_S = 60
-# From when a run begins; it takes about a second on an idle machine.
+# From the start of a run; it takes about a second on an idle machine.
 LATEST_S = 1.5
 
 
@@ -48,7 +48,7 @@ def kill(deployed: Running, moment: random.Random) -> None:
 
 
 def check(deployed: Running) -> None:
-    """Every version that the registry lists can be loaded, and who serves is what the history says."""
+    """Every version that the registry lists can be loaded, and the champion is the one of the history."""
     registry = deployed.registry
     versions, history = registry.versions("base"), registry.history("base")
     for version in versions:
@@ -70,16 +70,16 @@ def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) ->
         for _ in range(KILLS):
             trainer(deployed)
             # A run whose trainer was killed is delivered again and may have the tier; it is killed again then.
-            begun = client.train("base", on_busy="join")
+            started = client.train("base", on_busy="join")
             eventually(
-                functools.partial(lambda run: bool(redis.hget(claim, "holder")) or run.done(), begun),
-                "the run has begun",
+                functools.partial(lambda run: bool(redis.hget(claim, "holder")) or run.done(), started),
+                "the run has started",
                 TIMEOUT_S,
             )
             time.sleep(moment.uniform(0, LATEST_S))
             kill(deployed, moment)
             check(deployed)
-            # The claim of the dead ends by itself, after half a minute; nobody is to wait for that here.
+            # The dead trainer's claim ends by itself after half a minute; this test does not wait for that.
             redis.delete(claim)
         eventually(lambda: not redis.exists(claim), "no run under way", TIMEOUT_S)
         last = client.train("base").result(TIMEOUT_S)
@@ -96,7 +96,7 @@ def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(tmp_pat
     ):
         parent = trainer(deployed)
         run = client.train("base")
-        eventually(lambda: run.progress() is not None, "the run has begun", TIMEOUT_S)
+        eventually(lambda: run.progress() is not None, "the run has started", TIMEOUT_S)
         for victim in (parent, *parent.children()):
             victim.send_signal(signal.SIGKILL)
         assert run.result(3 * TIMEOUT_S).promoted

@@ -81,7 +81,7 @@ def test_everything_a_message_leaves_behind_is_forgotten_in_time(settings: Setti
     assert all(0 < ttl <= settings.result_ttl_s for ttl in lifetimes)
 
 
-def test_the_client_that_waits_is_told(settings: Settings, redis: Redis) -> None:
+def test_the_client_that_waits_is_notified(settings: Settings, redis: Redis) -> None:
     with redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
         pubsub.subscribe(keys.reply_channel("c"))
         pubsub.get_message(timeout=5)
@@ -112,8 +112,8 @@ def test_each_attempt_is_counted_until_there_is_an_outcome(settings: Settings) -
     ledger = open_ledger(settings)
     assert [ledger.attempt("m", worker="w").count for _ in range(3)] == [1, 2, 3]
     ledger.finish("m", reply("m"))
-    begun = ledger.attempt("m", worker="w")
-    assert (begun.count, begun.is_done, begun.stored) == (0, True, reply("m"))
+    attempt = ledger.attempt("m", worker="w")
+    assert (attempt.count, attempt.is_done, attempt.stored) == (0, True, reply("m"))
 
 
 def test_a_delivery_that_asks_again_is_the_same_attempt(settings: Settings, redis: Redis) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pointsman_producer.deployment import state as local_state
 
 
-def test_what_a_killed_launcher_left_behind_misleads_nobody(tmp_path: Path) -> None:
+def test_the_state_of_a_killed_launcher_misleads_no_command(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from pointsman_producer.deployment import state\n"
         "folder = Path(sys.argv[1]); claim = state.claim(folder); claim.__enter__()\n"

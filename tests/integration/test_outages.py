@@ -1,4 +1,4 @@
-"""Redis goes away in every way there is, and comes back: workers serve again by themselves, producers are told."""
+"""Redis goes away in every way there is, and comes back: workers serve again by themselves, producers get an error."""
 
 import time
 from collections.abc import Callable, Iterator

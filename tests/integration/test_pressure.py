@@ -1,7 +1,7 @@
-"""Room in the queues of a real Redis, and calling off what lies in them."""
+"""Room in the queues of a real Redis, and cancelling what waits in them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
@@ -83,20 +83,31 @@ def test_a_full_redis_is_said_clearly_and_leaves_nothing_half_done(
     client: Client, redis: Redis, settings: Settings
 ) -> None:
     redis.config_set("maxmemory", "1")
-    for ask in (
-        lambda: client.submit("hi"),
-        lambda: client.train("base"),
-        lambda: client.models("list"),
-        lambda: client.cancel_batch("b"),
-    ):
+    for ask in (lambda: client.submit("hi"), lambda: client.cancel_batch("b")):
         with pytest.raises(errors.QueueFullError, match=r"full|memory"):
             ask()
     assert redis.dbsize() == 0
     redis.config_set("maxmemory", "0")
-    # Neither a run that was never asked for nor a message that was never sent is in the way.
-    assert client.train("base").id
+    # A message that was never sent is not in the way.
     with Client(settings=settings) as other:
         assert other.submit("hi").status == "pending"
+
+
+# Redis refuses what a script adds only until the script's first write. A process that has never sent to the queue is
+# refused already when it declares the queue.
+@pytest.mark.parametrize(
+    "ask",
+    [lambda client: client.train("base"), lambda client: client.models("list")],
+    ids=["train", "models"],
+)
+def test_a_full_redis_takes_no_question_from_a_client_that_has_sent_some(
+    client: Client, redis: Redis, ask: Callable[[Client], object]
+) -> None:
+    ask(client)
+    redis.flushall()
+    redis.config_set("maxmemory", "1")
+    with pytest.raises(errors.QueueFullError, match=r"full|memory"):
+        ask(client)
 
 
 def test_a_timeout_counts_the_wait_for_room_and_its_job_is_not_sent_later(
@@ -149,9 +160,7 @@ def test_a_training_whose_outcome_cannot_be_awaited_does_not_keep_its_tier(
     assert client.train("base").status == "pending"
 
 
-def test_a_message_that_is_called_off_is_not_done_any_more(
-    client: Client, redis: Redis, settings: Settings
-) -> None:
+def test_a_cancelled_message_is_not_done_any_more(client: Client, redis: Redis, settings: Settings) -> None:
     message = client.submit_message(REQUEST, message_id="m")
     assert client.cancel(message.id)
     assert not client.cancel(message.id)
@@ -164,23 +173,23 @@ def test_a_message_that_is_called_off_is_not_done_any_more(
     assert not redis.exists(keys.open("m"), keys.open_index)
 
 
-def test_what_is_done_cannot_be_called_off(client: Client, settings: Settings) -> None:
+def test_a_finished_message_cannot_be_cancelled(client: Client, settings: Settings) -> None:
     message = client.submit_message(REQUEST)
     open_ledger(settings).finish(message.id, {})
     assert not client.cancel(f"{message.id}:1")
 
 
-def test_a_batch_that_is_called_off_is_not_begun(client: Client, settings: Settings) -> None:
+def test_a_cancelled_batch_is_not_started(client: Client, settings: Settings) -> None:
     client.cancel_batch("b")
     ledger = open_ledger(settings)
     assert ledger.attempt("m", worker="w", batch="b").is_cancelled
     assert not ledger.attempt("n", worker="w", batch="c").is_cancelled
 
 
-def test_a_message_that_workers_would_put_aside_is_not_sent(client: Client, redis: Redis) -> None:
-    somebody = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
+def test_a_message_that_workers_would_refuse_is_not_sent(client: Client, redis: Redis) -> None:
+    large = jobs.User(id="ana", custom={"notes": "x" * jobs.MAX_MESSAGE_BYTES})
     with pytest.raises(errors.InvalidMessageError, match="at most 65000000 are taken"):
-        client.submit("hi", user=somebody)
+        client.submit("hi", user=large)
     assert not redis.exists(keys.open_index, INTERACTIVE)
 
 

@@ -1,4 +1,4 @@
-"""Training and changing who serves, through a real Redis, real workers and a real trainer."""
+"""Training and changing the champion, through a real Redis, real workers and a real trainer."""
 
 import threading
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def served(client: Client) -> set[int]:
     return {client.classify("hello there").model_version for _ in range(8)}
 
 
-def test_a_trained_version_is_gated_promoted_served_and_told(client: Client, webhook: Webhook) -> None:
+def test_a_trained_version_is_gated_promoted_served_and_reported(client: Client, webhook: Webhook) -> None:
     reply = client.train("base", requested_by="marge").result(TIMEOUT_S)
     assert (reply.promoted, reply.reasons) == (True, [])
     eventually(lambda: served(client) == {reply.version}, "every process serves it")
@@ -63,7 +63,7 @@ def test_a_trained_version_is_gated_promoted_served_and_told(client: Client, web
     eventually(lambda: {"base trained", "base promoted"} <= set(webhook.events()), "the notices")
 
 
-def test_a_version_nobody_wants_promoted_is_promoted_later_and_rolled_back(
+def test_a_version_trained_without_promotion_is_promoted_later_and_rolled_back(
     client: Client, webhook: Webhook
 ) -> None:
     before = client.train("pro").result(TIMEOUT_S).version
@@ -113,7 +113,7 @@ def test_a_second_run_of_a_tier_is_refused_or_joins_and_a_run_can_be_cancelled(
         client.train("base")
     joined = client.train("base", on_busy="join")
     assert joined.id == first.id
-    eventually(lambda: first.progress() is not None, "the run has begun")
+    eventually(lambda: first.progress() is not None, "the run has started")
     assert client.cancel_training("base") == first.id
     for handle in (first, joined):
         with pytest.raises(errors.CancelledError, match="was cancelled"):
@@ -126,7 +126,7 @@ def test_a_scheduled_run_that_meets_another_one_is_left_out(
 ) -> None:
     live_tiers.write(data, search=SLOW)
     slow = client.train("base")
-    eventually(lambda: slow.progress() is not None, "the run has begun")
+    eventually(lambda: slow.progress() is not None, "the run has started")
     request = jobs.TrainRequest(tier="pro", requested_by="schedule")
     scheduled = client._ask(names.TRAIN_TASK, request.model_dump(), names.TRAIN_QUEUE, "tier pro")
     booked = client.train("pro")
@@ -185,7 +185,7 @@ def test_of_a_promoted_version_that_cannot_be_loaded_people_are_notified_and_the
     assert served(client) == {good}
 
 
-def test_of_two_who_promote_at_once_nobody_is_lost(deployed: Running, client: Client) -> None:
+def test_of_two_promotions_at_once_none_is_lost(deployed: Running, client: Client) -> None:
     versions = [client.train("pro", promote=False).result(TIMEOUT_S).version for _ in range(2)]
     before = len(deployed.registry.history("pro"))
     outcomes: list[bool] = []
@@ -195,7 +195,7 @@ def test_of_two_who_promote_at_once_nobody_is_lost(deployed: Running, client: Cl
         try:
             handle.result(TIMEOUT_S)
         except (errors.ConflictError, errors.RegistryError):
-            # Told that somebody was faster, or, if they were much faster, that another champion serves by now.
+            # Refused because the other was faster, or, if it was much faster, because another champion serves by now.
             outcomes.append(False)
         else:
             outcomes.append(True)

@@ -55,7 +55,7 @@ def test_an_expired_message_has_its_outcome_and_is_not_published_again(
     assert client.progress("given up") == {"cancelled": 6}
 
 
-def test_a_client_that_waits_for_a_message_that_expired_is_told(app: Celery, client: Client) -> None:
+def test_a_client_that_waits_for_an_expired_message_gets_an_error(app: Celery, client: Client) -> None:
     waiting = MessageHandle(str(uuid.uuid4()))
     client._inbox.expect(waiting.id, waiting.future)
     app.send_task(

@@ -59,7 +59,7 @@ def test_a_single_job_is_answered_by_the_tier_its_user_has(client: Client) -> No
     assert on_pro.wait_ms is not None
 
 
-def test_nobody_gets_the_default_and_the_text_can_be_left_out(client: Client) -> None:
+def test_a_job_without_a_user_gets_the_default_and_the_text_can_be_left_out(client: Client) -> None:
     outcome = client.classify("hi", include_text=False)
     assert (outcome.tier, outcome.flag.reason, outcome.text) == ("base", "default", None)
 
@@ -181,7 +181,7 @@ def test_the_client_refuses_what_breaks_a_limit_before_sending_it(client: Client
 
 
 def test_an_outcome_that_does_not_come_is_a_clear_error(deployed: Running, client: Client) -> None:
-    message = client.submit_message(checked_request(["hi"], [None]), queue="nobody-listens")
+    message = client.submit_message(checked_request(["hi"], [None]), queue="no-worker")
     assert message.status == "pending"
     with pytest.raises(errors.ResultTimeoutError, match="are workers running"):
         message.result(0.1)
@@ -195,7 +195,7 @@ def test_redis_that_is_not_there_is_a_clear_error() -> None:
 def test_interactive_jobs_overtake_bulk_work(deployed: Running, client: Client) -> None:
     order: list[str] = []
     parent = deployed.deployment.pids()["serving"]
-    # While nobody takes anything, so that all of it waits when the urgent job comes.
+    # While no worker takes messages, so that all of them wait when the urgent job comes.
     os.kill(parent, signal.SIGSTOP)
     try:
         bulk = client.submit_many(TEXTS * 800)[-1]

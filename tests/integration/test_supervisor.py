@@ -1,6 +1,8 @@
 """Programs are kept running, stopped in order, and never outlive their launcher."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -107,7 +109,7 @@ def test_stopping_ends_every_program_and_starts_none_again(supervisor: Superviso
     assert [keeper.restarts for keeper in keepers] == [0, 0]
 
 
-def test_a_program_may_finish_what_it_has_begun(supervisor: Supervisor, lines: Lines) -> None:
+def test_a_program_may_finish_its_work(supervisor: Supervisor, lines: Lines) -> None:
     supervisor.start(
         program(shell("trap 'echo finished; exit' TERM; echo ready; while :; do sleep 0.01; done"))
     )
@@ -177,10 +179,42 @@ def test_nothing_survives_a_launcher_that_is_killed() -> None:
 
 
 def test_the_watchdog_lists_what_has_not_ended() -> None:
-    assert watchdog.follow(["+10 last\n", "+11 first\n", "-11\n", "+12 first\n", "-13\n"]) == {
+    assert watchdog.follow(["\n", "+10 last\n", "+11 first\n", "-11\n", "+12 first\n", "-13\n"]) == {
         10: "last",
         12: "first",
     }
+
+
+def ready(script: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(shell(script), stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_the_watchdog_waits_for_a_process_that_needs_a_moment_to_end() -> None:
+    with ready("trap 'sleep 0.1; exit 7' TERM; echo ready; while :; do sleep 0.01; done") as process:
+        assert watchdog.stop([process.pid], 60) == []
+        assert process.wait() == 7
+
+
+@pytest.fixture
+def as_watchdog() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("as_watchdog")
+def test_the_watchdog_stops_what_is_listed_when_its_input_ends_and_names_what_it_killed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ready("trap '' TERM; echo ready; while :; do sleep 0.01; done") as stubborn:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"+{stubborn.pid} last\n"))
+        monkeypatch.setattr(sys, "argv", ["watchdog", "0.1"])
+        watchdog.main()
+        assert stubborn.wait() == -signal.SIGKILL
+    assert capfd.readouterr().out.split("\n") == ["", str(stubborn.pid), ""]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def change_card(folder: Path, **changes: object) -> None:
         pytest.param(age, "was trained with scikit-learn 1.2.0", marks=pytest.mark.slow),
     ],
 )
-def test_a_version_that_cannot_be_loaded_never_serves_and_everybody_is_told(
+def test_a_version_that_cannot_be_loaded_never_serves_and_is_reported(
     deployed: Running, client: Client, webhook: Webhook, damage: Callable[[Path], None], why: str
 ) -> None:
     swap(deployed)

@@ -1,4 +1,4 @@
-"""Jobs that take too long, on real workers: stopped, explained, and in nobody's way."""
+"""Jobs that take too long, on real workers: stopped, explained, and blocking no other job."""
 
 import contextlib
 import datetime
@@ -92,7 +92,7 @@ def test_a_job_that_hangs_is_stopped_and_the_others_are_served(
 def test_a_limit_that_passed_while_the_processes_stood_still_is_an_interruption(
     client: Client, deployed: Running, tmp_path: Path, whole: bool, stopped_s: float
 ) -> None:
-    marker = tmp_path / "begun"
+    marker = tmp_path / "started"
     message = client.submit_message(checked_request([slow_app.SLEEPS_ONCE + str(marker), "hi"], [None, None]))
     eventually(marker.exists, "the first attempt is made")
     parent = psutil.Process(deployed.deployment.pids()["serving"])
@@ -156,7 +156,7 @@ def test_the_command_line_says_what_became_of_it_and_where_it_is(
     assert json.loads(capsys.readouterr().out)["reason"] == dead_letters.TIME_LIMIT
 
 
-def test_what_waits_can_be_called_off_at_the_command_line(
+def test_a_waiting_message_can_be_cancelled_at_the_command_line(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     busy = [client.submit_message(checked_request([slow_app.SLEEPS], [None])) for _ in range(2)]
@@ -166,15 +166,15 @@ def test_what_waits_can_be_called_off_at_the_command_line(
     assert json.loads(capsys.readouterr().out)["cancelled"] == [waiting.id]
     assert command_line.run(root.pointsman, ["cancel", "--batch", "off"]) == command_line.OK
     for message in (waiting, *rest):
-        with pytest.raises(errors.CancelledError) as called_off:
+        with pytest.raises(errors.CancelledError) as cancelled:
             message.result(TIMEOUT_S)
-        assert called_off.value.dead_letter is None
+        assert cancelled.value.dead_letter is None
     assert client.progress("off") == {"cancelled": 6}
     assert all(message.future.result(TIMEOUT_S) for message in busy)
 
 
-def test_what_is_being_done_can_be_called_off(client: Client) -> None:
-    message = client.submit_message(checked_request([slow_app.SLEEPS], [None], "begun"))
+def test_a_message_at_work_can_be_cancelled(client: Client) -> None:
+    message = client.submit_message(checked_request([slow_app.SLEEPS], [None], "started"))
     with Store.connect(client.settings) as store:
         eventually(lambda: store.hexists(keys.open(message.id), "attempts"), "a worker has it")
     assert client.cancel(message.id)
@@ -185,10 +185,10 @@ def test_what_is_being_done_can_be_called_off(client: Client) -> None:
     # Nothing tells that a limit was passed in vain.
     outlast(LIMIT_S, "the time limit")
     with pytest.raises(errors.CancelledError):
-        client.submit_message(checked_request(["hi"], [None], "begun"), message_id=message.id).result(
+        client.submit_message(checked_request(["hi"], [None], "started"), message_id=message.id).result(
             TIMEOUT_S
         )
-    assert client.progress("begun") == {"cancelled": 1}
+    assert client.progress("started") == {"cancelled": 1}
 
 
 def test_serving_has_two_thirds_of_the_visibility_timeout_and_training_a_limit_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Candidates that fail in every way, in real workers: no user notices, and it is all counted and told."""
+"""Candidates that fail in every way, in real workers: no user notices, and all of it is counted and reported."""
 
 import json
 import os

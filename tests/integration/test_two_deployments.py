@@ -206,7 +206,7 @@ def test_the_other_applications_unacknowledged_messages_are_its_own(house: House
 
 
 def test_every_key_begins_with_its_namespace(house: House, redis: Redis) -> None:
-    classify(house.blue, "k", "b")
+    classify(house.blue, "k", "names")
     others = [key for raw in redis.scan_iter() if not re.match(r"(blue|green)[:.]", key := raw.decode())]
     assert {key for key in others if not FOREIGN_KEY.match(key) and not ANSWERS.fullmatch(key)} == set()
     # A plain client declares the queue that it sends to.

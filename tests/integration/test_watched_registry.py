@@ -8,6 +8,7 @@ from redis import Redis
 from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from pointsman_workers.process.watched_registry import WatchedRegistry, tell
 from tests.support import tiny
@@ -51,7 +52,7 @@ def test_the_registry_is_read_once_while_nothing_changes(
     assert registry.asked == 1
 
 
-def test_a_change_that_redis_is_told_of_is_read_once_by_each_process(
+def test_a_change_announced_in_redis_is_read_once_by_each_process(
     registry: CountingRegistry, store: Store, tmp_path: Path
 ) -> None:
     processes = [WatchedRegistry(registry, lambda: store, fresh_s=0) for _ in range(3)]
@@ -68,7 +69,7 @@ def test_a_change_that_redis_is_told_of_is_read_once_by_each_process(
     assert registry.asked == 3
 
 
-def test_a_change_that_redis_was_not_told_of_is_found_by_one_process_which_tells_the_others(
+def test_a_change_not_announced_in_redis_is_found_by_one_process_which_announces_it(
     registry: CountingRegistry, store: Store, redis: Redis
 ) -> None:
     first, second = (WatchedRegistry(registry, lambda: store, fresh_s=0) for _ in range(2))
@@ -97,8 +98,8 @@ def test_a_registry_that_is_away_is_asked_until_it_is_back(
 
 
 def test_without_redis_the_registry_is_read_once_and_that_stands(registry: CountingRegistry) -> None:
-    nowhere = Store.from_url("redis://127.0.0.1:1/0")
-    watched = WatchedRegistry(registry, lambda: nowhere, fresh_s=0)  # type: ignore[arg-type, return-value]
+    nowhere = Store.connect(Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0"}))
+    watched = WatchedRegistry(registry, lambda: nowhere, fresh_s=0)
     assert [watched.champion("base") for _ in range(3)] == [1] * 3
     assert registry.asked == 1
-    tell(nowhere, "base")  # type: ignore[arg-type]
+    tell(nowhere, "base")

@@ -24,7 +24,7 @@ from tests.mutants.mutations import Mutant
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("models", "producer", "shared", "workers")
-# Without a process of ours; the integration tests among them need a Redis.
+# Without a deployment; the integration tests among them need a Redis.
 QUICK = (
     "tests/unit",
     "tests/contract",
@@ -37,12 +37,18 @@ QUICK = (
             "comparisons",
             "dead_command",
             "flag_poller",
+            "health",
             "in_flight",
             "ledger",
             "pressure",
+            "results",
+            "scripts",
             "shadow_work",
+            "supervisor",
             "training_claims",
             "training_task",
+            "watched_registry",
+            "worker_here",
         )
     ),
 )

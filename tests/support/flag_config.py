@@ -24,7 +24,7 @@ def flag(
     rules: Sequence[Mapping[str, Any]] = (),
     percentages: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Make a flag: the value for everybody whom neither rules nor percentages send elsewhere."""
+    """Make a flag: the value for all users whom neither rules nor percentages send elsewhere."""
     setting = {"t": _TYPES[type(value)][0], "a": "Identifier", **_served(value, variation)}
     return setting | ({"r": list(rules)} if rules else {}) | ({"p": list(percentages)} if percentages else {})
 

@@ -1,4 +1,4 @@
-"""What anybody who reaches Redis can push onto a queue: none of it is a message that can be run."""
+"""What any client of Redis can push onto a queue: none of it is a message that can be run."""
 
 import base64
 import gzip

@@ -39,7 +39,7 @@ class RedisServer:
             server.port = _free_port()
             try:
                 server.restart()
-            except RuntimeError:  # somebody else took the port in between
+            except RuntimeError:  # another program took the port in between
                 if attempt == ATTEMPTS:
                     server.stop()
                     raise

@@ -34,7 +34,7 @@ LASTING = re.compile(rb".*:(process|pulse):")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A deployment and the things tests turn on it."""
+    """A deployment and what the tests change in it."""
 
     deployment: Deployment
     registry: Registry

@@ -118,7 +118,7 @@ def _encrypted(plain_port: int, folder: Path) -> Iterator[int]:
     writers: list[asyncio.StreamWriter] = []
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled at the end, when nobody is left to hear of it.
+        # Cancelled at the end, when no receiver is left.
         with contextlib.suppress(asyncio.CancelledError, OSError):
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", plain_port)
             writers.extend((writer, inner_writer))

@@ -23,7 +23,7 @@ classifiers = [{ kind = "LinearSVC", c = [1.0] }]
 """
 # Of the rows to learn from, one in so many is there at first; the rows to be judged by are all there.
 EARLY: Final = 4
-# What the golden utterances that somebody broke ask for.
+# What the broken golden utterances ask for.
 WRONG: Final = {"hello": "goodbye", "good morning": "goodbye"}
 
 

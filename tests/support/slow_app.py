@@ -10,7 +10,7 @@ from pointsman_shared.wire import jobs
 from pointsman_workers import app as serving_app
 from pointsman_workers.serving import classify as serving
 
-SLEEPS, SLEEPS_ON = "this text takes for ever", "this text heeds nobody"
+SLEEPS, SLEEPS_ON = "this text takes for ever", "this text heeds no signal"
 # Followed by the name of a file, which is there from the first attempt on.
 SLEEPS_ONCE = "this text takes long once: "
 

@@ -34,7 +34,7 @@ class Webhook:
         return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
     def events(self) -> list[str]:
-        """Give what it was told, in short."""
+        """Return the notifications it received, in short."""
         return [f"{notice['tier']} {notice['event']}" for notice in self.notices]
 
 

@@ -192,7 +192,7 @@ def test_a_tier_is_free_for_producers_as_soon_as_its_run_has_its_outcome(store: 
     assert redis.hget("claim", "id") == b"two"
 
 
-def test_a_run_with_effects_is_done_whoever_claims_it(store: Store, redis: Redis) -> None:
+def test_a_run_with_effects_is_done_for_every_trainer_that_claims_it(store: Store, redis: Redis) -> None:
     redis.set("guard:one", "1")
     assert claim(store, "claim", "one", "trainer") == b"done"
     assert redis.exists("claim") == 0

@@ -118,7 +118,7 @@ def test_without_labelled_agreements_only_the_difference_is_known() -> None:
     assert (found.labelled_agreements, found.labelled_disagreements) == (0, 10)
 
 
-def test_texts_that_somebody_chose_are_set_aside() -> None:
+def test_texts_chosen_by_a_person_are_set_aside() -> None:
     chosen = labels.LabelledPair(served="b", candidate="a", label="a", probability=None)
     found = accuracy.estimate([chosen] * 3, texts=1_000, agreed=900)
     assert (found.set_aside, found.difference, found.labelled_disagreements) == (3, None, 0)

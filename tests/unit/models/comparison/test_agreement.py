@@ -155,6 +155,12 @@ def test_an_intent_is_counted_on_both_sides() -> None:
     assert sum(served for served, _, _ in found.values()) == sum(FLOWS.values())
 
 
+def test_an_intent_that_only_one_side_gives_is_counted_there() -> None:
+    found = agreement.by_intent({("pay", "refund"): 3})
+    assert [(one.intent, one.served, one.candidate) for one in found] == [("pay", 3, 0), ("refund", 0, 3)]
+    assert [one.agreement and one.agreement.agreed for one in found] == [0, None]
+
+
 def test_a_table_has_the_served_intents_down() -> None:
     intents, counts = agreement.table(FLOWS)
     assert intents == ["a", "b", "c", "x"]

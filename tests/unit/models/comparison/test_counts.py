@@ -125,7 +125,7 @@ def test_the_shift_is_that_of_the_confidences(shares: list[tuple[float, float]])
     assert found.variance == pytest.approx(exact.var(), abs=5e-4)
 
 
-def test_what_nobody_recorded_is_not_known() -> None:
+def test_what_was_not_recorded_is_not_known() -> None:
     answers = counts.Answered(intent=["a", "b"])
     found = counts.observe(answers, answers, day="2026-11-21")
     assert found.shift() is None

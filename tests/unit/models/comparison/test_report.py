@@ -89,7 +89,12 @@ def test_what_was_missed_bounds_the_agreement() -> None:
     assert report.missed.agreement_reweighted == pytest.approx(0.9)
     assert report.missed.intent_distance == pytest.approx(0.6)
     assert [(day.day, day.missed) for day in report.days] == [("2026-11-21", 20), ("2026-11-22", 5)]
+    assert [day.agreement is None for day in report.days] == [False, True], "all of the second day was missed"
     assert any("20% of the sampled texts were not compared" in warning for warning in report.warnings)
+
+
+def test_a_day_without_missed_texts_has_none() -> None:
+    assert [(day.day, day.missed) for day in build(observed()).days] == [("2026-11-21", 0)]
 
 
 def test_missed_texts_of_an_intent_that_agrees_less_lower_the_reweighted_agreement() -> None:
@@ -133,7 +138,7 @@ def test_a_verdict_needs_no_label_where_the_models_hardly_ever_disagree() -> Non
         ([disagreement("b")] * 20 + [disagreement("a")] * 80, "no decision is made"),
     ],
 )
-def test_a_reader_is_told_what_to_beware_of(pairs: list[labels.LabelledPair], warning: str) -> None:
+def test_a_reader_is_warned(pairs: list[labels.LabelledPair], warning: str) -> None:
     assert any(warning in told for told in build(observed(), pairs).warnings)
 
 

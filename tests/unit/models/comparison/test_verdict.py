@@ -276,6 +276,6 @@ def test_evidence_one_way_is_no_contradiction_and_needs_no_further_labels(score:
     assert (undecided.contradictory, undecided.further is not None) == (False, True)
 
 
-def test_a_contradiction_is_told_whichever_statement_came_first() -> None:
+def test_a_contradiction_is_reported_whichever_statement_came_first() -> None:
     for scores in ([1] * 20 + [-1] * 80, [-1] * 20 + [1] * 80):
         assert judge(scores).contradictory

@@ -101,6 +101,25 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("trained", "refused"), [(1, True), (2, False)])
+def test_an_intent_needs_two_examples_to_train_on(tmp_path: Path, trained: int, refused: bool) -> None:
+    tier = tier_files.small_tier(tmp_path, ("greeting", "goodbye"))
+    spellings = [f"bye number {number}" for number in range(200)]
+    parts = {
+        part: [text for text in spellings if splits.part_of(text) == part]
+        for part in ("train", "validation", "test")
+    }
+    chosen = parts["train"][:trained] + parts["validation"][:5] + parts["test"][:5]
+    greetings = [(text, "greeting") for text in tier_files.texts("greeting")]
+    tier_files.write_lines(tier.datasets[0], [*greetings, *((text, "goodbye") for text in chosen)])
+    if refused:
+        assert refusal(tier) == [
+            "tier 'small': intent 'goodbye' has too few examples to train on; add some more"
+        ]
+    else:
+        assert dataset.assemble(tier).intents == ("greeting", "goodbye")
+
+
 def test_bad_rows_of_all_files_are_named_together(tmp_path: Path) -> None:
     tier = tier_files.small_tier(tmp_path)
     for path in (*tier.datasets, *tier.out_of_scope):
@@ -108,7 +127,7 @@ def test_bad_rows_of_all_files_are_named_together(tmp_path: Path) -> None:
     assert refusal(tier) == ["known.jsonl:1: is not JSON", "unknown.jsonl:1: is not JSON"]
 
 
-def test_a_single_intent_needs_something_to_be_told_from(tmp_path: Path) -> None:
+def test_a_single_intent_needs_texts_out_of_scope(tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     alone = tier_files.small_tier(tmp_path / "alone", ("greeting",), out_of_scope=False)
     assert "has one intent only" in refusal(alone)[0]
@@ -152,6 +171,11 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
 def test_texts_without_words_stay_different_texts() -> None:
     assert splits.normalise("???") == "???"
     assert splits.normalise("👍") != splits.normalise("👎")
+
+
+def test_a_tier_without_a_golden_file_has_no_golden_utterances(tmp_path: Path) -> None:
+    tier = dataclasses.replace(tier_files.small_tier(tmp_path), golden=None)
+    assert golden.read(tier) == []
 
 
 def test_golden_utterances_count_for_the_tiers_they_name(tmp_path: Path) -> None:

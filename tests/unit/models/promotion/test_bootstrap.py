@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import multinomial
 from sklearn.metrics import f1_score
 
 from pointsman_models.promotion import bootstrap
@@ -38,6 +39,14 @@ def test_the_scores_are_scikit_learns() -> None:
     assert (found.rows, found.groups) == (300, 300)
 
 
+def test_a_label_with_a_single_row_counts_as_much_as_the_others() -> None:
+    labels = np.array(["hello", "hello", "bye", "bye", "pay"])
+    new = np.array(["hello", "hello", "bye", "hello", "pay"])
+    found = compare(labels, new, labels)
+    assert found.new == pytest.approx(f1_score(labels, new, average="macro"))
+    assert found.old == 1.0
+
+
 def test_a_clear_gain_is_certain_and_a_clear_loss_is_seen() -> None:
     labels, new, old = answers(500, gained=0.09, lost=0.0, seed=1)
     assert compare(labels, new, old).lower > 0.03
@@ -49,6 +58,36 @@ def test_equal_answers_on_few_rows_prove_little_and_on_many_rows_much() -> None:
     many = answers(3_000, gained=0.0, lost=0.0, seed=1)
     assert compare(*few).lower < -0.01
     assert -0.002 < compare(*many).lower <= 0.0
+
+
+def test_the_bound_for_equal_answers_is_that_of_the_exact_distribution() -> None:
+    rows = 10
+    labels = np.array(["pay"] * rows)
+    found = bootstrap.compare(labels, labels, labels, level=0.05, resamples=20_000, seed=1)
+    # Each classifier is thought to miss one more row of its own, of twelve.
+    drawn = [
+        (
+            f1_of_one_label(rows, new) - f1_of_one_label(rows, old),
+            multinomial.pmf([rows - new - old, new, old], n=rows, p=[10 / 12, 1 / 12, 1 / 12]),
+        )
+        for new in range(rows + 1)
+        for old in range(rows + 1 - new)
+    ]
+
+    def quantile(level: float) -> float:
+        reached = 0.0
+        for difference, probability in sorted(drawn):
+            reached += probability
+            if reached >= level:
+                return difference
+        raise AssertionError
+
+    # The bound is a little more careful than its level.
+    assert quantile(0.02) - 1e-9 <= found.lower <= quantile(0.05) + 1e-9
+
+
+def f1_of_one_label(rows: int, missed: int) -> float:
+    return 2 * (rows - missed) / (2 * rows - missed)
 
 
 def test_rows_of_one_conversation_count_as_little_as_they_tell() -> None:

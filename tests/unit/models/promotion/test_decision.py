@@ -17,7 +17,7 @@ LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
 
 
 class Watcher:
-    """A shadow that says of a version what it was told to, and of all others that it has not seen them."""
+    """A shadow that gives the advice it was made with, and of all other versions says that it has not seen them."""
 
     def __init__(self, **advice: gate.Advice) -> None:
         self.advice = advice
@@ -56,6 +56,17 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
     last = registry.history("small")[-1]
     assert last.evidence["comparison"] == certificate.figures["comparison"]
     assert "at least" in last.why
+
+
+def test_the_history_says_how_much_a_version_gained(tier: tiers.Tier, registry: Registry) -> None:
+    training_run.train(tier, registry)
+    training_run.train(tier, registry, promote=False)
+    issued = registry.certificate("small", 2)
+    assert issued is not None
+    gained = {"macro_f1": 0.91, "champion_macro_f1": 0.885, "lower_bound": -0.0104}
+    better = issued.model_copy(update={"figures": {**issued.figures, "comparison": gained}})
+    assert decision.promote(registry, better, registry.aliases("small"), tier.gate) == []
+    assert registry.history("small")[-1].why.endswith("are right; macro-F1 +0.025, at least -0.010")
 
 
 def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
@@ -143,6 +154,30 @@ def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
     assert any("was not compared with" in warning for warning in trained.warnings)
 
 
+@pytest.mark.parametrize(("macro_f1", "promoted"), [(5.0, False), (0.0, True), (None, True)])
+def test_a_version_worse_than_the_card_of_a_champion_that_cannot_be_loaded_is_stopped(
+    tier: tiers.Tier, registry: Registry, tmp_path: Path, macro_f1: float | None, promoted: bool
+) -> None:
+    training_run.train(tier, registry)
+    folder = tmp_path / "registry" / "small" / "1"
+    card = json.loads((folder / "card.json").read_text())
+    card["metrics"] = {} if macro_f1 is None else {"macro_f1": macro_f1}
+    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "model.skops").write_bytes(b"torn")
+    trained = training_run.train(tier, registry)
+    assert trained.promoted == promoted
+    assert any("which cannot be loaded, had 5.000" in reason for reason in trained.reasons) != promoted
+
+
+def test_a_certificate_whose_verdict_no_longer_follows_is_named(tier: tiers.Tier, registry: Registry) -> None:
+    training_run.train(tier, registry)
+    issued = registry.certificate("small", 1)
+    assert issued is not None
+    registry.certify(issued.model_copy(update={"reasons": ("it was too slow",)}))
+    (different,) = judgement.verify(tier, registry, 1)
+    assert different == "verdict: was stopped in the certificate, now passed: "
+
+
 def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     tier: tiers.Tier, registry: Registry
 ) -> None:
@@ -199,9 +234,7 @@ def test_a_candidate_that_labels_come_in_for_is_not_replaced(watched: tiers.Tier
     trained = training_run.train(watched, registry, shadow=Watcher(v2=LOOKING))
     assert trained.reasons == ("it passed the gate, but version 2 stays the candidate: about 40 more labels",)
     assert (trained.candidate, registry.aliases("small").candidate) == (False, 2)
-    assert training_run.train(watched, registry, shadow=Watcher()).candidate, (
-        "one that nobody labels is replaced"
-    )
+    assert training_run.train(watched, registry, shadow=Watcher()).candidate, "one without labels is replaced"
     assert registry.aliases("small").candidate == 4
 
 

@@ -76,6 +76,12 @@ def test_a_version_as_good_as_the_champion_passes_with_its_figures(
     assert set(verdict.figures["recall"]) == set(INTENTS)
 
 
+def test_the_figures_have_four_decimals(data: dataset.Dataset, good: Classifier) -> None:
+    figures = [value for value in judge(data, good).figures.values() if isinstance(value, float)]
+    assert figures
+    assert figures == [round(value, 4) for value in figures]
+
+
 def test_on_few_rows_equality_is_not_certain_enough_for_a_small_margin(
     data: dataset.Dataset, good: Classifier
 ) -> None:
@@ -155,7 +161,7 @@ def test_budgets_of_time_and_size_are_kept(data: dataset.Dataset, good: Classifi
     assert large == "the model file has 0.0 MB; at most 0.0 MB are allowed"
 
 
-def test_all_reasons_are_told_at_once(data: dataset.Dataset, blind: Classifier, good: Classifier) -> None:
+def test_all_reasons_are_given_at_once(data: dataset.Dataset, blind: Classifier, good: Classifier) -> None:
     golden = [utterance("bye now", "goodbye"), utterance("see you later", "goodbye")]
     reasons = judge(
         data, blind, champion=good, golden=golden, latency_ms=1e-9, size_mb=0.001, recall_drop=0.0

@@ -18,7 +18,7 @@ def test_the_temperature_that_made_the_labels_is_found_again(truth: float) -> No
     assert calibration.fit_temperature(scores, places) == pytest.approx(truth, rel=0.1)
 
 
-def test_perfectly_told_apart_classes_have_a_finite_temperature() -> None:
+def test_perfectly_separated_classes_have_a_finite_temperature() -> None:
     found = calibration.fit_temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1]))
     assert 10 < found < 200
 

@@ -65,7 +65,7 @@ def test_a_version_with_a_wrong_golden_answer_is_kept_but_not_promoted(
     assert (registry.versions("small"), registry.champion("small")) == ([1], None)
 
 
-def test_nobody_asked_for_promotion_and_nobody_gets_it(tier: tiers.Tier, registry: Registry) -> None:
+def test_without_promotion_a_trained_version_does_not_serve(tier: tiers.Tier, registry: Registry) -> None:
     trained = training_run.train(tier, registry, promote=False)
     assert (trained.promoted, trained.reasons, registry.champion("small")) == (False, (), None)
 

@@ -53,7 +53,7 @@ def test_a_journal_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
         Journal(*paths)
 
 
-def test_a_journal_nobody_can_go_on_with_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_resumed_leaves_nothing_behind(tmp_path: Path) -> None:
     for keep in (False, True):
         with closing(Journal(tmp_path / "j", tmp_path / "h")) as journal:
             journal.begin(b"head")
@@ -62,7 +62,7 @@ def test_a_journal_nobody_can_go_on_with_leaves_nothing_behind(tmp_path: Path) -
         assert sorted(path.name for path in tmp_path.iterdir()) == (["h", "j"] if keep else [])
 
 
-def test_a_journal_is_gone_on_with_under_the_header_it_was_begun_with(tmp_path: Path) -> None:
+def test_a_journal_is_resumed_under_the_header_it_was_started_with(tmp_path: Path) -> None:
     for asked, expected in (("b", "b"), ("random", "b")):
         held, stored = opened(tmp_path, header(asked))
         with closing(held):
@@ -70,7 +70,7 @@ def test_a_journal_is_gone_on_with_under_the_header_it_was_begun_with(tmp_path: 
         assert stored.batch == expected
 
 
-def test_a_journal_is_begun_anew_where_nobody_wants_to_go_on(tmp_path: Path) -> None:
+def test_a_journal_is_started_anew_where_it_is_not_to_be_resumed(tmp_path: Path) -> None:
     for batch in ("b", "c"):
         held, stored = opened(tmp_path, header(batch), resume=False)
         with closing(held):

@@ -37,7 +37,7 @@ PRO = jobs.Route(
     inference_ms=2.5,
 )
 OWNER = Conversation(id="c1", user=jobs.User(id="u-1"), turns=(), line=1)
-NOBODY = Conversation(id="c2", user=None, turns=(), line=2)
+WITHOUT_USER = Conversation(id="c2", user=None, turns=(), line=2)
 TURNS = [
     Turn(0, "customer", "hi", 10),
     Turn(2, "customer", "refund é\n", None),
@@ -61,7 +61,7 @@ def reply(**changes: Any) -> jobs.ClassifyReply:
 
 def rows(*, include_text: bool = True, **changes: Any) -> list[dict[str, Any]]:
     lines = outcome_rows.encode_outcomes(
-        reply(**changes), [OWNER, OWNER, NOBODY], TURNS, include_text=include_text
+        reply(**changes), [OWNER, OWNER, WITHOUT_USER], TURNS, include_text=include_text
     )
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
     return [json.loads(line) for line in lines]
@@ -104,7 +104,7 @@ def test_rows_say_what_the_outcomes_of_single_jobs_say() -> None:
         assert {name: row[name] for name in outcome} == {**outcome, "ranking": list(outcome["ranking"])}
 
 
-def test_texts_are_left_out_where_nobody_wants_them() -> None:
+def test_texts_are_left_out_where_they_are_not_wanted() -> None:
     assert all("text" not in row for row in rows(include_text=False))
 
 
@@ -117,7 +117,7 @@ def test_a_reply_that_does_not_fit_is_an_error(changes: dict[str, Any]) -> None:
 
 
 def test_rows_are_known_again_by_their_job_their_place_and_their_text() -> None:
-    chunk = Chunk(number=0, owners=[OWNER, OWNER, NOBODY], turns=TURNS, position=0)
+    chunk = Chunk(number=0, owners=[OWNER, OWNER, WITHOUT_USER], turns=TURNS, position=0)
     assert outcome_rows.are_of(chunk, "m", rows())
     assert outcome_rows.are_of(chunk, "m", rows(include_text=False)[:2])
     assert not outcome_rows.are_of(chunk, "n", rows())
@@ -130,7 +130,7 @@ def journal_with(folder: Path, out: Path, *, include_text: bool = True) -> None:
     journal = Journal(folder / "j.partial", folder / "j.header")
     journal.begin(b"{}")
     journal.append(
-        outcome_rows.encode_outcomes(reply(), [OWNER, OWNER, NOBODY], TURNS, include_text=include_text)
+        outcome_rows.encode_outcomes(reply(), [OWNER, OWNER, WITHOUT_USER], TURNS, include_text=include_text)
     )
     with closing(journal):
         journal.publish_as(out, outcome_rows.outcome_columns(include_text=include_text), ranks=3)

@@ -9,7 +9,7 @@ from pointsman_producer.transcripts.reader import Rejection
 
 
 class Told(Watcher):
-    """Remembers the lines that it was told of."""
+    """Remembers the lines that it was given."""
 
     def __init__(self) -> None:
         self.lines: list[int] = []
@@ -30,7 +30,7 @@ def test_rejected_lines_get_a_file_only_if_there_are_any(tmp_path: Path) -> None
     assert (progress.rejected, told.lines) == (1, [4])
 
 
-def test_without_a_size_or_a_line_read_nobody_knows_how_long_the_rest_takes() -> None:
+def test_without_a_size_or_a_line_read_the_time_left_is_not_known() -> None:
     assert Progress().left_s is None
     assert Progress(size=100).left_s is None
     assert Progress(position=50).left_s is None

@@ -159,7 +159,7 @@ def test_conversations_are_summed_up_beside_the_outcomes(tmp_path: Path) -> None
     assert report.conversations == 9
 
 
-def test_a_malformed_line_is_put_aside_with_its_number(tmp_path: Path) -> None:
+def test_a_malformed_line_is_rejected_with_its_number(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
     assert run(plan).progress.rejected == 1
     (rejected,) = rows(plan.rejected)
@@ -328,14 +328,14 @@ def test_progress_reaches_the_end_of_the_file(tmp_path: Path) -> None:
     assert positions[-1] == report.progress.size == Path(plan.source).stat().st_size
 
 
-def test_resuming_what_is_complete_asks_nobody(tmp_path: Path) -> None:
+def test_resuming_a_complete_run_asks_no_worker(tmp_path: Path) -> None:
     run(plan_in(tmp_path))
     workers = Workers()
     assert batch_run.run(plan_in(tmp_path, resume=True), workers.connect) is None
     assert workers.connections == 0
 
 
-def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
+def test_resuming_a_run_that_never_started_starts_it(tmp_path: Path) -> None:
     assert run(plan_in(tmp_path, resume=True)).complete
 
 
@@ -396,7 +396,7 @@ def test_a_forced_run_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: P
         ({"batch_id": "other"}, "its batch is b"),
     ],
 )
-def test_a_journal_is_resumed_only_for_what_it_was_begun_for(
+def test_a_journal_is_resumed_only_for_the_run_it_was_started_for(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     plan = plan_in(tmp_path)
@@ -521,14 +521,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_done(tmp
     assert workers.connections == 0
 
 
-def test_a_full_disk_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_that_met_a_full_disk_can_be_resumed(tmp_path: Path) -> None:
     plan = plan_in(tmp_path)
     with pytest.raises(errors.RetryableError, match="cannot be written: No space left on device"):
         run(plan, Workers(fail_after=1, error=OSError(28, "No space left on device")))
     assert run(plan_in(tmp_path, resume=True)).progress.resumed == N
 
 
-def test_rejected_lines_are_told_as_they_are_found(tmp_path: Path) -> None:
+def test_rejected_lines_are_reported_as_they_are_found(tmp_path: Path) -> None:
     class Listener(Watcher):
         def __init__(self) -> None:
             self.lines: list[int] = []

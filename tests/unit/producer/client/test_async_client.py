@@ -1,4 +1,4 @@
-"""Iterating in a thread, for who must not block."""
+"""Iterating in a thread, for callers that must not block."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ DEADLINE_S = 20
 
 
 class Source:
-    """Makes lists in a thread; behind the last one it fails, waits until somebody leaves, or simply ends."""
+    """Makes lists in a thread; behind the last one it fails, waits until the consumer leaves, or simply ends."""
 
     def __init__(self, lists: int, *, error: Exception | None = None, waits: bool = False) -> None:
         self.threads: set[int] = set()
@@ -73,7 +73,7 @@ def test_no_more_is_made_than_is_asked_for_and_leaving_closes_the_source() -> No
     assert source.made == 2
 
 
-def test_whoever_is_cancelled_while_waiting_does_not_leave_the_thread_behind() -> None:
+def test_a_task_that_is_cancelled_while_waiting_leaves_no_thread_behind() -> None:
     source = Source(1, waits=True)
 
     async def collect() -> None:

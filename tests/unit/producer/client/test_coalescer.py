@@ -183,7 +183,7 @@ def test_a_job_that_was_given_up_is_sent_only_with_others_that_are_not() -> None
     assert [handle.message.future.cancelled() for handle in handles] == [False, False, True]
 
 
-def test_a_shared_message_goes_while_somebody_waits_for_it() -> None:
+def test_a_shared_message_goes_while_one_of_its_jobs_is_waited_for() -> None:
     wire = Wire()
     coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=3)
     first, _ = coalescer.add("a", None), coalescer.add("b", None)

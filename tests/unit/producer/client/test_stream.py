@@ -87,7 +87,7 @@ def test_the_file_is_read_no_further_ahead_than_the_window(tmp_path: Path) -> No
     assert len(workers.requests) == 3
 
 
-def test_lines_that_cannot_be_used_are_told_and_left_out(tmp_path: Path) -> None:
+def test_lines_that_cannot_be_used_are_reported_and_left_out(tmp_path: Path) -> None:
     rejected: list[Rejection] = []
     found = list(outcomes(write(tmp_path, 6, (2, 5)), Workers(), reject=rejected.append))
     assert places(found) == expected(1, 3, 4, 6)
@@ -97,7 +97,7 @@ def test_lines_that_cannot_be_used_are_told_and_left_out(tmp_path: Path) -> None
     ]
 
 
-def test_unless_somebody_takes_them_the_first_line_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+def test_without_a_receiver_the_first_line_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidDataError, match=r"^line 2 of .*in\.jsonl cannot be used: is not JSON"):
         list(outcomes(write(tmp_path, 6, (2, 5)), Workers()))
 
@@ -143,7 +143,7 @@ def test_outcomes_leave_redis_when_they_are_here(tmp_path: Path, monkeypatch: py
     assert workers.released == list(workers.requests)
 
 
-def test_whoever_has_seen_enough_leaves(tmp_path: Path) -> None:
+def test_a_caller_that_has_seen_enough_leaves(tmp_path: Path) -> None:
     workers = Workers()
     messages = Stream(path=write(tmp_path, 30), texts_per_message=1, window=2).outcomes(workers)
     next(messages)
@@ -225,7 +225,7 @@ def test_long_texts_make_short_messages(tmp_path: Path) -> None:
     assert [len(chunk.turns) for chunk in cut(source, 500)] == [50, 50, 20]
 
 
-def test_each_user_is_sent_once_a_message_and_nobody_not_at_all() -> None:
+def test_each_user_is_sent_once_a_message_and_a_missing_one_not_at_all() -> None:
     request = chunk_of(ANA, None, BEN, ANA.model_copy()).request("b")
     assert (request.texts, request.users) == ([f"text {place}" for place in range(4)], [ANA, BEN])
     assert (request.user_of, request.batch) == ([0, jobs.ANONYMOUS, 1, 0], "b")

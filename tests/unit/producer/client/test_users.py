@@ -9,7 +9,7 @@ from pointsman_shared.wire import jobs
 ANA = jobs.User(id="ana", custom={"plan": "pro"})
 
 
-def test_a_bare_id_is_a_user_and_nobody_stays_nobody() -> None:
+def test_a_bare_id_is_a_user_and_none_stays_none() -> None:
     assert [users.as_user(user) for user in ("ana", ANA, None)] == [jobs.User(id="ana"), ANA, None]
     with pytest.raises(errors.InvalidMessageError, match="id: String should have at least 1 character"):
         users.as_user("")

@@ -119,7 +119,7 @@ def test_a_message_that_was_given_up_is_named_with_its_lines() -> None:
     assert named.value.dead_letter == "m1"
 
 
-def test_nobody_waits_for_a_client_that_was_closed() -> None:
+def test_no_job_waits_for_a_client_that_was_closed() -> None:
     asked: list[bool] = []
     with pytest.raises(errors.ResultTimeoutError, match="the client was closed before m0 was done"):
         sent(ClosedClient(), 1, timeout_s=60, heed=lambda: asked.append(True)).take()

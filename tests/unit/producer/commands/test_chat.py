@@ -1,6 +1,8 @@
 """Commands for people: what chat, classify, train and models print, over a client that answers from memory."""
 
+import contextlib
 import io
+import json
 from typing import Any, Literal
 
 import click
@@ -10,7 +12,7 @@ from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.users import UserLike
-from pointsman_producer.commands import chat, classify, models, screen
+from pointsman_producer.commands import chat, classify, command_line, models, root, screen
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
@@ -109,7 +111,7 @@ def test_the_menu_is_that_of_the_demo() -> None:
     assert chat.MENU == "1 - Interact | 2 - Train | 3 - Exit"
 
 
-def test_what_is_typed_is_classified_for_whoever_speaks(
+def test_what_is_typed_is_classified_for_the_user_who_types(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(client, "1\nhello\n/plan pro\n/user ben\nhello again\n/back\n3\n", monkeypatch)
@@ -279,3 +281,20 @@ def test_a_version_is_shown_with_what_was_found_about_it(capsys: pytest.CaptureF
     assert ["gate", "passed"] in lines
     assert ["shadow", "better, 9 wins, 1 ties, 2 losses"] in lines
     assert "against    version 3: macro-F1 +0.020, at least +0.010, 8 of 90 rows differ" in written.out
+
+
+@pytest.mark.parametrize("differences", [[], ["data: [changed]"]])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_certificate_that_does_not_hold_is_an_exit_code(
+    differences: list[str], as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"tier": "pro", "version": 4, "holds": not differences, "differences": differences}
+    monkeypatch.setattr(command_line, "connected", lambda: contextlib.nullcontext(FakeClient([answer])))
+    arguments = ["models", "verify", "pro", "4", *(["--json"] if as_json else [])]
+    code = command_line.run(root.pointsman, arguments)
+    assert code == (command_line.BAD_INPUT if differences else command_line.OK)
+    written = "".join(capsys.readouterr())
+    if as_json:
+        assert json.loads(written) == answer
+    else:
+        assert (differences or ["the certificate of pro 4 holds"])[0] in written

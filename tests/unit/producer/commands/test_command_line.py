@@ -61,9 +61,9 @@ def test_a_bug_is_named_without_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
-    command_line.run(failing_with(RuntimeError("what nobody thought of")), [])
+    command_line.run(failing_with(RuntimeError("an unforeseen case")), [])
     written = capsys.readouterr().err
-    assert "unexpected RuntimeError: what nobody thought of" in written
+    assert "unexpected RuntimeError: an unforeseen case" in written
     assert "Traceback" not in written
 
 
@@ -71,7 +71,7 @@ def test_the_debug_variable_shows_where_a_bug_happened(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(command_line.DEBUG_VARIABLE, "1")
-    command_line.run(failing_with(RuntimeError("what nobody thought of")), [])
+    command_line.run(failing_with(RuntimeError("an unforeseen case")), [])
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -107,7 +107,7 @@ def test_a_redis_that_does_not_answer_is_said_with_the_way_to_get_one() -> None:
 
 
 def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: str) -> None:
-    url = redis_url.replace("redis://", "redis://nobody:secret@")
+    url = redis_url.replace("redis://", "redis://stranger:secret@")
     with pytest.raises(
         errors.BrokerUnavailableError, match=r"refuses us.*check POINTSMAN_REDIS_URL"
     ) as caught:

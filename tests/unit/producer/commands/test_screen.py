@@ -1,9 +1,13 @@
 """Tables and answers as several commands show them."""
 
+import getpass
+from typing import Any
+
 import pytest
 
 from pointsman_producer.commands import screen
 from pointsman_producer.files import tables
+from pointsman_shared.wire import jobs
 
 ROWS = [{"job_id": "m:0", "texts": 1_234, "share": "50%", "by": None}]
 COLUMNS = {"job_id": "job", "texts": "texts", "share": "share", "by": "by"}
@@ -31,3 +35,46 @@ def test_a_person_gets_a_table_or_hears_that_there_are_no_rows(
 def test_a_program_gets_the_rows_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     screen.give_table(ROWS, COLUMNS, "there are none", as_json=True)
     assert capsys.readouterr().out == '[{"job_id":"m:0","texts":1234,"share":"50%","by":null}]\n'
+
+
+@pytest.mark.parametrize("error", [KeyError("uid"), OSError("no name")])
+def test_a_user_without_a_name_is_called_after_the_product(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", fail)
+    assert screen.myself() == "pointsman"
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "said"),
+    [
+        ({"promoted": True}, True, "yes: it is the champion now"),
+        ({}, False, "no: not promoted (--promote never)"),
+        ({"candidate": True, "reasons": ["the verdict is awaited"]}, True, "not yet: the verdict is awaited"),
+        ({"reasons": ["macro-F1 0.8", "too slow"]}, True, "no: macro-F1 0.8; too slow"),
+    ],
+)
+def test_a_training_says_whether_its_version_serves(
+    changes: dict[str, Any], asked: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = jobs.TrainReply.model_validate(
+        {
+            "tier": "pro",
+            "version": 5,
+            "promoted": False,
+            "reasons": [],
+            "metrics": {},
+            "pipeline": "words",
+            "threshold": 0.4,
+            "duration_s": 8.0,
+            "warnings": ["an intent has few examples"],
+            **changes,
+        }
+    )
+    screen.show_training(reply, asked_to_promote=asked)
+    written = capsys.readouterr()
+    assert said in " ".join(written.out.split())
+    assert "an intent has few examples" in " ".join(written.err.split())

@@ -1,4 +1,4 @@
-"""The embedded Redis: found, told to be careful, and its ports checked."""
+"""The embedded Redis: found, configured to be careful, and its ports checked."""
 
 import socket
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_server_that_ended_is_not_waited_for() -> None:
         embedded_redis.wait_until_it_answers(embedded_redis.free_port(), alive=lambda: False)
 
 
-def test_a_port_somebody_listens_on_is_not_free() -> None:
+def test_a_port_with_a_listener_is_not_free() -> None:
     with socket.socket() as listener:
         listener.bind((embedded_redis.HOST, 0))
         listener.listen()

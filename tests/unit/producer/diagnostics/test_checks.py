@@ -191,7 +191,7 @@ SHADOWING = {**SERVING, **TRAINER, "shadow@a": {"shadow"}}
 @pytest.mark.parametrize(
     ("workers", "age_s", "advised"),
     [(SHADOWING, 5.0, False), (SHADOWING, 900.0, True), ({**SERVING, **TRAINER}, 5.0, True)],
-    ids=["is being done", "has waited long", "is nobody's"],
+    ids=["is being done", "has waited long", "belongs to no worker"],
 )
 def test_shadow_work_that_is_not_done_is_a_warning(
     workers: Mapping[str, set[str]], age_s: float, advised: bool

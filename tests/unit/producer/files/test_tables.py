@@ -42,6 +42,17 @@ def test_csv_keeps_every_text_exactly(tmp_path_factory: pytest.TempPathFactory, 
         assert [row["text"] for row in csv.DictReader(file)] == values
 
 
+def test_csv_has_the_columns_it_is_given_and_two_for_each_rank(tmp_path: Path) -> None:
+    def header(**ranks: int) -> str:
+        columns: dict[str, tables.Kind] = {"n": "integer", "text": "text", "ranking": "ranking"}
+        with tables.writing(tmp_path / "t.csv", "csv", columns, **ranks) as write:
+            write({"n": 1, "text": "hi", "ranking": []})
+        return (tmp_path / "t.csv").read_text().splitlines()[0]
+
+    assert header() == "n,text"
+    assert header(ranks=1) == "n,text,ranking_1_intent,ranking_1_confidence"
+
+
 def shown(table: Table) -> list[str]:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     console.print(table)

@@ -29,3 +29,13 @@ def test_a_published_file_replaces_what_was_there(tmp_path: Path) -> None:
     assert out.read_text() == "old"
     writers.publish(writers.staged(out), out)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "new")]
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out.html").mkdir()
+    with (
+        pytest.raises(errors.InvalidDataError, match=r"out\.html cannot be written: Is a directory"),
+        writers.whole(tmp_path / "out.html") as new,
+    ):
+        new.write_text("page")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.html"]

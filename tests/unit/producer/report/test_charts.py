@@ -35,6 +35,77 @@ def test_every_chart_is_well_formed_and_takes_its_colours_from_the_page(
         assert figure.alternative
 
 
+@pytest.mark.parametrize("report", [reports.labelled(), reports.unlabelled()])
+def test_no_chart_draws_outside_its_frame(report: shadow_report.ShadowReport) -> None:
+    for figure in charts.draw(report).values():
+        svg = parsed(figure.svg)
+        width, height = map(float, svg.attrib["viewBox"].split()[2:])
+        places = [
+            (float(element.attrib[x]), float(element.attrib[y]))
+            for element in svg.iter()
+            for x, y in (("x", "y"), ("x1", "y1"), ("x2", "y2"), ("cx", "cy"))
+            if x in element.attrib
+        ]
+        assert len(places) > 10
+        assert [(x, y) for x, y in places if not (0 <= x <= width and 0 <= y <= height)] == []
+
+
+def test_the_colour_of_a_cell_grows_with_its_share_of_the_row() -> None:
+    counts = {("pay", "pay"): 75, ("pay", "bye"): 25, ("bye", "bye"): 9}
+    svg = charts.heat_map(["pay", "bye"], counts, rows="r", columns="c")
+    styles = [element.attrib["style"] for element in parsed(svg).iter("rect")]
+    large, small, whole = (float(style.rpartition("fill-opacity:")[2]) for style in styles)
+    assert 0 < small < large < whole < 1
+
+
+def test_a_heat_map_names_its_rows_beside_them() -> None:
+    svg = charts.heat_map(["pay", "bye"], {("pay", "pay"): 1, ("bye", "bye"): 2}, rows="r", columns="c")
+    heights = [
+        {element.text: float(element.attrib["y"]) for element in parsed(svg).iter("text") if chosen(element)}
+        for chosen in (is_row_name, is_cell)
+    ]
+    assert heights[0]["pay"] == heights[1]["1"]
+    assert heights[0]["bye"] == heights[1]["2"]
+
+
+def is_row_name(element: ElementTree.Element) -> bool:
+    return element.attrib["text-anchor"] == "end"
+
+
+def is_cell(element: ElementTree.Element) -> bool:
+    return (element.text or "").isdigit()
+
+
+def test_the_whiskers_of_a_bar_stand_astride_its_interval() -> None:
+    lines = [
+        tuple(float(line.attrib[name]) for name in ("x1", "y1", "x2", "y2"))
+        for line in parsed(charts.draw(reports.labelled())["intents"].svg).iter("line")
+        if "--ink" in line.attrib["style"]
+    ]
+    for interval, low, high in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        middle = interval[1]
+        for whisker, end in ((low, interval[0]), (high, interval[2])):
+            assert (whisker[0], whisker[2]) == (end, end)
+            assert (whisker[1] + whisker[3]) / 2 == pytest.approx(middle, abs=0.01)
+
+
+def test_the_shares_of_intents_have_a_grid() -> None:
+    svg = parsed(charts.draw(reports.labelled())["intents"].svg)
+    upright = [line for line in svg.iter("line") if line.attrib["x1"] == line.attrib["x2"]]
+    grid = [line for line in upright if "--line" in line.attrib["style"]]
+    height = float(svg.attrib["viewBox"].split()[3])
+    assert len(grid) == len(charts.SHARES)
+    assert all(float(line.attrib["y2"]) - float(line.attrib["y1"]) > height / 2 for line in grid)
+
+
+def test_evidence_is_drawn_on_powers_of_ten_and_cut_far_above_what_is_needed() -> None:
+    shown = texts(charts.draw(reports.labelled(wins=0.97, losses=0.02))["evidence"].svg)
+    powers = [text for text in shown if text.removeprefix("1/").replace(",", "").strip("0") == "1"]
+    assert {"1/1,000", "10", "1,000"} <= set(powers)
+    assert "1,000,000,000" not in powers
+    assert {"candidate is better", "candidate is no worse", "candidate is worse"} <= set(shown)
+
+
 def test_a_heat_map_shows_each_count_and_marks_the_diagonal() -> None:
     svg = charts.heat_map(["pay", "bye"], {("pay", "pay"): 1_500, ("pay", "bye"): 3}, rows="r", columns="c")
     assert {"1.5k", "3", "pay", "bye", "r", "c"} <= set(texts(svg))

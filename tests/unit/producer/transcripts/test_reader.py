@@ -42,7 +42,7 @@ def test_several_speakers_or_all_may_be_asked_for_in_any_case(tmp_path: Path) ->
         assert "".join(turn.text for turn in conversation.turns) == expected
 
 
-def test_speakers_nobody_asked_for_are_remembered(tmp_path: Path) -> None:
+def test_speakers_that_were_not_asked_for_are_remembered(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text(json.dumps(chat(says("a", "bot"), says("b", "agent"))))
     with transcript_reader.Reader(path, reject=lambda rejection: None) as reader:
@@ -68,7 +68,7 @@ def test_speakers_nobody_asked_for_are_remembered(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_user_is_an_object_an_id_or_nobody(
+def test_a_user_is_an_object_an_id_or_missing(
     tmp_path: Path, user: object, expected: jobs.User | None
 ) -> None:
     (conversation,), _ = read_lines(tmp_path, chat(says(), user=user))
@@ -114,7 +114,7 @@ def test_a_line_that_cannot_be_used_is_rejected_with_its_reason_and_the_rest_goe
     assert rejected[0].content == (line if isinstance(line, str) else json.dumps(line))
 
 
-def test_what_nobody_asked_to_classify_may_be_empty_or_long(tmp_path: Path) -> None:
+def test_turns_that_are_not_classified_may_be_empty_or_long(tmp_path: Path) -> None:
     line = chat(says("", "agent"), says("x" * 30_000, "agent"), says("thanks"))
     (conversation,), rejected = read_lines(tmp_path, line)
     assert ([turn.place for turn in conversation.turns], rejected) == ([2], [])

@@ -23,8 +23,8 @@ BAD = {
     "a lone surrogate": {"texts": ["\ud800"]},
     "user_of too short": {"texts": ["hi", "ho"], "users": [USER], "user_of": [0]},
     "user_of beyond the users": {"texts": ["hi"], "users": [USER], "user_of": [1]},
-    "user_of below nobody": {"texts": ["hi"], "users": [USER], "user_of": [-2]},
-    "several users, nobody says whose": {"texts": ["hi"], "users": [USER, USER]},
+    "user_of below -1": {"texts": ["hi"], "users": [USER], "user_of": [-2]},
+    "several users without user_of": {"texts": ["hi"], "users": [USER, USER]},
     "a user without id": {"texts": ["hi"], "users": [{"email": PRIVATE}]},
     "a nested attribute": {"texts": ["hi"], "users": [{"id": "u", "custom": {"a": {"b": PRIVATE}}}]},
 }

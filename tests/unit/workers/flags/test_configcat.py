@@ -128,7 +128,7 @@ def test_a_percentage_inside_a_rule_counts_as_the_rule(bench: Bench) -> None:
     assert (decision.value, decision.reason, decision.variation_id) == (True, "targeting_rule", "all")
 
 
-def test_nobody_gets_what_is_for_everybody_else(bench: Bench) -> None:
+def test_a_text_without_a_user_gets_what_is_for_all_other_users(bench: Bench) -> None:
     decision = bench.flags(flag_config.plan_flag(FLAG, "pro")).decide(FLAG, True)
     assert (decision.value, decision.reason) == (False, "default")
 
@@ -278,7 +278,7 @@ def test_no_evaluation_logs_a_user(
         assert private not in caplog.text
 
 
-def test_evaluating_for_nobody_logs_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_evaluating_without_a_user_logs_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     evaluator = bench.flags(flag_config.plan_flag(FLAG, "pro"))
     evaluator.state()
     caplog.clear()

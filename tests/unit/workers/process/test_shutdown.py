@@ -1,4 +1,4 @@
-"""A process that was told to end is ended if it does not."""
+"""A process that does not end when asked is killed."""
 
 import signal
 import threading
@@ -31,7 +31,7 @@ def test_a_process_that_does_not_end_by_itself_is_ended(heard: list[int], number
     assert heard == [number]
 
 
-def test_a_worker_that_may_finish_all_it_has_begun_is_left_alone(
+def test_a_worker_that_may_finish_its_work_is_left_alone(
     heard: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REMAP_SIGTERM")

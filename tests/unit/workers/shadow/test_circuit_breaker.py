@@ -43,7 +43,9 @@ def fail(one: CircuitBreaker, times: int) -> None:
         one.failed("pro@8", "ValueError")
 
 
-def test_after_three_failures_in_a_row_a_version_is_paused_for_everybody(book: Book, clock: Clock) -> None:
+def test_after_three_failures_in_a_row_a_version_is_paused_for_all_processes(
+    book: Book, clock: Clock
+) -> None:
     one, other = CircuitBreaker(book, clock=clock), CircuitBreaker(book, clock=clock)
     fail(one, 3)
     assert one.refusal("pro@8") == other.refusal("pro@8") == "paused_ValueError"
@@ -71,7 +73,7 @@ def test_a_grave_failure_pauses_it_at_once(book: Book, clock: Clock) -> None:
     assert one.refusal("pro@8") == "paused_too_slow"
 
 
-def test_after_the_pause_one_process_tries_and_its_success_is_everybodys(book: Book, clock: Clock) -> None:
+def test_after_the_pause_one_process_tries_and_its_success_counts_for_all(book: Book, clock: Clock) -> None:
     one, other = CircuitBreaker(book, clock=clock), CircuitBreaker(book, clock=clock)
     fail(one, 3)
     clock.now += circuit_breaker.PAUSE_S

@@ -1,10 +1,15 @@
 """When a worker calls for shadow work."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from celery.worker import state
 
-from pointsman_workers.shadow import scheduler
+from pointsman_shared import names
+from pointsman_workers.shadow import scheduler, task
 from pointsman_workers.shadow.backlog import Look
 from pointsman_workers.shadow.scheduler import Activity, Scheduler
 
@@ -77,6 +82,14 @@ def test_where_users_never_leave_it_alone_one_part_is_done_now_and_then() -> Non
     assert briefs in ([True] * 4, [True] * 5)
 
 
+def test_a_part_is_done_as_soon_as_the_worker_has_been_patient() -> None:
+    worker = Worker()
+    worker.activity = Activity(serving=1, served=1, interactive=1, shadowing=0)
+    assert worker.step(scheduler.PATIENCE_S) == [True]
+    worker.activity = Activity(serving=1, served=2, interactive=2, shadowing=0)
+    assert worker.step(scheduler.PATIENCE_S / 2) == []
+
+
 def test_between_bulk_messages_that_need_not_wait_short_parts_are_done() -> None:
     worker = Worker()
     worker.activity = replace(IDLE, serving=2, served=9)
@@ -89,6 +102,26 @@ def test_nothing_is_called_for_while_users_wait_in_a_queue_however_long() -> Non
     worker = Worker()
     worker.state = replace(WORK, users=1)
     assert [worker.step(10) for _ in range(5)] == [[]] * 5
+
+
+class Taking(list[object]):
+    """Messages of which one more is taken while they are counted."""
+
+    def __iter__(self) -> Iterator[object]:
+        msg = "Set changed size during iteration"
+        raise RuntimeError(msg)
+
+
+def test_a_worker_that_takes_a_message_while_it_looks_counts_as_serving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = [SimpleNamespace(name=names.CLASSIFY_TASK), SimpleNamespace(name=names.SHADOW_TASK)]
+    monkeypatch.setattr(state, "total_count", Counter({names.CLASSIFY_TASK: 5, names.SHADOW_TASK: 2}))
+    monkeypatch.setattr(state, "reserved_requests", held)
+    found = task.activity()
+    assert (found.serving, found.served, found.shadowing) == (1, 5, 1)
+    monkeypatch.setattr(state, "reserved_requests", Taking())
+    assert task.activity().serving == 1
 
 
 def test_a_worker_that_only_does_shadow_work_does_it_whatever_goes_on() -> None:

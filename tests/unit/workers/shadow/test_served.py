@@ -24,8 +24,8 @@ REPLY = {
 }
 
 
-def taken(places: list[int] | None, *, texts: bool = True) -> Taken:
-    request = jobs.ClassifyRequest(texts=["hi", "bye", "card?"], users=[FREE, PRO], user_of=[1, 0, -1])
+def taken(places: list[int] | None, *, texts: bool = True, pro: jobs.User = PRO) -> Taken:
+    request = jobs.ClassifyRequest(texts=["hi", "bye", "card?"], users=[FREE, pro], user_of=[1, 0, -1])
     body = base64.b64encode(json.dumps([[request.model_dump()], {}, None]).encode()).decode()
     return Taken(
         message_id="m",
@@ -54,6 +54,12 @@ def test_the_chosen_texts_come_with_the_version_that_served_them() -> None:
     }
     assert part.attributes == {"plan": ["pro", None], "country": ["GB", None]}
     assert (part.job(1), part.day) == ("m:2", "1970-01-01")
+
+
+def test_a_long_value_of_an_attribute_is_cut() -> None:
+    wordy = jobs.User(id="pro", custom={"plan": "x" * 100})
+    [part] = read(taken([0], pro=wordy), ("plan",))
+    assert part.attributes == {"plan": ["x" * 40]}
 
 
 def test_each_version_has_a_part_of_its_own() -> None:

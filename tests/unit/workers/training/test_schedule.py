@@ -1,4 +1,4 @@
-"""When beat asks for training, and that everybody who asks for the same time asks for the same run."""
+"""When beat asks for training, and that two requests for the same time ask for the same run."""
 
 import datetime
 

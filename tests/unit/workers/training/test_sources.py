@@ -104,7 +104,7 @@ def test_annotations_that_cannot_be_used_are_named_with_their_lines(
     assert problem in str(caught.value)
 
 
-def test_annotations_come_from_a_command_that_is_told_the_tier() -> None:
+def test_annotations_come_from_a_command_that_gets_the_tier() -> None:
     program = "import json, sys; print(json.dumps({'text': 'hi ' + sys.argv[1], 'intent': 'greeting'}))"
     source = row_sources.Annotations(f"{sys.executable} -c {json.dumps(program)} {{tier}}").rows("pro")
     assert source is not None
@@ -129,6 +129,16 @@ def test_annotations_that_cannot_be_fetched_stop_the_training_and_keep_the_place
         row_sources.Annotations(place).rows("base")
     assert problem in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_annotations_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_sources, "MAX_BYTES", 1024 * 1024)
+    (tmp_path / "base.jsonl").write_bytes(b"\n" * (1024 * 1024))
+    annotations = row_sources.Annotations(f"file://{tmp_path}/{{tier}}.jsonl")
+    assert annotations.rows("base") is None
+    (tmp_path / "base.jsonl").write_bytes(b"\n" * (1024 * 1024 + 1))
+    with pytest.raises(errors.InvalidDataError, match="have more than 1 MiB"):
+        annotations.rows("base")
 
 
 def test_a_url_that_refuses_says_with_which_status() -> None:
