@@ -39,6 +39,7 @@ class ClassifyTask(LedgerTask):
 
     abstract = True
     stores_outcome = True
+    keeps_letters = True
 
     def present(self, outcome: Any) -> Answer:  # noqa: ANN401  any JSON value
         """Keep a stored outcome out of logs and events, like a new one."""
