@@ -5,12 +5,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from celery import Celery
 
 from pointsman_producer.diagnostics import checks, examination, probe
 from pointsman_producer.diagnostics.findings import Finding
+from pointsman_shared import names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
+from tests.support.ledgers import open_letters
 
 
 @pytest.fixture
@@ -38,6 +42,35 @@ def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings,
     found = list(examination.examine(settings, "here"))
     assert problems(found) == {"worker", "models"}
     assert {finding.what for finding in found if finding.status == "warning"} >= {"queue bulk", "shadow"}
+
+
+def test_messages_in_the_wrong_queue_are_found_among_those_of_others(
+    redis: Store, settings: Settings
+) -> None:
+    with Celery(broker=settings.redis_url.get_secret_value()) as app:
+        for _ in range(2):
+            app.send_task(names.CLASSIFY_TASK, args=({"texts": ["hi"]},))
+        app.send_task("another.task")
+        app.send_task(names.TRAIN_TASK, queue="train")
+    redis.set("bulk", "of another application")
+    assert probe.strays(redis) == {"celery": 2, "train": 1}
+    warned = {
+        finding.what for finding in examination.examine(settings, "here") if finding.status == "warning"
+    }
+    assert {"queue celery", "queue train"} <= warned
+
+
+def test_dead_letters_are_counted_and_the_latest_one_is_described(redis: Store, settings: Settings) -> None:
+    letters = open_letters(settings)
+    for reason, age_s in ((dead_letters.MALFORMED, 330), (dead_letters.POISON, 300)):
+        letter = dead_letters.DeadLetter(
+            id=reason, reason=reason, error="e", detail="d", queue="", died_at=redis.now() - age_s
+        )
+        letters.bury(letter)
+    (found,) = [
+        finding for finding in examination.examine(settings, "here") if finding.what == "dead letters"
+    ]
+    assert (found.status, found.detail) == ("warning", "2, the latest 5 min ago (poison)")
 
 
 def problems(found: list[Finding]) -> set[str]:

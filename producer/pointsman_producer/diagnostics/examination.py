@@ -8,6 +8,7 @@ from pointsman_producer.diagnostics.findings import Finding, Remedy, problem
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.dead_letters import DeadLetters
 
 
 def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
@@ -22,6 +23,9 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
             return
         yield from checks.redis(info, shown_url)
         yield from checks.queues(probe.queues(store), probe.in_flight(store))
+        yield from checks.strays(probe.strays(store))
+        letters = DeadLetters(store, ttl_s=settings.dead_letter_ttl_s)
+        yield checks.dead_letters(letters.count(), next(letters.find(), None), store.now())
         consumers: Mapping[str, set[str]] | None = None
         try:
             consumers = probe.consumers(settings)
@@ -42,5 +46,5 @@ def _shadow(store: Store, settings: Settings, consumers: Mapping[str, set[str]])
         mib=(used_bytes / 2**20, settings.shadow_max_mib),
         is_consumed=any(names.SHADOW_QUEUE in queues for queues in consumers.values()),
     )
-    yield from checks.shadow_missed(probe.shadow_counts(store, now), probe.shadow_dropped(store))
+    yield from checks.shadow_missed(probe.shadow_counts(store, now), *probe.shadow_uncounted(store))
     yield from checks.shadow_troubles(probe.shadow_troubles(store), now)
