@@ -5,6 +5,7 @@ import importlib.util
 import os
 import socket
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -171,7 +172,15 @@ class Deployment:
     ) -> Program:
         return Program(
             name=name,
-            command=[sys.executable, "-m", "celery", "--quiet", "-A", app, *arguments],
+            # The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
+            command=[
+                sys.executable,
+                os.path.join(sysconfig.get_path("scripts"), "celery"),
+                "--quiet",
+                "-A",
+                app,
+                *arguments,
+            ],
             environ={
                 **os.environ,
                 **self.settings.environ(),
