@@ -23,6 +23,8 @@ SEPARATOR = " > "
 SHARE = re.compile(r"[\d.,]+%")
 # The columns whose ids one copies.
 UNBROKEN = {"id", "job"}
+# Several scripts, and emoji, need them within words.
+JOINERS = "\u200c\u200d"
 
 Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
 """The type of a column."""
@@ -137,4 +139,6 @@ def cell(value: object) -> str | Text:
 
 def printable(text: str) -> str:
     """Replace control characters, which could move the cursor, and those that turn the direction of writing."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in JOINERS else " " for char in text)
