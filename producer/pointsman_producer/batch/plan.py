@@ -53,9 +53,7 @@ class Plan:
 
 def check_outputs(plan: Plan) -> None:
     """Refuse outputs that cannot be written, or that would overwrite a file unasked."""
-    if not plan.out.parent.is_dir():
-        msg = f"{plan.out.parent} is not a folder: {plan.out.name} cannot be written there"
-        raise errors.InvalidDataError(msg)
+    writers.require_folder(plan.out)
     outputs = (plan.out, plan.journal, plan.conversations, plan.rejected)
     source = Path(plan.source)
     if source.exists() and any(path.exists() and path.samefile(source) for path in outputs):

@@ -21,6 +21,7 @@ from pointsman_producer.client import single_try
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.deployment import state as local_state
+from pointsman_producer.files import writers
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 
@@ -150,8 +151,9 @@ def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; an error is one line on stderr."""
     try:
-        result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
-        sys.stdout.flush()
+        with writers.explained():
+            result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
+            sys.stdout.flush()
     except BrokenPipeError:
         return _stop_writing()
     except Exception as error:  # the last place that can turn an error into a message
@@ -173,7 +175,9 @@ def _fail(error: Exception) -> int:
         error.show(said)
         err.print(said.getvalue(), markup=False, end="")
         return error.exit_code
-    _report(error)
+    # Nothing can be said where stderr has no room.
+    with contextlib.suppress(OSError):
+        _report(error)
     if isinstance(error, errors.RetryableError):
         return TRY_LATER
     if isinstance(error, errors.PermanentError):

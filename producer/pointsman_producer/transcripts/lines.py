@@ -64,6 +64,12 @@ class Lines:
         except (EOFError, OSError, zlib.error) as error:
             msg = f"{self.name} cannot be read beyond line {number}: {error}"
             raise errors.InvalidDataError(msg) from error
+        if self.position < (self.size or 0):
+            msg = (
+                f"{self.name} became shorter while it was read: "
+                f"it ends behind line {number}, after {self.position:,} of {self.size:,} bytes"
+            )
+            raise errors.InvalidDataError(msg)
 
     def _skip_line(self) -> None:
         while (rest := self._file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
