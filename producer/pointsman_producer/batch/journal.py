@@ -125,14 +125,14 @@ class Journal:
         """Make the rows survive a power cut."""
         os.fsync(self._file.fileno())
 
-    def publish_as(self, path: Path, columns: Mapping[str, Kind], *, ranks: int) -> None:
+    def publish_as(self, path: Path, columns: Mapping[str, Kind], *, ranks: int, raw: bool = False) -> None:
         """Make the rows the output, in the format of its ending, and remove the journal; JSON lines are renamed."""
         chosen, finished = writers.format_of(path), self.path
         try:
             if chosen != "jsonl":
                 finished = writers.staged(path)
                 self._file.seek(0)
-                with tables.writing(finished, chosen, columns, ranks=ranks) as write:
+                with tables.writing(finished, chosen, columns, ranks=ranks, raw=raw) as write:
                     for line in self._file:
                         write(outcome_rows.flat_outcome(orjson.loads(line)))
             writers.publish(finished, path)

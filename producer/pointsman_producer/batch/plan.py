@@ -17,7 +17,7 @@ from pointsman_shared.wire import jobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to classify, and where to write the outcomes; a batch without an id gets a random one."""
+    """What to classify, and where to write the outcomes; a batch without an id gets a random one. `raw` is that of `tables`."""
 
     source: str
     out: Path
@@ -25,6 +25,7 @@ class Plan:
     include_text: bool = True
     resume: bool = False
     force: bool = False
+    raw: bool = False
     batch_id: str | None = None
     texts_per_message: int = stream.TEXTS_PER_MESSAGE
     window: int = DEFAULT_SIZE

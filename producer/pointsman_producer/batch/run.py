@@ -100,14 +100,14 @@ class _Run:
         new = writers.staged(self.plan.conversations)
         chosen = writers.format_of(self.plan.out)
         try:
-            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
+            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS, raw=self.plan.raw) as write:
                 self._summariser = summaries.Summariser(write)
                 complete = self._classify()
                 self._summariser.close()
             if complete:
                 writers.publish(new, self.plan.conversations)
                 columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
-                self.journal.publish_as(self.plan.out, columns, ranks=self.progress.ranks)
+                self.journal.publish_as(self.plan.out, columns, ranks=self.progress.ranks, raw=self.plan.raw)
         finally:
             new.unlink(missing_ok=True)
         return Report(

@@ -69,6 +69,13 @@ json_option = options(
     click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
 )
 
+# Adds `--raw` to a command that writes tables.
+raw_option = click.option(
+    "--raw",
+    is_flag=True,
+    help="In CSV, leave texts as they are, even those that a spreadsheet takes for formulas.",
+)
+
 
 def out_option(text: str, *, required: bool = False) -> Callable[[_Function], _Function]:
     """Add `-o` for the file to write; the command gets it as `out`."""
