@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import socket
 import sys
 import sysconfig
@@ -60,7 +61,9 @@ class Deployment:
 
     def __post_init__(self) -> None:
         if self.redis_port is not None:
-            url = SecretStr(embedded_redis.url(self.redis_port))
+            # Other users of this machine reach its port, too.
+            self._password = secrets.token_urlsafe(24)
+            url = SecretStr(embedded_redis.url(self.redis_port, self._password))
             self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
         self._held = contextlib.ExitStack()
@@ -97,8 +100,8 @@ class Deployment:
                     supervisor.start(program, partial(is_well, store, node(program.name)))
                 else:
                     supervisor.start(program)
-            redis_url = embedded_redis.url(self.redis_port) if self.redis_port is not None else None
-            local_state.announce(self.state_dir, redis_url)
+            embedded = self.settings.redis_url.get_secret_value() if self.redis_port is not None else None
+            local_state.announce(self.state_dir, embedded)
             self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -146,9 +149,11 @@ class Deployment:
     def _start_redis(self, supervisor: Supervisor, port: int) -> None:
         folder = self.state_dir / "redis"
         folder.mkdir(exist_ok=True)
-        command = embedded_redis.command(embedded_redis.find_binary(), port=port, folder=folder.resolve())
+        command = embedded_redis.command(
+            embedded_redis.find_binary(), port=port, folder=folder.resolve(), password=self._password
+        )
         keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
-        embedded_redis.wait_until_it_answers(port, alive=lambda: keeper.alive)
+        embedded_redis.wait_until_it_answers(self.settings, alive=lambda: keeper.alive)
 
     def programs(self) -> list[Program]:
         """Return the programs that are started beside Redis."""
