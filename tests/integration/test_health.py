@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from pointsman_producer.diagnostics import checks, examination, probe
-from pointsman_producer.diagnostics.findings import Finding
+from pointsman_producer.diagnostics.findings import Finding, Remedy
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
@@ -33,6 +34,24 @@ def test_the_server_says_its_version_and_policy(redis: Store) -> None:
     first, *others = checks.redis(redis.info(), "here")
     assert first.detail.removeprefix("version ")[0].isdigit()
     assert not [finding for finding in others if "maxmemory-policy" in finding.detail]
+
+
+def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: str) -> None:
+    for url in (redis_url.replace("redis://", "redis://nobody:secret@"), redis_url.removesuffix("0") + "99"):
+        *_, found = examination.examine(Settings.model_validate({"redis_url": url}), "here")
+        assert found.detail.startswith("refuses us at here: ")
+        assert found.remedy is Remedy.CHECK_URL
+
+
+def test_a_redis_whose_info_is_hidden_is_examined_all_the_same(redis: Store, redis_url: str) -> None:
+    with Redis.from_url(redis_url) as administrator:
+        administrator.acl_setuser("shy", enabled=True, nopass=True, commands=["+@all", "-info"], keys=["*"])
+        try:
+            settings = Settings.model_validate({"redis_url": redis_url.replace("redis://", "redis://shy:x@")})
+            with Store.connect(settings) as store:
+                assert probe.server(store) == {}
+        finally:
+            administrator.acl_deluser("shy")
 
 
 def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings, redis: Store) -> None:

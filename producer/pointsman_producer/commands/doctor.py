@@ -13,6 +13,8 @@ MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": 
 ADVICE = {
     Remedy.NONE: "",
     Remedy.START_REDIS: command_line.NO_REDIS_ADVICE,
+    Remedy.CHECK_URL: "check the password and the number of the database in POINTSMAN_REDIS_URL",
+    Remedy.ONE_SERVER: "use one server, with a replica if you like",
     Remedy.FORBID_EVICTION: "redis-cli config set maxmemory-policy noeviction",
     Remedy.TURN_AOF_ON: "redis-cli config set appendonly yes",
     Remedy.FREE_MEMORY: "wait until work has been done, purge dead letters, or give it more memory",

@@ -28,6 +28,8 @@ from pointsman_shared.store.connection import Store
 
 DEFAULT_WORKERS = 2
 DEFAULT_FLOWER_PORT = 5555
+# Flower holds this many tasks in memory.
+FLOWER_TASKS = 10_000
 READY_TIMEOUT_S = 90.0
 PING_TIMEOUT_S = 1.0
 # A program that ended this often before everything was ready keeps ending.
@@ -168,8 +170,12 @@ class Deployment:
             schedule = str(self.state_dir / "celerybeat-schedule")
             programs.append(self._celery("beat", APP, ["beat", "-s", schedule, "--pidfile="]))
         if self.flower_port is not None:
-            listen = [f"--address={embedded_redis.HOST}", f"--port={self.flower_port}"]
-            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *listen]))
+            options = [
+                f"--address={embedded_redis.HOST}",
+                f"--port={self.flower_port}",
+                f"--max_tasks={FLOWER_TASKS}",
+            ]
+            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *options]))
         return programs
 
     def _celery(

@@ -38,7 +38,11 @@ def versions() -> Finding:
 
 def redis(info: Mapping[str, Any], shown_url: str) -> Iterator[Finding]:
     """Check the Redis server, by its `INFO`: it must not evict or lose a queue."""
-    yield ok("redis", f"version {info.get('redis_version', 'unknown')} answers at {shown_url}")
+    valkey = info.get("valkey_version")
+    version = f"Valkey version {valkey}" if valkey else f"version {info.get('redis_version', 'unknown')}"
+    yield ok("redis", f"{version} answers at {shown_url}")
+    if info.get("redis_mode") == "cluster":
+        yield problem("redis", "it is a cluster, which Pointsman does not support", Remedy.ONE_SERVER)
     eviction = info.get("maxmemory_policy")
     if eviction not in (None, "noeviction"):
         detail = f"maxmemory-policy is {eviction}: a full Redis would throw jobs away"

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from redis.exceptions import AuthenticationError, ResponseError
+
 from pointsman_producer.client import single_try
 from pointsman_producer.diagnostics import checks, probe
 from pointsman_producer.diagnostics.findings import Finding, Remedy, problem
@@ -16,10 +18,13 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
     yield checks.versions()
     with single_try.connect(settings) as store:
         try:
-            info = store.info()
+            info = probe.server(store)
         except errors.BrokerUnavailableError as error:
-            detail = f"does not answer at {shown_url}: {error.__cause__ or error}"
-            yield problem("redis", detail, Remedy.START_REDIS)
+            refuses = isinstance(error.__cause__, AuthenticationError | ResponseError)
+            what, remedy = (
+                ("refuses us", Remedy.CHECK_URL) if refuses else ("does not answer", Remedy.START_REDIS)
+            )
+            yield problem("redis", f"{what} at {shown_url}: {error.__cause__ or error}", remedy)
             return
         yield from checks.redis(info, shown_url)
         yield from checks.queues(probe.queues(store), probe.in_flight(store))

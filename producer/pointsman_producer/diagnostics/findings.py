@@ -12,6 +12,8 @@ class Remedy(Enum):
 
     NONE = auto()
     START_REDIS = auto()
+    CHECK_URL = auto()
+    ONE_SERVER = auto()
     FORBID_EVICTION = auto()
     TURN_AOF_ON = auto()
     FREE_MEMORY = auto()

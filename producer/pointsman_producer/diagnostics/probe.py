@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kombu.exceptions import KombuError
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
@@ -31,6 +31,18 @@ Process = dict[str, Any]
 """The state of a worker process: `host`, `pid`, `updated_at`, `tiers`, `flags`, `problems`, `versions`."""
 Trouble = dict[str, Any]
 """A candidate that does not do its work: `version`, `reason`, `failures` in a row, paused `until`."""
+
+
+def server(store: Store) -> Mapping[str, Any]:
+    """Return what the server says of itself; nothing if its `INFO` is renamed or forbidden."""
+    store.ping()
+    try:
+        info: Mapping[str, Any] = store.info()
+    except errors.BrokerUnavailableError as error:
+        if isinstance(error.__cause__, ResponseError):
+            return {}
+        raise
+    return info
 
 
 def queues(store: Store) -> dict[str, tuple[int, float | None]]:

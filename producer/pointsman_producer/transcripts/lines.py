@@ -30,8 +30,12 @@ class Lines:
     def __init__(self, name: str) -> None:
         self.name = name
         self.size: int | None = None
-        self._raw: BinaryIO = sys.stdin.buffer
-        if name != STDIN:
+        if name == STDIN:
+            if sys.stdin is None:
+                msg = "standard input is closed"
+                raise errors.InvalidDataError(msg)
+            self._raw: BinaryIO = sys.stdin.buffer
+        else:
             try:
                 self._raw = Path(name).open("rb")  # noqa: SIM115  close closes it
             except OSError as error:

@@ -118,7 +118,10 @@ def _read_json(file: _File) -> Iterator[Record]:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             yield from _read_json_lines(file)
             return
-        line, why = getattr(error, "lineno", 1), getattr(error, "msg", "nested too deeply")
+        unparsed = (
+            "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+        )
+        line, why = getattr(error, "lineno", 1), getattr(error, "msg", unparsed)
         file.object_to(line, f"is not JSON: {why}")
         return
     for place, element in enumerate(content if isinstance(content, list) else [content], start=1):

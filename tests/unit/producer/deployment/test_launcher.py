@@ -106,6 +106,8 @@ def test_everything_listens_on_the_loopback_interface_only(settings: Settings, t
         program.name: program for program in deployment(settings, tmp_path, flower_port=5556).programs()
     }
     assert "--address=127.0.0.1" in programs["flower"].command
+    # It keeps tasks in memory.
+    assert "--max_tasks=10000" in programs["flower"].command
 
 
 def test_a_deployment_that_was_never_started_can_be_stopped(settings: Settings, tmp_path: Path) -> None:

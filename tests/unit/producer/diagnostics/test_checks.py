@@ -95,6 +95,16 @@ def test_a_redis_that_may_evict_jobs_is_a_problem() -> None:
     assert complaints(patient) == [("problem", "redis", "redis-cli config set maxmemory-policy noeviction")]
 
 
+def test_a_cluster_is_a_problem() -> None:
+    (complaint,) = complaints(Patient(info={**INFO, "redis_mode": "cluster"}))
+    assert complaint == ("problem", "redis", doctor.ADVICE[Remedy.ONE_SERVER])
+
+
+def test_valkey_is_called_by_its_name_and_version() -> None:
+    patient = Patient(info={**INFO, "redis_version": "7.2.4", "valkey_version": "8.0.1"})
+    assert detail_of(patient, "redis") == f"Valkey version 8.0.1 answers at {URL}"
+
+
 def test_a_redis_that_forgets_is_a_warning() -> None:
     patient = Patient(info={**INFO, "aof_enabled": 0})
     assert complaints(patient) == [("warning", "redis", "redis-cli config set appendonly yes")]

@@ -89,3 +89,13 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error_that_says_so(tmp_path:
             errors.InvalidDataError, match=r"became shorter while it was read.* of 300,000 bytes"
         ):
             list(found)
+
+
+def test_a_closed_standard_input_is_an_error_and_no_matter_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text("hi")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(errors.InvalidDataError, match="standard input is closed"):
+        Lines("-")
+    assert read(tmp_path / "in.txt") == [(1, b"hi")]
