@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from redis import ConnectionPool
@@ -24,6 +24,9 @@ EXPECTED_URL: Final = (
 )
 NO_SENTINEL: Final = (
     "Sentinel is not supported: give one address that follows the primary, as docs/deployment.md describes"
+)
+ONLY_TLS_OPTIONS: Final = (
+    f"{EXPECTED_URL}; no options but those of TLS, such as ssl_ca_certs, can stand behind a ?"
 )
 _DATABASE = re.compile(r"/?|/\d{1,4}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -160,6 +163,9 @@ def problem_of_url(url: str) -> str | None:
         sound = parts.hostname and not parts.fragment and _DATABASE.fullmatch(parts.path)
         if parts.scheme not in {"redis", "rediss"} or not sound:
             return EXPECTED_URL
+        # kombu takes no others.
+        if not all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+            return ONLY_TLS_OPTIONS
         # redis-py rejects an option that it does not know when a connection is made; this opens none.
         pool = ConnectionPool.from_url(url)
         pool.connection_class(**pool.connection_kwargs)

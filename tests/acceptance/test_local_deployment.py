@@ -19,6 +19,7 @@ import pytest
 
 from pointsman_models.registry.versions import Registry
 from pointsman_producer.deployment import embedded_redis
+from pointsman_producer.deployment import state as local_state
 from pointsman_shared import names
 from tests.support import flag_config, running, tiny
 from tests.support.deadlines import eventually
@@ -56,6 +57,11 @@ class Up:
 
     def _is_ready(self) -> bool:
         return any(f"redis://127.0.0.1:{self.redis_port}" in line for line in list(self.lines))
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of its Redis, with the password."""
+        return local_state.running_redis(self.folder / local_state.STATE_DIR) or ""
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
         """Run a command in the same folder."""

@@ -38,7 +38,7 @@ def test_a_deployment_that_is_ended_while_it_works_goes_on_where_it_stopped(
     tmp_path: Path, presses: list[signal.Signals]
 ) -> None:
     up = Up(furnish(tmp_path))
-    with Client(f"redis://127.0.0.1:{up.redis_port}/0") as client:
+    with Client(up.redis_url) as client:
         run = client.train("base")
         for number in range(MESSAGES):
             client.submit_message(checked_request(TEXTS, [None] * len(TEXTS), "b"), message_id=f"m-{number}")
@@ -53,7 +53,7 @@ def test_a_deployment_that_is_ended_while_it_works_goes_on_where_it_stopped(
 
     up = Up(tmp_path, up.redis_port)
     try:
-        with Client(f"redis://127.0.0.1:{up.redis_port}/0") as client:
+        with Client(up.redis_url) as client:
             done = len(TEXTS) * MESSAGES
             eventually(lambda: client.progress("b").get("done") == done, "all texts are done", DEADLINE_S)
             assert sum(client.progress("b").values()) == 2 * done

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pickle
 import resource
+import stat
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -521,3 +522,15 @@ def test_a_place_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "file" / "registry"))
     with pytest.raises(errors.RegistryError, match="the registry cannot be read: Not a directory"):
         registry.save("base", PIPELINE, make_card())
+
+
+@pytest.mark.parametrize(("made_before", "mode"), [(False, 0o700), (True, 0o770)])
+def test_a_folder_that_the_registry_makes_is_for_its_user_alone(
+    tmp_path: Path, made_before: bool, mode: int
+) -> None:
+    folder = tmp_path / "not" / "there"
+    if made_before:
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    Registry(str(folder)).save("base", PIPELINE, make_card(tier="base"))
+    assert stat.S_IMODE(folder.stat().st_mode) == mode

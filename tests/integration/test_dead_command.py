@@ -14,7 +14,7 @@ from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import dead_letters
 from tests.support.default_keys import BULK, keys
-from tests.support.ledgers import open_ledger
+from tests.support.ledgers import open_ledger, open_letters
 
 SECRET = "a very secret utterance"
 
@@ -94,6 +94,23 @@ def test_a_letter_without_its_message_stays_and_the_others_are_replayed(
     assert redis.llen(BULK) == 1
     assert {letter["id"] for letter in json.loads(run(capsys, "list", "--json")[1])} == {"m-0", "m-2"}
     assert run(capsys, "replay", "m-0")[0] == command_line.BAD_INPUT
+
+
+def test_a_list_for_a_pipe_has_whole_ids_and_the_beginning_of_an_id_is_enough(
+    redis: Redis, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = "0b6e" + 60 * "f"
+    letter = dead_letters.DeadLetter(
+        id=long, reason="failed", error="e", detail="it broke " * 20, queue="q", died_at=time.time() - 250
+    )
+    open_letters(Settings.from_env()).bury(letter)
+    assert long in run(capsys, "list")[1].split()
+    assert json.loads(run(capsys, "show", "0b6", "--json")[1])["id"] == long
+    assert json.loads(run(capsys, "purge", "0b6e", "--json")[1])["ids"] == [long]
+    assert run(capsys, "purge", "m-")[0] == command_line.BAD_INPUT
+    assert run(capsys, "purge", "")[0] == command_line.BAD_INPUT
+    assert len(json.loads(run(capsys, "list", "--json")[1])) == 3
 
 
 def test_purging_forgets_what_it_is_asked_to_and_nothing_unasked(

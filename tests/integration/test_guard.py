@@ -21,6 +21,7 @@ from pointsman_shared.store.connection import Store
 from tests.support import running
 from tests.support.deadlines import eventually
 from tests.support.default_keys import keys
+from tests.support.running import Running
 
 NODE = "serving@here"
 SLEEP = Program(name="one", command=("sleep", "1000"), environ=os.environ)
@@ -115,6 +116,18 @@ def test_health_is_an_exit_code(
     assert command_line.run(root.pointsman, ["health", NODE, "--json"]) == command_line.OK
     redis.set(keys.pulse(NODE), time.time() - 3 * heartbeat.DEAF_AFTER_S)
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
+
+
+def test_a_worker_that_is_hung_up_starts_itself_again(shared_deployment: Running) -> None:
+    def serving() -> psutil.Process:
+        return psutil.Process(shared_deployment.deployment.pids()["serving"])
+
+    before, children = serving(), serving().children()
+    before.send_signal(signal.SIGHUP)
+    eventually(lambda: not any(child.is_running() for child in children), "the old children have ended", 60)
+    with Client(settings=shared_deployment.settings) as client:
+        assert client.classify("hi", timeout_s=60).intent == "greeting"
+    assert serving() == before
 
 
 @pytest.mark.slow

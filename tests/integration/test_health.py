@@ -5,13 +5,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from celery import Celery
+from redis import Redis
 
 from pointsman_producer.diagnostics import checks, examination, probe
-from pointsman_producer.diagnostics.findings import Finding
+from pointsman_producer.diagnostics.findings import Finding, Remedy
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
+from tests.support.ledgers import open_letters
 
 
 @pytest.fixture
@@ -32,6 +36,24 @@ def test_the_server_says_its_version_and_policy(redis: Store) -> None:
     assert not [finding for finding in others if "maxmemory-policy" in finding.detail]
 
 
+def test_a_redis_that_refuses_us_is_not_taken_for_one_that_is_away(redis_url: str) -> None:
+    for url in (redis_url.replace("redis://", "redis://nobody:secret@"), redis_url.removesuffix("0") + "99"):
+        *_, found = examination.examine(Settings.model_validate({"redis_url": url}), "here")
+        assert found.detail.startswith("refuses us at here: ")
+        assert found.remedy is Remedy.CHECK_URL
+
+
+def test_a_redis_whose_info_is_hidden_is_examined_all_the_same(redis: Store, redis_url: str) -> None:
+    with Redis.from_url(redis_url) as administrator:
+        administrator.acl_setuser("shy", enabled=True, nopass=True, commands=["+@all", "-info"], keys=["*"])
+        try:
+            settings = Settings.model_validate({"redis_url": redis_url.replace("redis://", "redis://shy:x@")})
+            with Store.connect(settings) as store:
+                assert probe.server(store) == {}
+        finally:
+            administrator.acl_deluser("shy")
+
+
 def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings, redis: Store) -> None:
     enter(redis, "m", waited_s=1_000)
     redis.zadd(keys.shadow_waiting, {"m1": 1.0})
@@ -39,6 +61,35 @@ def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings,
     found = list(examination.examine(settings, "here"))
     assert problems(found) == {"worker", "models"}
     assert {finding.what for finding in found if finding.status == "warning"} >= {"queue bulk", "shadow"}
+
+
+def test_messages_in_the_wrong_queue_are_found_among_those_of_others(
+    redis: Store, settings: Settings
+) -> None:
+    with Celery(broker=settings.redis_url.get_secret_value()) as app:
+        for _ in range(2):
+            app.send_task(names.CLASSIFY_TASK, args=({"texts": ["hi"]},))
+        app.send_task("another.task")
+        app.send_task(names.TRAIN_TASK, queue="train")
+    redis.set("bulk", "of another application")
+    assert probe.strays(redis) == {"celery": 2, "train": 1}
+    warned = {
+        finding.what for finding in examination.examine(settings, "here") if finding.status == "warning"
+    }
+    assert {"queue celery", "queue train"} <= warned
+
+
+def test_dead_letters_are_counted_and_the_latest_one_is_described(redis: Store, settings: Settings) -> None:
+    letters = open_letters(settings)
+    for reason, age_s in ((dead_letters.MALFORMED, 330), (dead_letters.POISON, 300)):
+        letter = dead_letters.DeadLetter(
+            id=reason, reason=reason, error="e", detail="d", queue="", died_at=redis.now() - age_s
+        )
+        letters.bury(letter)
+    (found,) = [
+        finding for finding in examination.examine(settings, "here") if finding.what == "dead letters"
+    ]
+    assert (found.status, found.detail) == ("warning", "2, the latest 5 min ago (poison)")
 
 
 def problems(found: list[Finding]) -> set[str]:
@@ -70,9 +121,9 @@ def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> No
 
 
 def test_shadow_work_that_could_not_even_be_counted_is_reported(settings: Settings, redis: Store) -> None:
-    assert probe.shadow_dropped(redis) == 0
+    assert probe.shadow_uncounted(redis) == [0, 0]
     redis.hset(keys.stats, names.SHADOW_DROPPED, 3)
-    assert probe.shadow_dropped(redis) == 3
+    assert probe.shadow_uncounted(redis) == [3, 0]
     assert "3 messages could not even be counted" in "".join(
         finding.detail for finding in examination.examine(settings, "here")
     )

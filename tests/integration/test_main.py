@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -34,6 +35,44 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(write: str) -> None:
         f"sys.exit(command_line.run(click.Command('talk', callback=lambda: command_line.{write}('x' * 100_000)), []))"
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "code", "said"),
+    [
+        (["--help"], "stdout", 4, "error: the output: No space left on device\n"),
+        (["data", "import", "FILE", "-o", "ok.jsonl", "--json"], "stdout", 4, "error: the output: No space"),
+        (["data", "import", "nosuch", "-o", "ok.jsonl"], "stderr", 3, ""),
+        (
+            ["data", "import", "FILE", "-o", "nosuch/out.jsonl"],
+            "",
+            3,
+            "error: nosuch is not a folder: out.jsonl cannot",
+        ),
+        (["data", "import", "FILE", "-o", "x" * 300], "", 3, f"error: {'x' * 300}: File name too long"),
+        (["batch", "FILE", "-o", f"{'x' * 300}.jsonl"], "", 3, "error: xxx"),
+    ],
+    ids=["help", "json", "error", "no folder", "long name", "batch"],
+)
+def test_an_output_that_cannot_be_written_is_no_bug(
+    tmp_path: Path, arguments: list[str], streams: str, code: int, said: str
+) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text,intent\nhi,greeting\n")
+    with Path("/dev/full").open("w") as full, (tmp_path / "err").open("w") as err:
+        ended = subprocess.run(
+            [sys.executable, "-m", "pointsman_producer.main"]
+            + [str(file) if one == "FILE" else one for one in arguments],
+            cwd=tmp_path,
+            stdout=full if streams == "stdout" else subprocess.DEVNULL,
+            stderr=full if streams == "stderr" else err,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == code
+    written = (tmp_path / "err").read_text()
+    assert written.startswith(said)
+    assert "bug" not in written
 
 
 def test_the_help_imports_no_command() -> None:

@@ -214,6 +214,14 @@ def test_an_outcome_that_is_gone_is_counted_as_dropped(redis: Redis, redis_url: 
     assert not redis.exists(keys.shadow_waiting, keys.shadow_kept("m"))
 
 
+def test_a_message_that_cannot_be_read_is_not_counted_as_dropped(redis: Redis, redis_url: str) -> None:
+    deployed = Deployed(redis_url)
+    deployed.serve(redis, "m")
+    redis.hset(keys.shadow_kept("m"), "message", "{")
+    deployed.shadow()
+    assert redis.hgetall(keys.stats) == {names.SHADOW_UNREADABLE.encode(): b"1"}
+
+
 def test_after_three_lost_processes_a_message_is_given_up(redis: Redis, redis_url: str) -> None:
     deployed = Deployed(redis_url)
     deployed.serve(redis, "m")

@@ -1,6 +1,7 @@
 """The training task while its progress cannot be reported."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
 
-from pointsman_shared import names
+from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
+from pointsman_shared.store.dead_letters import DeadLetter
 from pointsman_shared.wire import jobs
 from pointsman_workers import bootstrap
 from pointsman_workers.training import run
 from pointsman_workers.training import task as training_task
 from tests.support import live_tiers
+from tests.support.default_keys import keys
 
 DONE = jobs.TrainProgress(tier="base", stage="search", fraction=0.5)
 REPLY = jobs.TrainReply.model_validate(
@@ -55,20 +59,31 @@ def train(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
         task.pop_request()
 
 
-def test_a_run_goes_on_when_redis_is_full(
-    train: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def report_nowhere(*_: object, **__: object) -> None:
-        with Redis.from_url(redis_url) as redis:
-            redis.config_set("maxmemory", 1)
-            try:
-                update(*_, **__)
-            finally:
-                redis.config_set("maxmemory", 0)
+def state(settings: Settings) -> Any:
+    with Store.connect(settings) as store:
+        return json.loads(store.get(keys.result("run")) or b"{}").get("status")
 
-    update = train.update_state
-    monkeypatch.setattr(train, "update_state", report_nowhere)
-    assert train.run({"tier": "base", "requested_by": "tests"})["version"] == 1
+
+def test_a_run_goes_on_when_redis_is_full(train: Any, redis_url: str, settings: Settings) -> None:
+    train.ledger.attempt("run", worker="here")
+    with Redis.from_url(redis_url) as redis:
+        redis.config_set("maxmemory", 1)
+        try:
+            assert train.run({"tier": "base", "requested_by": "tests"})["version"] == 1
+        finally:
+            redis.config_set("maxmemory", 0)
+    assert state(settings) is None
+
+
+def test_a_late_report_leaves_the_outcome_as_it_is(train: Any, settings: Settings) -> None:
+    train.ledger.attempt("run", worker="here")
+    report = training_task._reporter(train.app, train)
+    report(DONE)
+    assert state(settings) == "PROGRESS"
+    letter = DeadLetter(id="run", reason="failed", error="e", detail="d", queue="", retryable=True)
+    train.ledger.fail(letter, errors.BusyError("no"), keep=False)
+    report(DONE)
+    assert state(settings) == "FAILURE"
 
 
 def test_a_run_goes_on_when_the_broker_takes_no_event(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import fsspec
@@ -104,6 +105,11 @@ class Storage:
     def make_folder(self, path: str) -> None:
         """Make a folder, and the bucket that it is in."""
         with _usable("written"):
+            if isinstance(self._fs, LocalFileSystem):
+                # Models hold words of the training data. Who shares a registry makes its folder.
+                Path(self._root).parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    Path(self._root).mkdir(mode=0o700)
             self._fs.makedirs(path, exist_ok=True)
 
     def create(self, path: str, content: bytes) -> None:

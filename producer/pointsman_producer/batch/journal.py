@@ -73,10 +73,15 @@ class Journal:
     def _lock(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The run that held it may have finished, and removed it, a moment ago.
-            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
-        except (BlockingIOError, FileNotFoundError):
+        except BlockingIOError:
             return False
+        # The run that held it may have finished, and removed it, a moment ago.
+        return self._is_there()
+
+    def _is_there(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        return False
 
     def begin(self, header: bytes) -> None:
         """Start over with a header and no rows."""
@@ -108,7 +113,10 @@ class Journal:
         return rows
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Add rows."""
+        """Add rows; raise InvalidDataError if the file was deleted, for then they would be lost at the end."""
+        if not self._is_there():
+            msg = f"{self.path} was deleted or replaced while it was written"
+            raise errors.InvalidDataError(msg, errors.Remedy.START_OVER)
         self._disposable = False
         self._file.write(b"".join(lines))
         self._file.flush()
@@ -117,14 +125,14 @@ class Journal:
         """Make the rows survive a power cut."""
         os.fsync(self._file.fileno())
 
-    def publish_as(self, path: Path, columns: Mapping[str, Kind], *, ranks: int) -> None:
+    def publish_as(self, path: Path, columns: Mapping[str, Kind], *, ranks: int, raw: bool = False) -> None:
         """Make the rows the output, in the format of its ending, and remove the journal; JSON lines are renamed."""
         chosen, finished = writers.format_of(path), self.path
         try:
             if chosen != "jsonl":
                 finished = writers.staged(path)
                 self._file.seek(0)
-                with tables.writing(finished, chosen, columns, ranks=ranks) as write:
+                with tables.writing(finished, chosen, columns, ranks=ranks, raw=raw) as write:
                     for line in self._file:
                         write(outcome_rows.flat_outcome(orjson.loads(line)))
             writers.publish(finished, path)

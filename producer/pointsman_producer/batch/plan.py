@@ -17,7 +17,7 @@ from pointsman_shared.wire import jobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to classify, and where to write the outcomes; a batch without an id gets a random one."""
+    """What to classify, and where to write the outcomes; a batch without an id gets a random one. `raw` is that of `tables`."""
 
     source: str
     out: Path
@@ -25,6 +25,7 @@ class Plan:
     include_text: bool = True
     resume: bool = False
     force: bool = False
+    raw: bool = False
     batch_id: str | None = None
     texts_per_message: int = stream.TEXTS_PER_MESSAGE
     window: int = DEFAULT_SIZE
@@ -53,9 +54,7 @@ class Plan:
 
 def check_outputs(plan: Plan) -> None:
     """Refuse outputs that cannot be written, or that would overwrite a file unasked."""
-    if not plan.out.parent.is_dir():
-        msg = f"{plan.out.parent} is not a folder: {plan.out.name} cannot be written there"
-        raise errors.InvalidDataError(msg)
+    writers.require_folder(plan.out)
     outputs = (plan.out, plan.journal, plan.conversations, plan.rejected)
     source = Path(plan.source)
     if source.exists() and any(path.exists() and path.samefile(source) for path in outputs):

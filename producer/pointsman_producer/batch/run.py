@@ -7,7 +7,6 @@ and its output is the same.
 """
 
 import contextlib
-import errno
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -24,9 +23,6 @@ from pointsman_producer.files import tables, writers
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
-
-DISK_FULL = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
-NOT_WRITABLE = {errno.EACCES, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +45,9 @@ def run(
         plan.header.unlink(missing_ok=True)
         return None
     plans.check_outputs(plan)
-    try:
+    # After an error, the journal is valid up to its last whole row.
+    with writers.explained(plan.out):
         return _run(plan, connect, watcher or Watcher())
-    except OSError as error:
-        if error.errno not in DISK_FULL | NOT_WRITABLE:
-            raise
-        # The journal is valid up to its last whole row.
-        msg = f"{error.filename or plan.out} cannot be written: {error.strerror}"
-        kind = errors.RetryableError if error.errno in DISK_FULL else errors.InvalidDataError
-        raise kind(msg) from error
 
 
 def _run(plan: Plan, connect: Callable[[], AbstractContextManager[Submitter]], watcher: Watcher) -> Report:
@@ -110,14 +100,14 @@ class _Run:
         new = writers.staged(self.plan.conversations)
         chosen = writers.format_of(self.plan.out)
         try:
-            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS) as write:
+            with tables.writing(new, chosen, outcome_rows.SUMMARY_COLUMNS, raw=self.plan.raw) as write:
                 self._summariser = summaries.Summariser(write)
                 complete = self._classify()
                 self._summariser.close()
             if complete:
                 writers.publish(new, self.plan.conversations)
                 columns = outcome_rows.outcome_columns(include_text=self.header.include_text)
-                self.journal.publish_as(self.plan.out, columns, ranks=self.progress.ranks)
+                self.journal.publish_as(self.plan.out, columns, ranks=self.progress.ranks, raw=self.plan.raw)
         finally:
             new.unlink(missing_ok=True)
         return Report(

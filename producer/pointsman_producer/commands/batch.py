@@ -52,6 +52,7 @@ SECONDS_PER_MINUTE = 60
 @click.option("--resume", is_flag=True, help="Complete an earlier run.")
 @click.option("--force", is_flag=True, help="Start over and replace existing files.")
 @click.option("--no-text", is_flag=True, help="Leave the texts out of the outcomes.")
+@command_line.raw_option
 @click.option(
     "--batch-id", metavar="ID", help="The batch's id, from which its jobs' ids follow. [default: random]"
 )
@@ -66,7 +67,7 @@ def batch(
     force: bool,
     no_text: bool,
     as_json: bool,
-    **limits: Any,  # noqa: ANN401  `--batch-id` and `--timeout`
+    **limits: Any,  # noqa: ANN401  `--raw`, `--batch-id` and `--timeout`
 ) -> None:
     """Classify the turns in FILE.
 
@@ -115,6 +116,8 @@ def _advice(plan: Plan) -> str:
         words += [word for speaker in plan.speakers for word in ("--speaker", speaker)]
     if not plan.include_text:
         words.append("--no-text")
+    if plan.raw:
+        words.append("--raw")
     return f"Complete it with: [bold]{escape(shlex.join([*words, '--resume']))}[/]"
 
 

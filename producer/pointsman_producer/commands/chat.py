@@ -11,6 +11,7 @@ from rich.markup import escape
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
+from pointsman_producer.files import tables
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
@@ -110,6 +111,6 @@ def _errors_said() -> Iterator[None]:
 def ask(prompt: str) -> str:
     """Read a line, or raise EOFError; the prompt goes to stdout only if that is a terminal."""
     if sys.stdout.isatty():
-        return input(prompt).strip()
+        return input(tables.printable(prompt)).strip()
     command_line.err.print(prompt, end="", markup=False)
     return input().strip()

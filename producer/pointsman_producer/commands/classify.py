@@ -57,6 +57,9 @@ def describe_user(
     attributes: Sequence[str] = (),
 ) -> jobs.User | None:
     """Make a user from the options; return None without any."""
+    if user_id == "":
+        msg = "--user is empty: leave it out for a text without a user"
+        raise click.UsageError(msg)
     if not (user_id or email or country or attributes):
         return None
     custom = dict(_attribute(pair) for pair in attributes)

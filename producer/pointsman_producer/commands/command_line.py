@@ -1,7 +1,10 @@
 """The command line of all commands: an error is one line and an exit code; results go to stdout, messages to stderr."""
 
 import contextlib
+import io
+import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +15,13 @@ import click
 import orjson
 from pydantic import BaseModel
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from rich.console import Console
 from rich.markup import escape
 
 from pointsman_producer.client import single_try
 from pointsman_producer.client.client import Client
+from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.deployment import state as local_state
+from pointsman_producer.files import writers
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 
@@ -42,9 +46,9 @@ REMEDIES: Final = {
 NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
 
 # Both look up sys.stdout and sys.stderr at each use, so that tests and redirections work.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out, err = Terminal(), Terminal(stderr=True)
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -63,6 +67,13 @@ FILE: Final[click.Path] = click.Path(path_type=Path, dir_okay=False)
 # Adds `--json`; the command gets it as `as_json`.
 json_option = options(
     click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
+)
+
+# Adds `--raw` to a command that writes tables.
+raw_option = click.option(
+    "--raw",
+    is_flag=True,
+    help="In CSV, leave texts as they are, even those that a spreadsheet takes for formulas.",
 )
 
 
@@ -87,8 +98,14 @@ def examples(*lines: str, note: str = "") -> str:
 
 def emit(value: object) -> None:
     """Print one JSON document on one line of stdout."""
-    sys.stdout.write(orjson.dumps(value, default=_plain).decode() + "\n")
+    text = orjson.dumps(value, default=_plain).decode()
+    # Some people read it, too; in JSON, an escape is the same text.
+    sys.stdout.write((text if text.isprintable() else _UNPRINTABLE.sub(_escaped, text)) + "\n")
     sys.stdout.flush()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _plain(value: object) -> object:
@@ -141,8 +158,9 @@ def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; an error is one line on stderr."""
     try:
-        result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
-        sys.stdout.flush()
+        with writers.explained():
+            result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)
+            sys.stdout.flush()
     except BrokenPipeError:
         return _stop_writing()
     except Exception as error:  # the last place that can turn an error into a message
@@ -160,9 +178,13 @@ def _fail(error: Exception) -> int:
         say("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        err.print(said.getvalue(), markup=False, end="")
         return error.exit_code
-    _report(error)
+    # Nothing can be said where stderr has no room.
+    with contextlib.suppress(OSError):
+        _report(error)
     if isinstance(error, errors.RetryableError):
         return TRY_LATER
     if isinstance(error, errors.PermanentError):

@@ -96,7 +96,9 @@ def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
         "pointsman dead replay 0b6e…",
         "pointsman dead replay --reason failed --older-than 1h --dry-run",
         "pointsman dead replay --batch 5c1f…",
-        note="Each message returns to its queue under its own id, and still gets exactly one outcome.",
+        note="""\
+Each message returns to its queue under its own id, and still gets exactly one outcome. The beginning of an id is enough
+where no other id begins so.""",
     )
 )
 @selection
@@ -169,8 +171,13 @@ def _done(
 
 
 def one(letters: DeadLetters, letter_id: str) -> DeadLetter:
-    """Find a letter by its id."""
+    """Find a letter by its id, or by the beginning of its id, if no other begins so."""
     letter = letters.get(letter_id)
+    if letter is None and letter_id and (ids := letters.ids(letter_id)):
+        if len(ids) > 1:
+            msg = f"{len(ids)} dead letters have ids that begin with {letter_id}: give more of the id"
+            raise errors.InvalidMessageError(msg)
+        letter = letters.get(ids[0])
     if letter is None:
         msg = f"there is no dead letter {letter_id}: it was replayed or purged, or has expired"
         raise errors.InvalidMessageError(msg)

@@ -13,6 +13,8 @@ MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "problem": 
 ADVICE = {
     Remedy.NONE: "",
     Remedy.START_REDIS: command_line.NO_REDIS_ADVICE,
+    Remedy.CHECK_URL: "check the password and the number of the database in POINTSMAN_REDIS_URL",
+    Remedy.ONE_SERVER: "use one server, with a replica if you like",
     Remedy.FORBID_EVICTION: "redis-cli config set maxmemory-policy noeviction",
     Remedy.TURN_AOF_ON: "redis-cli config set appendonly yes",
     Remedy.FREE_MEMORY: "wait until work has been done, purge dead letters, or give it more memory",
@@ -24,6 +26,10 @@ ADVICE = {
     Remedy.LOOK_AT_LOG: "look at its log; it may hang",
     Remedy.WAIT_FOR_FLAGS: "the last good configuration serves; until there is one, the base tier",
     Remedy.WAIT_FOR_SWAP: "wait some seconds and ask again; then look at the log of the processes that stay behind",
+    Remedy.MEND_FLAG: "give the flag the type and the values that [routing] in tiers.toml names, or change [routing]",
+    Remedy.LOOK_AT_LETTERS: "`pointsman dead list` names them; then replay or purge them",
+    Remedy.NAME_THE_QUEUE: "send them again to pointsman.interactive, as docs/messages.md shows, and delete this queue",
+    Remedy.SAME_RELEASE: "users have their outcomes; upgrade producers and workers to the same release",
     Remedy.DO_SHADOW_WORK: (
         "start a worker of its own: celery -A pointsman_workers.app worker -Q shadow; or lower shadowSampleRate"
     ),

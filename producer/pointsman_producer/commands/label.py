@@ -35,6 +35,7 @@ out_options = command_line.options(
     click.argument("pair", required=False),
     command_line.out_option("The file for them: .jsonl, .csv or .parquet. [default: shown here]"),
     click.option("--force", is_flag=True, help="Replace an existing file."),
+    command_line.raw_option,
     command_line.json_option,
 )
 
@@ -76,14 +77,14 @@ Disagreements come first, in random order, because they decide. Agreements follo
 )
 @out_options
 @click.option("--limit", type=click.IntRange(1, 20_000), default=50, help="The most texts.")
-def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_json: bool) -> None:
+def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, raw: bool, as_json: bool) -> None:
     """Draw the texts to label first; fill in the column `label`, then submit the file with `label import`."""
     _check_out(out, force=force)
     with command_line.connected() as client:
         served, candidate = registry.find_pair(client, pair)
         rows = client.shadow.label_queue(served, candidate, limit=limit)
     shown = {"job_id": "job", "text": "text", "served": served, "candidate": candidate}
-    _give(rows, out, label_files.QUEUE_COLUMNS, shown, as_json=as_json)
+    _give(rows, out, label_files.QUEUE_COLUMNS, shown, raw=raw, as_json=as_json)
 
 
 @label.command(
@@ -94,7 +95,7 @@ def queue(*, pair: str | None, limit: int, out: Path | None, force: bool, as_jso
     )
 )
 @out_options
-def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) -> None:
+def export(*, pair: str | None, out: Path | None, force: bool, raw: bool, as_json: bool) -> None:
     """Export the labels, the earliest first."""
     _check_out(out, force=force)
     with command_line.connected() as client:
@@ -102,7 +103,7 @@ def export(*, pair: str | None, out: Path | None, force: bool, as_json: bool) ->
         rows = client.shadow.labels(*chosen)
     columns = label_files.PAIR_COLUMNS if pair else label_files.LABEL_COLUMNS
     shown = {"job_id": "job", "label": "label", "by": "by", "text": "text"}
-    _give(rows, out, columns, shown, as_json=as_json)
+    _give(rows, out, columns, shown, raw=raw, as_json=as_json)
 
 
 @label.command(
@@ -144,10 +145,11 @@ def _give(
     columns: Mapping[str, tables.Kind],
     shown: Mapping[str, str],
     *,
+    raw: bool,
     as_json: bool,
 ) -> None:
     if out is not None:
-        label_files.write(out, rows, columns)
+        label_files.write(out, rows, columns, raw=raw)
         command_line.say(f"{len(rows)} rows are in {escape(str(out))}")
     if as_json or out is None:
         screen.give_table(rows, shown, "There are none.", as_json=as_json)

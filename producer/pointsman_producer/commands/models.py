@@ -9,6 +9,7 @@ from rich.markup import escape
 from pointsman_producer.client import registry
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.commands.command_line import examples
+from pointsman_shared import names
 
 # The trainer may have to end a training first.
 VERIFY_TIMEOUT_S = 3_600.0
@@ -37,6 +38,10 @@ def list_versions(*, tier: str | None, as_json: bool) -> None:
     rows = versions if as_json else [_listed(version) for version in versions]
     nothing = "There is no version yet: train one with `pointsman train base`."
     screen.give_table(rows, {name: name for name in LISTED}, nothing, as_json=as_json)
+    for broken in () if as_json else filter(_problem, versions):
+        command_line.note(
+            "broken", f"{names.version_name(broken['tier'], broken['version'])}: {_problem(broken)}"
+        )
 
 
 @models.command("show", epilog=examples("pointsman models show base", "pointsman models show pro 3 --json"))
@@ -156,6 +161,11 @@ def _told(change: Mapping[str, Any]) -> dict[str, Any]:
 def _show_change(change: Mapping[str, Any]) -> None:
     before = f", after version {change['previous']}" if change["previous"] else ""
     command_line.say(f"{escape(change['tier'])} serves version {change['version']} now{before}")
+
+
+def _problem(version: Mapping[str, Any]) -> str | None:
+    # Workers of an older release send none.
+    return version.get("problem")
 
 
 def _listed(version: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ local deployment, it listens on the loopback interface only.
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
 import time
@@ -19,6 +20,7 @@ from pointsman_shared.store import connection
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 6390
+CONFIG_NAME = "redis.conf"
 START_TIMEOUT_S = 20.0
 
 
@@ -38,8 +40,13 @@ def find_binary() -> Path:
     raise errors.SettingsError(msg)
 
 
-def command(binary: Path, *, port: int, folder: Path) -> list[str]:
-    """Return the command line of a server that keeps its append-only file in a folder."""
+def command(binary: Path, *, port: int, folder: Path, password: str) -> list[str]:
+    """Return the command line of a server that keeps its append-only file in a folder, and has its password from there."""
+    # Others see a command line.
+    config = folder / CONFIG_NAME
+    config.unlink(missing_ok=True)
+    with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(f"requirepass {password}\n")
     options = {
         "bind": HOST,
         "port": str(port),
@@ -55,27 +62,30 @@ def command(binary: Path, *, port: int, folder: Path) -> list[str]:
         "loglevel": "warning",
         "daemonize": "no",
     }
-    return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return [
+        str(binary),
+        str(config),
+        *(part for name, value in options.items() for part in (f"--{name}", value)),
+    ]
 
 
-def url(port: int) -> str:
+def url(port: int, password: str) -> str:
     """Return the URL of the embedded server."""
-    return f"redis://{HOST}:{port}/0"
+    return f"redis://:{password}@{HOST}:{port}/0"
 
 
 def wait_until_it_answers(
-    port: int, *, alive: Callable[[], bool], timeout_s: float = START_TIMEOUT_S
+    settings: Settings, *, alive: Callable[[], bool], timeout_s: float = START_TIMEOUT_S
 ) -> None:
     """Wait until the server has read its data; raise BrokerUnavailableError if it ends or takes too long."""
     deadline = time.monotonic() + timeout_s
-    settings = Settings.model_validate({"redis_url": url(port)})
     with single_try.connect(settings, timeout_s=1) as store:
         while alive() and time.monotonic() < deadline:
             with contextlib.suppress(*connection.UNAVAILABLE):
                 store.ping()
                 return
             time.sleep(0.05)
-    msg = f"redis-server does not answer on port {port}; see its lines in the log"
+    msg = "redis-server does not answer; see its lines in the log"
     raise errors.BrokerUnavailableError(msg)
 
 

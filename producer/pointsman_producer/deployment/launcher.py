@@ -3,8 +3,10 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import socket
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -26,6 +28,8 @@ from pointsman_shared.store.connection import Store
 
 DEFAULT_WORKERS = 2
 DEFAULT_FLOWER_PORT = 5555
+# Flower holds this many tasks in memory.
+FLOWER_TASKS = 10_000
 READY_TIMEOUT_S = 90.0
 PING_TIMEOUT_S = 1.0
 # A program that ended this often before everything was ready keeps ending.
@@ -59,7 +63,9 @@ class Deployment:
 
     def __post_init__(self) -> None:
         if self.redis_port is not None:
-            url = SecretStr(embedded_redis.url(self.redis_port))
+            # Other users of this machine reach its port, too.
+            self._password = secrets.token_urlsafe(24)
+            url = SecretStr(embedded_redis.url(self.redis_port, self._password))
             self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
         self._held = contextlib.ExitStack()
@@ -96,8 +102,8 @@ class Deployment:
                     supervisor.start(program, partial(is_well, store, node(program.name)))
                 else:
                     supervisor.start(program)
-            redis_url = embedded_redis.url(self.redis_port) if self.redis_port is not None else None
-            local_state.announce(self.state_dir, redis_url)
+            embedded = self.settings.redis_url.get_secret_value() if self.redis_port is not None else None
+            local_state.announce(self.state_dir, embedded)
             self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -145,9 +151,11 @@ class Deployment:
     def _start_redis(self, supervisor: Supervisor, port: int) -> None:
         folder = self.state_dir / "redis"
         folder.mkdir(exist_ok=True)
-        command = embedded_redis.command(embedded_redis.find_binary(), port=port, folder=folder.resolve())
+        command = embedded_redis.command(
+            embedded_redis.find_binary(), port=port, folder=folder.resolve(), password=self._password
+        )
         keeper = supervisor.start(Program(name="redis", command=command, environ=os.environ, stops_last=True))
-        embedded_redis.wait_until_it_answers(port, alive=lambda: keeper.alive)
+        embedded_redis.wait_until_it_answers(self.settings, alive=lambda: keeper.alive)
 
     def programs(self) -> list[Program]:
         """Return the programs that are started beside Redis."""
@@ -162,8 +170,12 @@ class Deployment:
             schedule = str(self.state_dir / "celerybeat-schedule")
             programs.append(self._celery("beat", APP, ["beat", "-s", schedule, "--pidfile="]))
         if self.flower_port is not None:
-            listen = [f"--address={embedded_redis.HOST}", f"--port={self.flower_port}"]
-            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *listen]))
+            options = [
+                f"--address={embedded_redis.HOST}",
+                f"--port={self.flower_port}",
+                f"--max_tasks={FLOWER_TASKS}",
+            ]
+            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *options]))
         return programs
 
     def _celery(
@@ -171,7 +183,15 @@ class Deployment:
     ) -> Program:
         return Program(
             name=name,
-            command=[sys.executable, "-m", "celery", "--quiet", "-A", app, *arguments],
+            # The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
+            command=[
+                sys.executable,
+                os.path.join(sysconfig.get_path("scripts"), "celery"),
+                "--quiet",
+                "-A",
+                app,
+                *arguments,
+            ],
             environ={
                 **os.environ,
                 **self.settings.environ(),

@@ -26,6 +26,8 @@ LONGEST_DELAY_S = 30.0
 # After so long a run, the next delay is the first again.
 STABLE_AFTER_S = 60.0
 PUMP_PATIENCE_S = 1.0
+# What the programs write, texts and models, is for this user alone.
+PRIVATE_UMASK = 0o077
 
 # The program lists itself with the watchdog before it starts, so it never runs unlisted. The watchdog's pipe comes as
 # stdin (a shell names no descriptor above 9); the program itself gets an empty stdin.
@@ -207,6 +209,7 @@ def _start_listed(program: Program, pipe: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        umask=PRIVATE_UMASK,
     )
 
 

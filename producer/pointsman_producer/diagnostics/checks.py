@@ -10,6 +10,7 @@ from pointsman_producer.diagnostics.findings import Finding, Remedy, ok, problem
 from pointsman_producer.diagnostics.probe import Process, Trouble
 from pointsman_shared import names
 from pointsman_shared.store.backpressure import MAX_FILL
+from pointsman_shared.store.dead_letters import DeadLetter
 
 PACKAGES = ("pointsman", "celery", "kombu", "redis", "pydantic")
 # A queue whose next message has waited this long is not served as it should be.
@@ -24,6 +25,9 @@ CANDIDATE_REMEDIES = {
     "slow": Remedy.FASTER_CANDIDATE,
     "process_lost": Remedy.LOOK_AT_MEMORY,
 }
+# How the problems of a worker process begin that do not concern what it serves.
+FAULTS = {"flag ": ("flags", Remedy.MEND_FLAG), "shadow candidate ": ("models", Remedy.CHANGE_CANDIDATE)}
+OF_MODELS = "models", Remedy.TRAIN_AGAIN
 
 
 def versions() -> Finding:
@@ -34,7 +38,11 @@ def versions() -> Finding:
 
 def redis(info: Mapping[str, Any], shown_url: str) -> Iterator[Finding]:
     """Check the Redis server, by its `INFO`: it must not evict or lose a queue."""
-    yield ok("redis", f"version {info.get('redis_version', 'unknown')} answers at {shown_url}")
+    valkey = info.get("valkey_version")
+    version = f"Valkey version {valkey}" if valkey else f"version {info.get('redis_version', 'unknown')}"
+    yield ok("redis", f"{version} answers at {shown_url}")
+    if info.get("redis_mode") == "cluster":
+        yield problem("redis", "it is a cluster, which Pointsman does not support", Remedy.ONE_SERVER)
     eviction = info.get("maxmemory_policy")
     if eviction not in (None, "noeviction"):
         detail = f"maxmemory-policy is {eviction}: a full Redis would throw jobs away"
@@ -59,6 +67,21 @@ def queues(found: Mapping[str, tuple[int, float | None]], in_flight: int) -> Ite
         is_old = age_s is not None and age_s > OLD_QUEUE_S
         yield warning(what, detail, Remedy.ADD_WORKERS) if is_old else ok(what, detail)
     yield ok("queues", f"{counted(in_flight, 'message')} taken by workers and not finished")
+
+
+def strays(found: Mapping[str, int]) -> Iterator[Finding]:
+    """Report the messages for tasks of ours in queues that no worker of ours reads."""
+    for queue, count in found.items():
+        detail = f"{counted(count, 'message')} for Pointsman, which no worker of this deployment reads"
+        yield warning(f"queue {queue}", detail, Remedy.NAME_THE_QUEUE)
+
+
+def dead_letters(count: int, latest: DeadLetter | None, now: float) -> Finding:
+    """Check whether messages were given up."""
+    if latest is None:
+        return ok("dead letters", "none")
+    detail = f"{count}, the latest {duration(now - latest.died_at)} ago ({latest.reason})"
+    return warning("dead letters", detail, Remedy.LOOK_AT_LETTERS)
 
 
 def workers(consumers: Mapping[str, set[str]]) -> Iterator[Finding]:
@@ -120,9 +143,8 @@ def _tiers(process: Process, who: str) -> Iterator[Finding]:
     else:
         yield ok("models", f"{who}: {served}")
     for fault in process["problems"]:
-        of_candidate = fault.startswith("shadow candidate")
-        remedy = Remedy.CHANGE_CANDIDATE if of_candidate else Remedy.TRAIN_AGAIN
-        yield warning("models", f"{who}: {fault}", remedy)
+        what, remedy = next((found for kind, found in FAULTS.items() if fault.startswith(kind)), OF_MODELS)
+        yield warning(what, f"{who}: {fault}", remedy)
 
 
 def shadow_queue(waiting: int, *, age_s: float, mib: tuple[float, float], is_consumed: bool) -> Finding:
@@ -139,7 +161,9 @@ def shadow_queue(waiting: int, *, age_s: float, mib: tuple[float, float], is_con
     return warning("shadow", f"{detail}; {why}", Remedy.DO_SHADOW_WORK)
 
 
-def shadow_missed(counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: int) -> Iterator[Finding]:
+def shadow_missed(
+    counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: int, unreadable: int
+) -> Iterator[Finding]:
     """Check how many texts were not compared; a pair's counts are the compared texts and the missed by reason."""
     for pair, (compared, missed) in counts.items():
         left_out = sum(missed.values())
@@ -154,6 +178,9 @@ def shadow_missed(counts: Mapping[str, tuple[int, Mapping[str, int]]], dropped: 
             "Redis refused to keep them, or no worker did shadow work for too long"
         )
         yield warning("shadow", detail, Remedy.DO_SHADOW_WORK)
+    if unreadable:
+        detail = f"{counted(unreadable, 'served message')} could not be read for the comparison"
+        yield warning("shadow", detail, Remedy.SAME_RELEASE)
 
 
 def shadow_troubles(troubles: Sequence[Trouble], now: float) -> Iterator[Finding]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
+from redis.exceptions import AuthenticationError, ResponseError
+
 from pointsman_producer.client import single_try
 from pointsman_producer.diagnostics import checks, probe
 from pointsman_producer.diagnostics.findings import Finding, Remedy, problem
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
+from pointsman_shared.store.dead_letters import DeadLetters
 
 
 def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
@@ -15,13 +18,19 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
     yield checks.versions()
     with single_try.connect(settings) as store:
         try:
-            info = store.info()
+            info = probe.server(store)
         except errors.BrokerUnavailableError as error:
-            detail = f"does not answer at {shown_url}: {error.__cause__ or error}"
-            yield problem("redis", detail, Remedy.START_REDIS)
+            refuses = isinstance(error.__cause__, AuthenticationError | ResponseError)
+            what, remedy = (
+                ("refuses us", Remedy.CHECK_URL) if refuses else ("does not answer", Remedy.START_REDIS)
+            )
+            yield problem("redis", f"{what} at {shown_url}: {error.__cause__ or error}", remedy)
             return
         yield from checks.redis(info, shown_url)
         yield from checks.queues(probe.queues(store), probe.in_flight(store))
+        yield from checks.strays(probe.strays(store))
+        letters = DeadLetters(store, ttl_s=settings.dead_letter_ttl_s)
+        yield checks.dead_letters(letters.count(), next(letters.find(), None), store.now())
         consumers: Mapping[str, set[str]] | None = None
         try:
             consumers = probe.consumers(settings)
@@ -42,5 +51,5 @@ def _shadow(store: Store, settings: Settings, consumers: Mapping[str, set[str]])
         mib=(used_bytes / 2**20, settings.shadow_max_mib),
         is_consumed=any(names.SHADOW_QUEUE in queues for queues in consumers.values()),
     )
-    yield from checks.shadow_missed(probe.shadow_counts(store, now), probe.shadow_dropped(store))
+    yield from checks.shadow_missed(probe.shadow_counts(store, now), *probe.shadow_uncounted(store))
     yield from checks.shadow_troubles(probe.shadow_troubles(store), now)

@@ -1,11 +1,12 @@
 """Read how a deployment is: the queues, the workers, the state of each worker process, the shadow work."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
@@ -15,6 +16,10 @@ from pointsman_shared.store.connection import Store
 from pointsman_shared.store.keys import Keys
 
 QUEUES = (*names.SERVING_QUEUES, names.TRAIN_QUEUE)
+# Where a Celery application puts what it sends without a queue, or to a queue without the namespace.
+STRAY = ("celery", *QUEUES, names.SHADOW_QUEUE)
+OURS = re.compile(rf'"task":\s*"{re.escape(names.TASK_PREFIX)}'.encode())
+MOST_LOOKED = 1_000
 ANSWER_TIMEOUT_S = 2.0
 # A pair without texts for longer is not compared any more.
 RECENT_S = 86_400.0
@@ -28,9 +33,35 @@ Trouble = dict[str, Any]
 """A candidate that does not do its work: `version`, `reason`, `failures` in a row, paused `until`."""
 
 
+def server(store: Store) -> Mapping[str, Any]:
+    """Return what the server says of itself; nothing if its `INFO` is renamed or forbidden."""
+    store.ping()
+    try:
+        info: Mapping[str, Any] = store.info()
+    except errors.BrokerUnavailableError as error:
+        if isinstance(error.__cause__, ResponseError):
+            return {}
+        raise
+    return info
+
+
 def queues(store: Store) -> dict[str, tuple[int, float | None]]:
     """Return the length of each queue, and for how many seconds its next message has waited, if that is known."""
     return {name: backpressure.look(store, name) for name in QUEUES}
+
+
+def strays(store: Store) -> dict[str, int]:
+    """Count the messages for tasks of ours in queues that are not ours, of the next ones in each."""
+    try:
+        lists = [name for name in STRAY if store.type(name) == b"list"]
+        found: list[Any] = [store.lrange(name, -MOST_LOOKED, -1) for name in lists]
+    except errors.BrokerUnavailableError as error:
+        # An ACL may allow the deployment's own keys only.
+        if isinstance(error.__cause__, NoPermissionError):
+            return {}
+        raise
+    counts = [len(list(filter(OURS.search, messages))) for messages in found]
+    return {name: count for name, count in zip(lists, counts, strict=True) if count}
 
 
 def in_flight(store: Store) -> int:
@@ -77,9 +108,10 @@ def shadow_waiting(store: Store) -> tuple[int, float | None, int]:
     return int(store.zcard(store.keys.shadow_waiting)), float(served_at) if served_at else None, used_bytes
 
 
-def shadow_dropped(store: Store) -> int:
-    """Count the messages that were neither compared nor counted as missed."""
-    return int(store.hget(store.keys.stats, names.SHADOW_DROPPED) or 0)
+def shadow_uncounted(store: Store) -> list[int]:
+    """Count the messages that were neither compared nor counted as missed: the dropped and the unreadable ones."""
+    counts: Any = store.hmget(store.keys.stats, [names.SHADOW_DROPPED, names.SHADOW_UNREADABLE])
+    return [int(count or 0) for count in counts]
 
 
 def shadow_counts(store: Store, now: float) -> dict[str, tuple[int, dict[str, int]]]:

@@ -35,10 +35,12 @@ PAIR_COLUMNS: Final[Mapping[str, tables.Kind]] = {
 }
 
 
-def write(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, tables.Kind]) -> None:
-    """Write rows in the format of the ending, whole or not at all (`InvalidDataError`)."""
+def write(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, tables.Kind], *, raw: bool = False
+) -> None:
+    """Write rows in the format of the ending, whole or not at all (`InvalidDataError`); `raw` is that of `tables`."""
     chosen = writers.format_of(path)
-    with writers.whole(path) as new, tables.writing(new, chosen, columns) as write:
+    with writers.whole(path) as new, tables.writing(new, chosen, columns, raw=raw) as write:
         for row in rows:
             write({name: row.get(name) for name in columns})
 

@@ -17,12 +17,15 @@ from rich.text import Text
 
 from pointsman_producer.files import writers
 from pointsman_producer.files.writers import Row
+from pointsman_shared.data_files.cells import guard
 
 PARQUET_ROWS = 10_000
 SEPARATOR = " > "
 SHARE = re.compile(r"[\d.,]+%")
 # The columns whose ids one copies.
 UNBROKEN = {"id", "job"}
+# Several scripts, and emoji, need them within words.
+JOINERS = "\u200c\u200d"
 
 Kind = Literal["text", "integer", "number", "flag", "texts", "ranking"]
 """The type of a column."""
@@ -34,26 +37,27 @@ Write = Callable[[Row], object]
 
 @contextlib.contextmanager
 def writing(
-    path: Path, chosen: writers.Format, columns: Mapping[str, Kind], *, ranks: int = 0
+    path: Path, chosen: writers.Format, columns: Mapping[str, Kind], *, ranks: int = 0, raw: bool = False
 ) -> Iterator[Write]:
     """Open a file for writing rows; an existing file is overwritten.
 
     `columns` are those of the tabular formats; JSON lines take rows as they are. `ranks` is the length of the longest
-    ranking, each entry of which takes two columns in CSV.
+    ranking, each entry of which takes two columns in CSV. With `raw`, CSV has texts as they are, even those that a
+    spreadsheet takes for formulas.
     """
     if chosen == "jsonl":
         with writers.json_lines(path) as write:
             yield write
     elif chosen == "csv":
         with path.open("w", encoding="utf-8", newline="", buffering=writers.BUFFER_BYTES) as file:
-            yield _csv_rows(file, columns, ranks)
+            yield _csv_rows(file, columns, ranks, raw=raw)
     else:
         with _parquet_rows(path, columns) as write:
             yield write
 
 
-def _csv_rows(file: IO[str], columns: Mapping[str, Kind], ranks: int) -> Write:
-    """Write CSV as in RFC 4180; values stay as they are, even those that a spreadsheet takes for formulas."""
+def _csv_rows(file: IO[str], columns: Mapping[str, Kind], ranks: int, *, raw: bool) -> Write:
+    """Write CSV as in RFC 4180."""
     plain = [name for name, kind in columns.items() if kind != "ranking"]
     lists = [name for name, kind in columns.items() if kind == "texts"]
     ranked = [f"ranking_{rank}_{part}" for rank in range(1, ranks + 1) for part in ("intent", "confidence")]
@@ -68,7 +72,7 @@ def _csv_rows(file: IO[str], columns: Mapping[str, Kind], ranks: int) -> Write:
         if ranked:
             cells += [cell for one in row["ranking"] for cell in (one["intent"], one["confidence"])]
             cells += [None] * (len(plain) + len(ranked) - len(cells))
-        writer.writerow(cells)
+        writer.writerow(cells if raw else map(guard, cells))
 
     return write
 
@@ -137,4 +141,6 @@ def cell(value: object) -> str | Text:
 
 def printable(text: str) -> str:
     """Replace control characters, which could move the cursor, and those that turn the direction of writing."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in JOINERS else " " for char in text)

@@ -1,6 +1,7 @@
 """Write files: the ending chooses the format, and a file appears under its name only when it is whole."""
 
 import contextlib
+import errno
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from pointsman_shared import errors
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: Mapping[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 BUFFER_BYTES = 1024 * 1024
+# These pass when there is room again.
+DISK_FULL = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
 
 Row = dict[str, Any]
 
@@ -50,22 +53,45 @@ def publish(finished: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
+def explained(path: Path | None = None) -> Iterator[None]:
+    """Turn what a path, or a full disk, refuses into an error of ours that names the file that is written, if known."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno not in {*DISK_FULL, errno.EFBIG}:
+            raise
+        what = f"{path} cannot be written" if path else error.filename or "the output"
+        kind = errors.UnavailableError if error.errno in DISK_FULL else errors.InvalidDataError
+        msg = f"{what}: {error.strerror}"
+        raise kind(msg) from error
+
+
+@contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield the file to write, and move it to `path` when it is whole (`InvalidDataError`)."""
     new = staged(path)
     try:
-        yield new
-        publish(new, path)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise errors.InvalidDataError(msg) from error
+        with explained(path):
+            yield new
+            publish(new, path)
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
 
 
+def require_folder(path: Path) -> None:
+    """Refuse a file in a folder that is not there, before any work is done for it (`InvalidDataError`)."""
+    if not path.parent.is_dir():
+        msg = f"{path.parent} is not a folder: {path.name} cannot be written there"
+        raise errors.InvalidDataError(msg)
+
+
 def require_free(path: Path, *, force: bool) -> None:
-    """Refuse to overwrite a file without `force` (`InvalidDataError`)."""
+    """Refuse to overwrite a file without `force`, or anything but a file (`InvalidDataError`)."""
+    require_folder(path)
+    if path.exists() and not path.is_file():
+        msg = f"{path} is not a regular file"
+        raise errors.InvalidDataError(msg)
     if path.exists() and not force:
         msg = f"{path} exists"
         raise errors.InvalidDataError(msg, errors.Remedy.OVERWRITE)

@@ -18,6 +18,7 @@ SHOWN_DISAGREEMENTS = 8
 # Longer texts are in the page and in the JSON.
 SHOWN_TEXT_CHARS = 100
 BAR_CELLS = 10
+PIPE_WIDTH = 100
 STYLES = {"good": "bold green", "bad": "bold red", "open": "bold yellow"}
 
 
@@ -25,7 +26,7 @@ def show(console: Console, report: shadow_report.ShadowReport) -> None:
     """Print a report."""
     for part in _parts(report):
         # Some consoles leave the wrapping to the terminal, which ignores the margin.
-        console.print(part, soft_wrap=False)
+        console.print(part, soft_wrap=False, width=None if console.is_terminal else PIPE_WIDTH)
 
 
 def _parts(report: shadow_report.ShadowReport) -> Iterable[RenderableType]:

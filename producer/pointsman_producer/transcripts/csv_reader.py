@@ -7,6 +7,7 @@ from typing import Any
 
 from pointsman_producer.transcripts import fields
 from pointsman_shared import errors
+from pointsman_shared.data_files.cells import unguard
 
 USER_CELLS = ("email", "country")
 
@@ -75,7 +76,7 @@ def _record(header: Sequence[str], row: Sequence[str], lines: Sequence[bytes]) -
     if len(row) != len(header):
         msg = f"has {len(row)} fields; the header has {len(header)}"
         raise fields.UnusableError(msg)
-    cells = {column.casefold(): cell for column, cell in zip(header, row, strict=True)}
+    cells = {column.casefold(): cell for column, cell in zip(header, map(unguard, row), strict=True)}
     record: dict[str, Any] = {name: cells[name] for name in ("conversation_id", "text") if name in cells}
     record |= {name: cells[name] or None for name in ("speaker", "ts") if name in cells}
     if user_id := cells.get("user_id"):
@@ -86,7 +87,7 @@ def _record(header: Sequence[str], row: Sequence[str], lines: Sequence[bytes]) -
 
 
 def _custom(header: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for column, cell in zip(header, row, strict=True):
+    for column, cell in zip(header, map(unguard, row), strict=True):
         if column.casefold() == "plan":
             yield "plan", cell
         elif column.casefold().startswith("user."):

@@ -30,8 +30,12 @@ class Lines:
     def __init__(self, name: str) -> None:
         self.name = name
         self.size: int | None = None
-        self._raw: BinaryIO = sys.stdin.buffer
-        if name != STDIN:
+        if name == STDIN:
+            if sys.stdin is None:
+                msg = "standard input is closed"
+                raise errors.InvalidDataError(msg)
+            self._raw: BinaryIO = sys.stdin.buffer
+        else:
             try:
                 self._raw = Path(name).open("rb")  # noqa: SIM115  close closes it
             except OSError as error:
@@ -64,6 +68,12 @@ class Lines:
         except (EOFError, OSError, zlib.error) as error:
             msg = f"{self.name} cannot be read beyond line {number}: {error}"
             raise errors.InvalidDataError(msg) from error
+        if self.position < (self.size or 0):
+            msg = (
+                f"{self.name} became shorter while it was read: "
+                f"it ends behind line {number}, after {self.position:,} of {self.size:,} bytes"
+            )
+            raise errors.InvalidDataError(msg)
 
     def _skip_line(self) -> None:
         while (rest := self._file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 from pointsman_producer.transcripts import csv_reader, fields
 from pointsman_producer.transcripts.fields import FlatLine, NestedLine, Timestamp, TurnFields, UnusableError
 from pointsman_producer.transcripts.lines import MAX_LINE_BYTES, Lines, content_ending
+from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
 CUSTOMER = "customer"
@@ -121,6 +122,9 @@ class Reader:
             return
         parse = fields.parse_object if ending in JSON_ENDINGS else fields.parse_text
         for number, line in self._lines:
+            if number == 1 and ending in JSON_ENDINGS and line.strip() == b"[":
+                msg = f"{self.name}: is a JSON list; expected JSON lines, one object a line"
+                raise errors.InvalidDataError(msg)
             if line and not line.isspace():
                 yield number, line, partial(parse, line)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pointsman_shared import errors
+from pointsman_shared.data_files.cells import unguard
 
 MAX_PROBLEMS_SHOWN = 20
 LABELLED = ("text", "intent")
@@ -117,7 +118,10 @@ def _read_json(file: _File) -> Iterator[Record]:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             yield from _read_json_lines(file)
             return
-        line, why = getattr(error, "lineno", 1), getattr(error, "msg", "nested too deeply")
+        unparsed = (
+            "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+        )
+        line, why = getattr(error, "lineno", 1), getattr(error, "msg", unparsed)
         file.object_to(line, f"is not JSON: {why}")
         return
     for place, element in enumerate(content if isinstance(content, list) else [content], start=1):
@@ -140,7 +144,7 @@ def _read_csv(file: _File) -> Iterator[Record]:
                     line, "has more columns than the header; put a text with commas into double quotes"
                 )
             elif row:
-                yield Record(line=line, fields=dict(zip(header, row, strict=False)))
+                yield Record(line=line, fields=dict(zip(header, map(unguard, row), strict=False)))
             line = rows.line_num + 1
     except csv.Error as error:
         file.object_to(line, f"is not CSV: {error}")

@@ -136,6 +136,11 @@ class DeadLetters:
         by_name = {name.decode(): value for name, value in stored.items()}
         return DeadLetter.parse(letter_id, by_name) if by_name else None
 
+    def ids(self, beginning: str) -> list[str]:
+        """List the ids that begin with a text."""
+        found: Sequence[Any] = self._store.zrange(self._keys.dead_index, 0, -1)
+        return [letter_id for raw in found if (letter_id := str(raw.decode())).startswith(beginning)]
+
     def find(self, wanted: Filter | None = None) -> Iterator[DeadLetter]:
         """Yield the chosen letters, the latest first, without their payloads."""
         wanted = wanted or Filter()

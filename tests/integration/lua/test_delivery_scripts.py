@@ -21,6 +21,7 @@ ID_OF = Script("local raw = unpack(ARGV)\nreturn id_of(raw)", IDS)
 EXTEND = Script("local id = unpack(ARGV)\nreturn {extend(id), 'nothing'}", NO_EXTENSION)
 ATTEMPT = lua.script("workers/delivery/attempt")
 CLOSE = lua.script("workers/delivery/close", BURY, NO_EXTENSION)
+PROGRESS = lua.script("workers/delivery/progress")
 CLOSE_AND_NOTE = lua.script("workers/delivery/close", BURY, NOTING)
 QUEUED = lua.script("workers/delivery/queued", IDS)
 REPUBLISH = lua.script("workers/delivery/republish")
@@ -49,6 +50,16 @@ def message(id: str) -> str:  # noqa: A002  what it is
 )
 def test_the_id_is_found_wherever_it_lies(store: Store, raw: str, found: bytes) -> None:
     assert ID_OF(store, raw=raw) == found
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_progress_is_stored_of_a_message_that_is_open(store: Store, redis: Redis, is_open: bool) -> None:
+    redis.set("result", "outcome")
+    if is_open:
+        redis.hset("entry", "attempts", 1)
+    PROGRESS(store, result="result", entry="entry", progress="half", ttl=60)
+    assert redis.get("result") == (b"half" if is_open else b"outcome")
+    assert (redis.ttl("result") > 0) is is_open
 
 
 def test_without_a_feature_the_closing_does_nothing_more(store: Store, redis: Redis) -> None:

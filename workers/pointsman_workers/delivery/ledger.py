@@ -14,6 +14,7 @@ from pointsman_shared.store import dead_letters, scripts
 from pointsman_shared.store.connection import Store
 
 ATTEMPT: Final = scripts.load(__file__, "attempt")
+PROGRESS: Final = scripts.load(__file__, "progress")
 NO_EXTENSION: Final = scripts.read(__file__, "extend")
 _CANCELLED, _DEFERRED, _OTHER = -1, -2, -3
 # How often a message is attempted before it counts as poison.
@@ -94,6 +95,16 @@ class Ledger:
             is_deferred=count == _DEFERRED,
             is_other=count == _OTHER,
             stored=_succeeded(raw),
+        )
+
+    def report(self, message_id: str, progress: Mapping[str, Any]) -> None:
+        """Store how far the work on a message is; a message with an outcome keeps that."""
+        PROGRESS(
+            self._store,
+            result=self._keys.result(message_id),
+            entry=self._keys.open(message_id),
+            progress=_result("PROGRESS", message_id, progress),
+            ttl=self._settings.result_ttl_s,
         )
 
     def finish(

@@ -87,6 +87,8 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
     ignore_result = True
     store_errors_even_if_ignored = False
     stores_outcome = False
+    # A request is never kept: replayed later, it would change what serves when no one asks for it.
+    keeps_letters = False
 
     @property
     def ledger(self) -> Ledger:
@@ -182,7 +184,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         self, message_id: str, payload: object, error: errors.PointsmanError, *, attempts: int = 0
     ) -> None:
         # The client that cancelled it, or asked while a tier was being trained, has its answer; no more is to be done.
-        keep = not isinstance(error, (errors.CancelledError, errors.BusyError))
+        answered = isinstance(error, (errors.CancelledError, errors.BusyError))
         letter = dead_letters.DeadLetter(
             id=message_id,
             reason=reason_of(error),
@@ -199,7 +201,9 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
             retryable=isinstance(error, errors.RetryableError),
             versions=refresh.versions(),
         )
-        self.ledger.fail(letter, error, client_id=self.request.reply_to, keep=keep)
+        self.ledger.fail(
+            letter, error, client_id=self.request.reply_to, keep=self.keeps_letters and not answered
+        )
 
     def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep a message as a dead letter whose id is that of another request, and leave that one alone."""

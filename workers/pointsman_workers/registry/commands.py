@@ -66,19 +66,34 @@ class Commands:
         aliases = self._registry.aliases(tier)
         lines = []
         for version in self._registry.versions(tier):
-            card = self._registry.card(tier, version)
             line = {
                 "tier": tier,
                 "version": version,
                 "champion": version == aliases.champion,
                 "candidate": version == aliases.candidate,
-                "created_at": card.created_at,
-                "requested_by": card.requested_by,
-                "pipeline": card.pipeline,
-                "metrics": card.metrics,
             }
-            lines.append(line)
+            lines.append(line | self._facts(tier, version))
         return lines
+
+    def _facts(self, tier: str, version: int) -> dict[str, Any]:
+        """Return what is listed of a version; one that is broken does not keep the others from being listed."""
+        try:
+            card = self._registry.card(tier, version)
+        except errors.RegistryError as error:
+            return {
+                "created_at": "",
+                "requested_by": "",
+                "pipeline": "",
+                "metrics": {},
+                "problem": str(error),
+            }
+        return {
+            "created_at": card.created_at,
+            "requested_by": card.requested_by,
+            "pipeline": card.pipeline,
+            "metrics": card.metrics,
+            "problem": None,
+        }
 
     def _show(self, tier: str, query: jobs.ModelsQuery) -> Lines:
         aliases = self._registry.aliases(tier)

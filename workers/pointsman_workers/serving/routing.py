@@ -39,13 +39,22 @@ class Router:
         return Routes(decisions=decisions, tiers=tiers, of=[place_of[user] for user in user_of])
 
     def problems(self) -> list[str]:
-        """Return the flag's values that lead to no tier."""
-        return [
+        """Return why the flag, or which of its values, leads to no tier."""
+        routing = self._routing()
+        found = [
             f"flag {value}, which leads to no tier: the default serves" for value in self._leading_nowhere
         ]
+        # A flag that is missing or has another type is so for every user.
+        if self._ask(routing, None).reason == ERROR:
+            kind = "boolean" if routing.is_boolean else "text"
+            found.append(f"flag {routing.flag} is missing, or no {kind} flag: the default serves")
+        return found
+
+    def _ask(self, routing: Routing, user: jobs.User | None) -> jobs.FlagDecision:
+        return self._flags.decide(routing.flag, False if routing.is_boolean else "", user)
 
     def _decide(self, routing: Routing, user: jobs.User | None) -> tuple[jobs.FlagDecision, str]:
-        decision = self._flags.decide(routing.flag, False if routing.is_boolean else "", user)
+        decision = self._ask(routing, user)
         if decision.reason in {NO_CONFIG, ERROR}:
             return decision, routing.default
         tier = routing.tier(decision.value)

@@ -39,6 +39,7 @@ class ClassifyTask(LedgerTask):
 
     abstract = True
     stores_outcome = True
+    keeps_letters = True
 
     def digest(self, payload: object) -> str:
         """Return the digest that the publisher sent along, or that of the request."""

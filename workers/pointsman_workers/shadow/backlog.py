@@ -152,6 +152,6 @@ class Backlog:
         """Note which version works on a message now: if the process ends, the next worker knows."""
         NOTE(self._store, kept=self._keys.shadow_kept(message_id), version=version)
 
-    def drop(self, messages: int) -> None:
+    def count(self, name: str, messages: int) -> None:
         """Count messages that cannot be compared or counted by pair."""
-        self._store.hincrby(self._keys.stats, names.SHADOW_DROPPED, messages)
+        self._store.hincrby(self._keys.stats, name, messages)

@@ -102,8 +102,8 @@ class Runner:
                 # The others are taken again when this process holds them no longer.
                 break
         self._store.add(holder, found.messages, found.additions())
-        if found.lost:
-            self._backlog.drop(found.lost)
+        for name, messages in found.lost.items():
+            self._backlog.count(name, messages)
         pace_s = (time.monotonic() - started) / max(1, found.texts)
         # Slower is believed at once, faster bit by bit.
         self._pace_s = max(pace_s, 0.7 * self._pace_s + 0.3 * pace_s)
@@ -116,7 +116,7 @@ class Runner:
         except (ValueError, TypeError, LookupError, errors.PointsmanError) as error:
             # It has expired, or another release wrote it: what served it is unknown.
             logger.warning("a served message cannot be read any more: %s", type(error).__name__)
-            found.lost += 1
+            found.lost[names.SHADOW_UNREADABLE if taken.outcome else names.SHADOW_DROPPED] += 1
             return
         shed = self._shed(taken)
         for part in parts:
@@ -217,7 +217,7 @@ class _Found:
     sampled: dict[str, list[tuple[Kind, float, str, Row]]] = field(default_factory=dict)
     limits: dict[str, dict[Kind, float]] = field(default_factory=dict)
     texts: int = 0
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
     noted: str | None = None
 
     def add(self, pair: str, seen: counting.Comparison) -> None:

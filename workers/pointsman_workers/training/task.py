@@ -12,7 +12,7 @@ from pointsman_shared.store.connection import Store
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
-from pointsman_workers.delivery.task import LedgerTask
+from pointsman_workers.delivery.task import LedgerTask, WorkerApp
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.training import claim
@@ -37,13 +37,13 @@ def install(wiring: Wiring) -> None:
         # The claim ends after the outcome is stored, so that a second delivery finds the one or the other.
         held = claim.held(claims(), wanted.tier, str(task.request.id))
         check = task.request.after.enter_context(held)  # type: ignore[attr-defined]  # `LedgerTask` sets it
-        return trainer.train(wanted, _reporter(task), check).model_dump()
+        return trainer.train(wanted, _reporter(wiring.app, task), check).model_dump()
 
 
-def _reporter(task: Task) -> Callable[[jobs.TrainProgress], None]:  # type: ignore[type-arg]
+def _reporter(app: WorkerApp, task: Task) -> Callable[[jobs.TrainProgress], None]:  # type: ignore[type-arg]
     def report(progress: jobs.TrainProgress) -> None:
         try:
-            task.update_state(state="PROGRESS", meta=progress.model_dump())
+            app.ledger().report(str(task.request.id), progress.model_dump())
             # Flower shows the state and the result of the last event.
             task.send_event("task-progress", result=f"{progress.stage} {progress.fraction:.0%}")
         except Exception as error:  # any error of broker or backend: the run goes on, without a report

@@ -102,3 +102,19 @@ def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
         errors.InvalidDataError, match="h is not the header of a batch: batch: Field required"
     ):
         opened(tmp_path, header())
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_is_deleted_while_it_is_written_is_noticed_at_the_next_row(
+    tmp_path: Path, replaced: bool
+) -> None:
+    path = tmp_path / "j"
+    with closing(Journal(path, tmp_path / "h")) as journal:
+        journal.begin(b"head")
+        journal.append([b'{"n":1}\n'])
+        path.unlink()
+        if replaced:
+            path.touch()
+        with pytest.raises(errors.InvalidDataError, match="deleted or replaced") as refused:
+            journal.append([b'{"n":2}\n'])
+        assert refused.value.remedy is errors.Remedy.START_OVER

@@ -187,6 +187,19 @@ def test_other_formats_hold_the_same_outcomes(tmp_path: Path, ending: str) -> No
     }
 
 
+@pytest.mark.parametrize(("raw", "cell"), [(False, ",'=1+1,"), (True, ",=1+1,")])
+def test_a_table_of_outcomes_holds_no_formula_unless_it_is_to_be_raw(
+    tmp_path: Path, raw: bool, cell: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text(
+        '{"conversation_id": "-c", "turns": [{"speaker": "customer", "text": "=1+1"}]}\n'
+    )
+    plan = plan_in(tmp_path, "out.csv", raw=raw)
+    run(plan)
+    assert cell in plan.out.read_text()
+    assert plan.conversations.read_text().splitlines()[1].startswith("-c" if raw else "'-c")
+
+
 @settings(max_examples=25, deadline=None)
 @example(answered=2, torn=4000, ending="csv")
 @example(answered=3, torn=2500, ending="jsonl")

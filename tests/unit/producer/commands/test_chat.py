@@ -186,6 +186,8 @@ def test_a_user_is_made_of_what_the_command_line_says() -> None:
 
 def test_without_a_word_about_the_user_there_is_none() -> None:
     assert classify.describe_user(None) is None
+    with pytest.raises(click.UsageError, match="--user is empty"):
+        classify.describe_user("")
 
 
 def test_a_user_who_is_only_described_gets_an_id() -> None:

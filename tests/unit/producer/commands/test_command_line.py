@@ -1,13 +1,16 @@
 """The edge turns whatever goes wrong into one line and an exit code."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
 import pytest
 
-from pointsman_producer.commands import command_line
+from pointsman_producer.commands import command_line, root, screen
+from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.deployment import embedded_redis
+from pointsman_producer.files import tables
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
@@ -122,3 +125,62 @@ def test_a_tier_that_cannot_be_served_is_said_with_the_command_that_trains_it(
     written = capsys.readouterr().err
     assert written.startswith("error: no version of pro serves yet\n")
     assert "pointsman train TIER" in written
+
+
+# A sequence of the terminal's in both forms, a mark that turns the writing, half an emoji, a line that is overwritten.
+EVIL = "a\x1b[31mb\x9b2Jc\u202ed\ud83de\rf"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: command_line.say(EVIL),
+        lambda: command_line.note("note", EVIL),
+        lambda: command_line.out.print(EVIL),
+        lambda: command_line.out.print(tables.table([(EVIL,)], ["[heading]" + EVIL])),
+        lambda: command_line.emit({"text": EVIL.replace("\ud83d", "")}),
+        lambda: command_line.run(failing_with(errors.InvalidDataError(EVIL)), []),
+        lambda: command_line.run(failing_with(click.UsageError(EVIL)), []),
+        lambda: command_line.run(root.pointsman, ["dead", EVIL]),
+    ],
+    ids=["message", "note", "line", "table", "json", "error", "usage error", "unknown command"],
+)
+def test_nothing_that_is_printed_reaches_into_the_terminal(
+    show: Callable[[], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show()
+    written = "".join(capsys.readouterr())
+    assert "2J" in written
+    assert all(line.isprintable() for line in written.split("\n"))
+
+
+def test_json_is_the_same_text_with_its_control_characters_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command_line.emit("ä\u202e\x9b\x7f")
+    written = capsys.readouterr().out
+    assert json.loads(written) == "ä\u202e\x9b\x7f"
+    assert "\x9b" not in written
+
+
+def test_words_of_other_scripts_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    command_line.say("\u0646\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb :warning:")
+    assert capsys.readouterr().err == "\u0646\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb :warning:\n"
+
+
+def test_a_pipe_gets_whole_cells(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    screen.give_table(
+        [{"id": "i" * 60, "what": "word " * 60}], {"id": "id", "what": "what"}, "", as_json=False
+    )
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split() == ["i" * 60, *["word"] * 60]
+
+
+def test_no_color_stands_for_all_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Terminal()
+    with console.capture() as written:
+        console.print("[bold]bold[/]")
+    assert written.get() == "bold\n"

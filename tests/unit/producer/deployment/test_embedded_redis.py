@@ -7,6 +7,7 @@ import pytest
 
 from pointsman_producer.deployment import embedded_redis
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
 
 
 def executable(path: Path) -> Path:
@@ -41,9 +42,9 @@ def test_without_any_the_ways_to_get_one_are_said(tmp_path: Path, monkeypatch: p
         embedded_redis.find_binary()
 
 
-def test_the_server_listens_on_loopback_and_keeps_what_it_was_given() -> None:
-    command = embedded_redis.command(Path("redis-server"), port=6390, folder=Path("state"))
-    options = dict(zip(command[1::2], command[2::2], strict=True))
+def test_the_server_listens_on_loopback_and_keeps_what_it_was_given(tmp_path: Path) -> None:
+    command = embedded_redis.command(Path("redis-server"), port=6390, folder=tmp_path, password="secret")
+    options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--bind"] == "127.0.0.1"
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
@@ -51,7 +52,7 @@ def test_the_server_listens_on_loopback_and_keeps_what_it_was_given() -> None:
 
 def test_a_server_that_ended_is_not_waited_for() -> None:
     with pytest.raises(errors.BrokerUnavailableError, match="does not answer"):
-        embedded_redis.wait_until_it_answers(embedded_redis.free_port(), alive=lambda: False)
+        embedded_redis.wait_until_it_answers(Settings(), alive=lambda: False)
 
 
 def test_a_port_with_a_listener_is_not_free() -> None:

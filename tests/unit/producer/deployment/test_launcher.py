@@ -1,5 +1,6 @@
 """What a deployment checks before it starts, and which programs it is made of."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def test_an_embedded_redis_takes_the_place_of_the_one_in_the_settings(
     settings: Settings, tmp_path: Path
 ) -> None:
     here = deployment(settings, tmp_path, redis_port=6400)
-    assert here.settings.redis_url.get_secret_value() == "redis://127.0.0.1:6400/0"
+    url = here.settings.redis_url.get_secret_value()
+    assert re.fullmatch(r"redis://:[\w-]{32}@127\.0\.0\.1:6400/0", url)
+    assert deployment(settings, tmp_path, redis_port=6400).settings.redis_url.get_secret_value() != url
 
 
 def test_without_an_embedded_redis_the_settings_stay(settings: Settings, tmp_path: Path) -> None:
@@ -103,6 +106,8 @@ def test_everything_listens_on_the_loopback_interface_only(settings: Settings, t
         program.name: program for program in deployment(settings, tmp_path, flower_port=5556).programs()
     }
     assert "--address=127.0.0.1" in programs["flower"].command
+    # It keeps tasks in memory.
+    assert "--max_tasks=10000" in programs["flower"].command
 
 
 def test_a_deployment_that_was_never_started_can_be_stopped(settings: Settings, tmp_path: Path) -> None:

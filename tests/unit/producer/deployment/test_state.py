@@ -51,6 +51,12 @@ def test_only_this_user_may_read_the_file(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / local_state.FILE_NAME).stat().st_mode) == 0o600
 
 
+def test_a_state_folder_is_closed_to_others_even_if_it_was_open(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with local_state.claim(tmp_path):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 def test_the_settings_point_to_the_deployment_of_the_folder(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
         local_state.announce(tmp_path, URL)

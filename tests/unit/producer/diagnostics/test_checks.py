@@ -43,6 +43,7 @@ class Patient:
     shadow_mib: float = 0.0
     counts: Mapping[str, tuple[int, Mapping[str, int]]] = field(default_factory=dict)
     dropped: int = 0
+    unreadable: int = 0
     troubles: Sequence[Trouble] = ()
 
 
@@ -59,7 +60,7 @@ def findings(patient: Patient) -> list[Finding]:
             mib=(patient.shadow_mib, 64),
             is_consumed=any(names.SHADOW_QUEUE in queues for queues in patient.workers.values()),
         ),
-        *checks.shadow_missed(patient.counts, patient.dropped),
+        *checks.shadow_missed(patient.counts, patient.dropped, patient.unreadable),
         *checks.shadow_troubles(patient.troubles, NOW),
     ]
 
@@ -92,6 +93,16 @@ def test_without_redis_nothing_else_is_asked() -> None:
 def test_a_redis_that_may_evict_jobs_is_a_problem() -> None:
     patient = Patient(info={**INFO, "maxmemory_policy": "allkeys-lru"})
     assert complaints(patient) == [("problem", "redis", "redis-cli config set maxmemory-policy noeviction")]
+
+
+def test_a_cluster_is_a_problem() -> None:
+    (complaint,) = complaints(Patient(info={**INFO, "redis_mode": "cluster"}))
+    assert complaint == ("problem", "redis", doctor.ADVICE[Remedy.ONE_SERVER])
+
+
+def test_valkey_is_called_by_its_name_and_version() -> None:
+    patient = Patient(info={**INFO, "redis_version": "7.2.4", "valkey_version": "8.0.1"})
+    assert detail_of(patient, "redis") == f"Valkey version 8.0.1 answers at {URL}"
 
 
 def test_a_redis_that_forgets_is_a_warning() -> None:
@@ -217,6 +228,17 @@ def test_a_candidate_that_cannot_be_loaded_is_no_reason_to_worry_about_what_serv
     problem = "shadow candidate pro@8: it cannot be loaded: no such file"
     ((_, _, advice),) = complaints(Patient(reports=[{**PROCESS, "problems": (problem,)}]))
     assert advice == doctor.ADVICE[Remedy.CHANGE_CANDIDATE]
+
+
+def test_a_flag_that_leads_to_no_tier_is_no_reason_to_train() -> None:
+    problem = "flag proModel is missing, or no boolean flag: the default serves"
+    ((status, what, advice),) = complaints(Patient(reports=[{**PROCESS, "problems": (problem,)}]))
+    assert (status, what, advice) == ("warning", "flags", doctor.ADVICE[Remedy.MEND_FLAG])
+
+
+def test_unreadable_messages_need_no_further_worker() -> None:
+    (complaint,) = complaints(Patient(unreadable=2))
+    assert complaint == ("warning", "shadow", doctor.ADVICE[Remedy.SAME_RELEASE])
 
 
 def test_much_that_was_left_out_is_said_with_the_reasons() -> None:

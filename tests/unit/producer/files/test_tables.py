@@ -4,15 +4,18 @@ import csv
 import importlib.util
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pointsman_producer.files import tables
+from pointsman_shared.data_files import rows
+from pointsman_shared.data_files.cells import unguard
 
 needs_parquet = pytest.mark.skipif(
     importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
@@ -32,18 +35,34 @@ def test_parquet_is_written_in_groups_of_rows(tmp_path: Path) -> None:
     assert read.read()["n"].to_pylist() == list(range(total))
 
 
-@given(values=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
-def test_csv_keeps_every_text_exactly(tmp_path_factory: pytest.TempPathFactory, values: list[str]) -> None:
+TEXTS = st.builds(
+    str.__add__,
+    st.text("'=+-@\t\r", max_size=3),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@settings(deadline=None)
+@given(values=st.lists(TEXTS, min_size=1))
+def test_csv_keeps_every_text_exactly_and_guards_formulas_unless_raw(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str], raw: bool
+) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
-    with tables.writing(path, "csv", {"n": "integer", "text": "text"}) as write:
+    with tables.writing(path, "csv", {"n": "integer", "text": "text"}, raw=raw) as write:
         for number, value in enumerate(values):
-            write({"n": number, "text": value})
+            write({"n": -number, "text": value})
     with path.open(newline="", encoding="utf-8") as file:
-        assert [row["text"] for row in csv.DictReader(file)] == values
+        cells = [row["text"] for row in csv.DictReader(file)]
+    if raw:
+        assert cells == values
+    else:
+        assert not any(cell.startswith(tuple("=+-@\t\r")) for cell in cells)
+        assert [*map(unguard, cells)] == values
 
 
 def test_csv_has_the_columns_it_is_given_and_two_for_each_rank(tmp_path: Path) -> None:
-    def header(**ranks: int) -> str:
+    def header(**ranks: Any) -> str:
         columns: dict[str, tables.Kind] = {"n": "integer", "text": "text", "ranking": "ranking"}
         with tables.writing(tmp_path / "t.csv", "csv", columns, **ranks) as write:
             write({"n": 1, "text": "hi", "ranking": []})
@@ -80,3 +99,12 @@ def test_a_terminal_table_has_its_headings_and_its_alignment() -> None:
         "a         7%",
     ]
     assert shown(tables.table([], ("first", "[x]"))) == ["first  [x]"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_labelled_rows_are_read_without_the_guard(tmp_path: Path, raw: bool) -> None:
+    path = tmp_path / "t.csv"
+    with tables.writing(path, "csv", {"text": "text", "intent": "text"}, raw=raw) as write:
+        write({"text": "=1+1", "intent": "sum"})
+    (record,) = rows.read(path, rows.Problems(), columns=())
+    assert record.fields == {"text": "=1+1", "intent": "sum"}

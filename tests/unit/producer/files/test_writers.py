@@ -39,3 +39,25 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     ):
         new.write_text("page")
     assert [path.name for path in tmp_path.iterdir()] == ["out.html"]
+
+
+@pytest.mark.parametrize("name", ["nosuch/out.csv", "file/out.csv", "x" * 300])
+def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / name
+    with pytest.raises(errors.InvalidDataError) as refused, writers.whole(path) as new:
+        new.write_text("x")
+    assert str(refused.value).startswith(f"{path} cannot be written: ")
+
+
+def test_a_full_disk_can_have_room_later(tmp_path: Path) -> None:
+    with (
+        pytest.raises(errors.RetryableError, match="out cannot be written: No space left"),
+        writers.whole(tmp_path / "out"),
+    ):
+        Path("/dev/full").write_text("x")
+
+
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    with pytest.raises(errors.InvalidDataError, match="not a regular file"):
+        writers.require_free(Path("/dev/full"), force=True)

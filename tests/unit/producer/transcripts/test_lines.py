@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -74,3 +75,27 @@ def test_the_position_reaches_the_size(tmp_path: Path) -> None:
 )
 def test_the_ending_says_what_is_in_a_file(name: str, ending: str) -> None:
     assert lines.content_ending(name) == ending
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv"])
+def test_a_file_that_shrinks_while_it_is_read_is_an_error_that_says_so(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"in.{ending}"
+    path.write_bytes(b"hi\n" * 100_000)
+    with closing(Lines(str(path))) as file:
+        found = iter(file)
+        next(found)
+        os.truncate(path, 3_000)
+        with pytest.raises(
+            errors.InvalidDataError, match=r"became shorter while it was read.* of 300,000 bytes"
+        ):
+            list(found)
+
+
+def test_a_closed_standard_input_is_an_error_and_no_matter_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text("hi")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(errors.InvalidDataError, match="standard input is closed"):
+        Lines("-")
+    assert read(tmp_path / "in.txt") == [(1, b"hi")]

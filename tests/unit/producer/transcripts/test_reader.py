@@ -11,6 +11,7 @@ import pytest
 from pointsman_producer.transcripts import lines
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_producer.transcripts.reader import Turn
+from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 from tests.support.transcript_files import read, read_lines, reasons
 
@@ -216,3 +217,10 @@ def test_every_customer_turn_of_the_public_transcripts_is_read() -> None:
     read_back, rejected = read(STAR)
     assert rejected == []
     assert [[(turn.place, turn.text, turn.ts) for turn in c.turns] for c in read_back] == expected
+
+
+def test_a_json_list_is_refused_once_and_not_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    path.write_text('[\n{"text": "hi"},\n{"text": "bye"}\n]\n')
+    with pytest.raises(errors.InvalidDataError, match="is a JSON list; expected JSON lines"):
+        read(path)

@@ -151,6 +151,7 @@ def test_of_very_many_bad_rows_the_first_are_named_and_the_others_counted(tmp_pa
         ("a.json", '[\n{"text": }]', "a.json:2: is not JSON"),
         ("a.json", '{"utterances": 1}', "a.json:1: text is missing"),
         ("a.json", "[" * 100_000, "a.json:1: is not JSON: nested too deeply"),
+        ("a.json", f"[{'9' * 5_000}]", "a.json:1: is not JSON: a number has too many digits"),
         ("a.csv", "words,label\nhi,greeting\n", "a.csv:1: the header must name"),
         ("a.csv", "text,intent\nhi, you,greeting\n", "a.csv:2: has more columns"),
         ("a.csv", 'text,intent\n"hi,greeting\n', "a.csv:2: is not CSV"),

@@ -84,12 +84,15 @@ def test_a_value_that_leads_to_no_tier_gives_the_default_with_an_error_and_a_com
     assert router.problems() == ["flag plan = 'platinum', which leads to no tier: the default serves"]
 
 
-@pytest.mark.parametrize("reason", ["no_config", "error"])
-def test_without_a_usable_flag_the_declared_default_serves(reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "problems"),
+    [("no_config", []), ("error", ["flag plan is missing, or no text flag: the default serves"])],
+)
+def test_without_a_usable_flag_the_declared_default_serves(reason: str, problems: list[str]) -> None:
     router = Router(TextFlags("", reason), lambda: PLANS)
     routes = router.route(request([FREE], None, 1))
     assert (routes.tiers, routes.decisions[0].reason) == (("pro",), reason)
-    assert router.problems() == []
+    assert router.problems() == problems
 
 
 def test_a_changed_declaration_is_followed_by_the_next_message() -> None:
