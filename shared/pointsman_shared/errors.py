@@ -1,18 +1,38 @@
 """Every error that Pointsman raises on purpose, under one root.
 
-The command line maps errors to exit codes; an error only says what is wrong, and whether the same request can succeed
-later.
+The command line maps errors to exit codes, and remedies to commands; an error only says what is wrong, and whether the
+same request can succeed later.
 """
+
+from enum import StrEnum
+
+
+class Remedy(StrEnum):
+    """What helps against an error, where the error knows it."""
+
+    OVERWRITE = "overwrite"
+    START_OVER = "start over"
+    RESUME_OR_START_OVER = "resume or start over"
+    OTHER_SPEAKER = "other speaker"
+    OTHER_REDIS_PORT = "other port for Redis"
+    OTHER_FLOWER_PORT = "other port for Flower"
+    INSIST = "insist"
+    JOIN = "join"
 
 
 class PointsmanError(Exception):
     """The root of all errors raised on purpose.
 
     Attributes:
+        remedy: What helps, if that is known.
         dead_letter: The id of the dead letter, if a worker gave the job up.
     """
 
     dead_letter: str | None = None
+
+    def __init__(self, message: str = "", remedy: Remedy | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
     @property
     def is_retryable(self) -> bool:
@@ -58,6 +78,10 @@ class ConflictError(PermanentError):
 
 class SettingsError(PermanentError):
     """A setting is missing or has a value that cannot be used."""
+
+
+class ClosedError(PermanentError):
+    """The client was closed."""
 
 
 class InvalidMessageError(PermanentError):

@@ -1,5 +1,6 @@
 """The doctor's probe against a real Redis."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -11,13 +12,18 @@ from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from tests.support.default_keys import BULK, keys
-from tests.unit.producer.diagnostics.test_probe import message
 
 
 @pytest.fixture
 def redis(settings: Settings) -> Iterator[Store]:
     with Store.connect(settings) as store:
         yield store
+
+
+def enter(redis: Store, message_id: str, *, waited_s: float) -> None:
+    """Put a message on the bulk queue, as if it had waited there."""
+    redis.lpush(BULK, json.dumps({"body": "b", "headers": {"id": message_id}}))
+    redis.hset(keys.open(message_id), "at", redis.now() - waited_s)
 
 
 def test_the_server_says_its_version_and_policy(redis: Store) -> None:
@@ -27,7 +33,7 @@ def test_the_server_says_its_version_and_policy(redis: Store) -> None:
 
 
 def test_a_deployment_without_workers_is_examined_to_the_end(settings: Settings, redis: Store) -> None:
-    redis.lpush(BULK, message([[{"submitted_at": time.time() - 1_000}], {}, {}]))
+    enter(redis, "m", waited_s=1_000)
     redis.zadd(keys.shadow_waiting, {"m1": 1.0})
     redis.hset(keys.shadow_kept("m1"), "served_at", time.time() - 1_000)
     found = list(examination.examine(settings, "here"))
@@ -53,10 +59,13 @@ def test_a_broker_that_takes_no_question_is_a_problem_and_the_rest_is_examined(
 
 
 def test_a_queue_is_as_old_as_the_message_that_is_taken_next(redis: Store) -> None:
-    for sent_at in (100.0, 200.0):
-        redis.lpush(BULK, message([[{"submitted_at": sent_at}], {}, {}]))
-    reports = probe.queues(redis, now=250.0)
-    assert reports["bulk"] == (2, 150.0)
+    enter(redis, "first", waited_s=500)
+    enter(redis, "second", waited_s=200)
+    reports = probe.queues(redis)
+    length, age_s = reports["bulk"]
+    assert length == 2
+    assert age_s is not None
+    assert 499 <= age_s <= 505
     assert reports["train"] == (0, None)
 
 

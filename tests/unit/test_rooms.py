@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -86,3 +87,28 @@ def test_no_lua_stands_in_a_python_file(path: Path) -> None:
 def test_no_tier_and_no_flag_of_one_is_named_in_the_code(path: Path) -> None:
     constants = {node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)}
     assert constants.isdisjoint({"base", "pro", "proModel"})
+
+
+PRODUCTS_OWN = re.compile(r"(?<![\w-])(--[a-z][a-z-]+|pointsman [a-z]+)")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if "commands" not in path.parts and path.name != "launcher.py"],
+    ids=name_of,
+)
+def test_only_the_command_line_names_commands_and_options(path: Path) -> None:
+    documented = {
+        id(node.body[0].value)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+    ]
+    # `var(--served)` is CSS.
+    assert [text for text in texts if PRODUCTS_OWN.search(text.replace("(--", "("))] == []

@@ -179,8 +179,8 @@ def _stored_header(journal: Journal, header_path: Path) -> Header | None:
     if not header_path.exists():
         if journal.path.stat().st_size == 0:
             return None
-        msg = f"{journal.path} cannot be resumed: {header_path} is gone; --force starts over"
-        raise errors.InvalidDataError(msg)
+        msg = f"{journal.path} cannot be resumed: {header_path} is gone"
+        raise errors.InvalidDataError(msg, errors.Remedy.START_OVER)
     try:
         return Header.model_validate_json(header_path.read_bytes())
     except ValidationError as error:

@@ -64,8 +64,8 @@ def check_outputs(plan: Plan) -> None:
     if plan.resume or plan.force:
         return
     if plan.journal.exists():
-        msg = f"{plan.journal} is there: --resume completes that batch, --force starts over"
-        raise errors.InvalidDataError(msg)
+        msg = f"{plan.journal} is there, from a batch that was not completed"
+        raise errors.InvalidDataError(msg, errors.Remedy.RESUME_OR_START_OVER)
     writers.require_free(plan.out, force=False)
     writers.require_free(plan.conversations, force=False)
 

@@ -163,7 +163,11 @@ class _Run:
             self.journal.keep()
             if self.plan.force and self.plan.batch_id is not None:
                 self.submitter.forget([message_id], batch=None if chunk.number else self.header.batch)
-            self._window.send(chunk, request, message_id=message_id, written=len(rows))
+            try:
+                self._window.send(chunk, request, message_id=message_id, written=len(rows))
+            except errors.ConflictError as error:
+                msg = f"batch {self.header.batch} was run before, with other texts: give this one another id"
+                raise errors.InvalidDataError(msg, errors.Remedy.START_OVER) from error
 
     def _refuse_other_input(self) -> None:
         msg = f"{self.journal.path} cannot be resumed: its outcomes are not those of {self.plan.source}"
@@ -200,8 +204,9 @@ class _Run:
         seen = self.reader.speakers_seen
         if self.progress.outcomes or not (seen or self.progress.rejected):
             return
-        msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         if seen:
             asked, others = ", ".join(self.header.speakers), ", ".join(sorted(seen))
-            msg = f"{self.plan.source} has no turn by {asked}: choose --speaker among {others}, or `all`"
+            msg = f"{self.plan.source} has no turn by {asked}: choose a speaker among {others}, or `all`"
+            raise errors.InvalidDataError(msg, errors.Remedy.OTHER_SPEAKER)
+        msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         raise errors.InvalidDataError(msg)

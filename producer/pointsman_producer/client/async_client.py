@@ -14,7 +14,7 @@ from pointsman_producer.client import window as windows
 from pointsman_producer.client.client import DEFAULT_TIMEOUT_S, Client
 from pointsman_producer.client.handles import Handle
 from pointsman_producer.client.stream import Stream, TurnOutcome
-from pointsman_producer.client.users import UserLike, as_user, checked_request
+from pointsman_producer.client.users import UserLike
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
@@ -67,8 +67,7 @@ class AsyncClient:
         linger_ms: float = 0,
         max_batch: int = 500,
     ) -> None:
-        self._client = Client(redis_url, settings=settings)
-        self._coalescer = self._client.coalescer(linger_ms=linger_ms, max_batch=max_batch)
+        self._client = Client(redis_url, settings=settings, linger_ms=linger_ms, max_batch=max_batch)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,7 +77,6 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Send the jobs that linger, stop listening, close the connections."""
-        await asyncio.to_thread(self._coalescer.close)
         await asyncio.to_thread(self._client.close)
 
     async def classify(
@@ -94,14 +92,12 @@ class AsyncClient:
         try:
             return await handle.result(timeout_s, include_text=include_text)
         except errors.ResultTimeoutError:
-            self._coalescer.give_up(handle.job)
+            self._client.give_up(handle.job)
             raise
 
     async def submit(self, text: str, *, user: UserLike = None) -> AsyncHandle:
         """Submit one text with priority; see `client.Client.submit`."""
-        for_user = as_user(user)
-        checked_request([text], [for_user])
-        return AsyncHandle(self._coalescer.add(text, for_user))
+        return AsyncHandle(self._client.coalesce(text, user=user))
 
     async def submit_many(
         self, texts: Sequence[str], *, users: UserLike | Sequence[UserLike] = None, batch: str | None = None

@@ -1,8 +1,10 @@
 """The client: submit jobs, read outcomes. Needs Celery, Redis and pydantic; never a model."""
 
 import contextlib
+import os
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,7 +36,8 @@ RELEASED_TTL_S = 600
 class Client:
     """Submits classification and training jobs and reads their outcomes.
 
-    Safe to share between threads. Make it after a fork, not before: its connections and its thread do not survive one.
+    Safe to share between threads. After a fork, the child's copy makes connections and a thread of its own; it does not hear
+    of what was submitted before.
 
     Args:
         redis_url: The URL of Redis; by default that of the settings.
@@ -62,6 +65,15 @@ class Client:
                 raise errors.SettingsError(msg)
             settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
         self.settings = settings
+        self._lingers = linger_ms > 0
+        self._limits: Any = {"linger_s": linger_ms / 1000, "max_batch": max_batch}
+        self._is_closed = False
+        self._connect()
+        _clients.add(self)
+
+    def _connect(self) -> None:
+        """Make the parts anew, as after a fork: connections and threads do not survive one."""
+        settings = self.settings
         self.id = uuid.uuid4().hex
         self._store = Store.connect(settings)
         self._outbox = Outbox(settings, self.id)
@@ -69,8 +81,7 @@ class Client:
         self._pressure = Pressure(self._store, settings)
         self._claims = TrainingClaims(self._store)
         self.shadow = ShadowClient(self._ask, self._store)
-        self._coalescer = self.coalescer(linger_ms=linger_ms, max_batch=max_batch)
-        self._lingers = linger_ms > 0
+        self._coalescer = Coalescer(self._send_draft, new_id, **self._limits)
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +92,7 @@ class Client:
     def close(self) -> None:
         """Send the jobs that linger, stop listening, close the connections."""
         self._coalescer.close()
+        self._is_closed = True
         self._inbox.close()
         self._outbox.close()
         self._store.close()
@@ -108,19 +120,29 @@ class Client:
             ResultTimeoutError: No outcome arrived in time.
         """
         # The coalescer sends from a thread of its own, so that nothing keeps the caller longer than the timeout.
-        handle = self._added(text, user)
+        handle = self.coalesce(text, user=user)
         try:
             return handle.result(timeout_s, include_text=include_text)
         except errors.ResultTimeoutError:
-            self._coalescer.give_up(handle)
+            self.give_up(handle)
             raise
 
     def submit(self, text: str, *, user: UserLike = None) -> Handle:
         """Submit one text with priority, for a caller who waits; see `classify`."""
         if self._lingers:
-            return self._added(text, user)
+            return self.coalesce(text, user=user)
         request = checked_request([text], [as_user(user)])
         return Handle(self.submit_message(request, queue=names.INTERACTIVE_QUEUE), 0, text)
+
+    def coalesce(self, text: str, *, user: UserLike = None) -> Handle:
+        """Submit one text in a message that it shares with others, and return before it is sent; see `classify`."""
+        for_user = as_user(user)
+        checked_request([text], [for_user])
+        return self._coalescer.add(text, for_user)
+
+    def give_up(self, handle: Handle) -> None:
+        """Stop waiting for a job of `coalesce`: if it was not sent yet, it will not be."""
+        self._coalescer.give_up(handle)
 
     def submit_many(
         self,
@@ -142,7 +164,7 @@ class Client:
             InvalidMessageError: A text or a user breaks a limit; nothing was submitted.
             BrokerUnavailableError: The broker stopped taking messages; some may have been submitted.
         """
-        if users is None or isinstance(users, jobs.User | str):
+        if users is None or isinstance(users, jobs.User | str | Mapping):
             people = [as_user(users)] * len(texts)
         else:
             people = [as_user(user) for user in users]
@@ -226,11 +248,12 @@ class Client:
             BrokerUnavailableError: The broker did not take the request.
         """
         request = jobs.TrainRequest.parse({"tier": tier, "requested_by": requested_by, "promote": promote})
+        self._require_open()
         mine = new_id()
         run = self._claims.book(tier, mine)
         if run != mine and on_busy == "refuse":
             msg = f"tier {tier} is being trained already, by run {run}: join it, or wait for its end"
-            raise errors.BusyError(msg)
+            raise errors.BusyError(msg, errors.Remedy.JOIN)
         handle = TaskHandle(run, jobs.TrainReply.model_validate, self._inbox.fetch)
         try:
             self._inbox.expect(handle.id, handle.future)
@@ -281,6 +304,14 @@ class Client:
                 pipeline.expire(result, RELEASED_TTL_S)
         pipeline.execute()
 
+    def lost(self, message_ids: Iterable[str]) -> list[str]:
+        """Return those of the submitted messages that Redis knows nothing of any more, as after it lost its memory."""
+        keys, ids = self._store.keys, list(message_ids)
+        pipeline = self._store.pipeline(transaction=False)
+        for message_id in ids:
+            pipeline.exists(keys.open(message_id), keys.result(message_id))
+        return [message_id for message_id, known in zip(ids, pipeline.execute(), strict=True) if not known]
+
     def forget(self, message_ids: Iterable[str], *, batch: str | None = None) -> None:
         """Drop the outcomes of messages, so that submitting them again does them again; and a batch's counters."""
         keys = self._store.keys
@@ -304,16 +335,8 @@ class Client:
         """Cancel the part of a batch that has not started; workers drop its messages when they come to them."""
         cancellation.cancel_batch(self._store, batch, self.settings.result_ttl_s)
 
-    def coalescer(self, *, linger_ms: float, max_batch: int) -> Coalescer:
-        """Make a coalescer of single jobs over this client."""
-        return Coalescer(self._send_draft, new_id, linger_s=linger_ms / 1000, max_batch=max_batch)
-
-    def _added(self, text: str, user: UserLike) -> Handle:
-        for_user = as_user(user)
-        checked_request([text], [for_user])
-        return self._coalescer.add(text, for_user)
-
     def _ask(self, task: str, payload: dict[str, Any], queue: str, summary: str) -> TaskHandle[Any]:
+        self._require_open()
         handle: TaskHandle[Any] = TaskHandle(new_id(), lambda value: value, self._inbox.fetch)
         self._inbox.expect(handle.id, handle.future)
         self._send(task, payload, handle.id, queue, summary)
@@ -323,6 +346,7 @@ class Client:
         self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
+        self._require_open()
         self._pressure.wait_for_room(queue, is_wanted=lambda: not message.future.cancelled())
         self._inbox.expect(message.id, message.future)
         # Not model_dump: the texts are valid, and copying them costs more than sending them.
@@ -338,6 +362,11 @@ class Client:
         summary = f"{len(request.texts)} text{'s' if len(request.texts) > 1 else ''}{of_batch}"
         self._send(names.CLASSIFY_TASK, payload, message.id, queue, summary)
 
+    def _require_open(self) -> None:
+        if self._is_closed:
+            msg = "the client is closed: make another one"
+            raise errors.ClosedError(msg)
+
     def _send(self, task: str, payload: Mapping[str, Any], message_id: str, queue: str, summary: str) -> None:
         try:
             self._outbox.send(
@@ -346,6 +375,17 @@ class Client:
         except errors.PointsmanError:
             self._inbox.forget(message_id)
             raise
+
+
+_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._connect()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def new_id() -> str:

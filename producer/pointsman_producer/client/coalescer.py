@@ -73,8 +73,8 @@ class Coalescer:
         """Add a job; it is sent soon."""
         with self._changed:
             if self._closed:
-                msg = "the client is closed"
-                raise errors.BrokerUnavailableError(msg)
+                msg = "the client is closed: make another one"
+                raise errors.ClosedError(msg)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
                 self._thread.start()

@@ -143,4 +143,6 @@ def payload(raw: bytes) -> Any:  # noqa: ANN401  any JSON value
         error = errors.JobFailedError(f"{failure.get('exc_type', 'the task failed')}: {message}")
     # It holds the message.
     error.dead_letter = failure.get("dead_letter")
+    if failure.get("remedy") in list(errors.Remedy):
+        error.remedy = errors.Remedy(failure["remedy"])
     raise error

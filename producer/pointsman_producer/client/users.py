@@ -1,16 +1,19 @@
 """Users of jobs: as callers give them, and as a request carries them, each distinct one once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pointsman_shared.wire import jobs
 
-UserLike = jobs.User | str | None
-"""A user, a bare id, or no user."""
+UserLike = jobs.User | Mapping[str, Any] | str | None
+"""A user, the fields of one, a bare id, or no user."""
 
 
 def as_user(user: UserLike) -> jobs.User | None:
-    """Turn a bare id into a user; raise InvalidMessageError if it is empty or too long."""
-    return jobs.User.parse({"id": user}) if isinstance(user, str) else user
+    """Turn a bare id, or a user's fields, into a user; raise InvalidMessageError if it breaks a limit."""
+    if user is None or isinstance(user, jobs.User):
+        return user
+    return jobs.User.parse({"id": user} if isinstance(user, str) else user)
 
 
 def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], list[int]]:

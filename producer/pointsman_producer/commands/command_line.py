@@ -29,6 +29,16 @@ TRY_LATER: Final = 4
 INTERRUPTED: Final = 130
 
 DEBUG_VARIABLE: Final = "POINTSMAN_DEBUG"
+REMEDIES: Final = {
+    errors.Remedy.OVERWRITE: "--force replaces it.",
+    errors.Remedy.START_OVER: "--force starts over.",
+    errors.Remedy.RESUME_OR_START_OVER: "--resume completes that batch, --force starts over.",
+    errors.Remedy.OTHER_SPEAKER: "--speaker chooses whose turns are classified.",
+    errors.Remedy.OTHER_REDIS_PORT: "--redis-port PORT chooses another.",
+    errors.Remedy.OTHER_FLOWER_PORT: "--flower-port PORT chooses another.",
+    errors.Remedy.INSIST: "If you know better: --force --why '...'",
+    errors.Remedy.JOIN: "--join waits for that run.",
+}
 NO_REDIS_ADVICE: Final = "start one with `pointsman up` or set POINTSMAN_REDIS_URL"
 
 # Both look up sys.stdout and sys.stderr at each use, so that tests and redirections work.
@@ -166,6 +176,8 @@ def _report(error: Exception) -> None:
     expected = isinstance(error, errors.PointsmanError)
     kind = "error" if expected else f"unexpected {type(error).__name__}"
     err.print(f"{kind}: {error}", markup=False, style="red")
+    if isinstance(error, errors.PointsmanError) and error.remedy is not None:
+        say(escape(REMEDIES[error.remedy]))
     if isinstance(error, errors.ResultTimeoutError):
         say("`pointsman doctor` checks the workers.")
     if isinstance(error, errors.TierUnavailableError):

@@ -79,11 +79,11 @@ def wait_until_it_answers(
     raise errors.BrokerUnavailableError(msg)
 
 
-def require_free(port: int, *, needed_by: str, option: str) -> None:
-    """Raise SettingsError, with the option that chooses another port, if a port is taken."""
+def require_free(port: int, *, needed_by: str, remedy: errors.Remedy) -> None:
+    """Raise SettingsError if a port is taken."""
     if not is_free(port):
-        msg = f"port {port}, which {needed_by} needs, is taken: choose another with {option} PORT"
-        raise errors.SettingsError(msg)
+        msg = f"port {port}, which {needed_by} needs, is taken"
+        raise errors.SettingsError(msg, remedy)
 
 
 def is_free(port: int) -> bool:

@@ -135,10 +135,12 @@ class Deployment:
         if self.redis_port is not None:
             embedded_redis.find_binary()
             embedded_redis.require_free(
-                self.redis_port, needed_by="the embedded Redis", option="--redis-port"
+                self.redis_port, needed_by="the embedded Redis", remedy=errors.Remedy.OTHER_REDIS_PORT
             )
         if self.flower_port is not None:
-            embedded_redis.require_free(self.flower_port, needed_by="Flower", option="--flower-port")
+            embedded_redis.require_free(
+                self.flower_port, needed_by="Flower", remedy=errors.Remedy.OTHER_FLOWER_PORT
+            )
 
     def _start_redis(self, supervisor: Supervisor, port: int) -> None:
         folder = self.state_dir / "redis"

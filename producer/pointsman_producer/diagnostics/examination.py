@@ -1,6 +1,5 @@
 """Examine a whole deployment: read each part, in the order in which one needs the other, and check it."""
 
-import time
 from collections.abc import Iterator, Mapping
 
 from pointsman_producer.client import single_try
@@ -22,20 +21,20 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
             yield problem("redis", detail, Remedy.START_REDIS)
             return
         yield from checks.redis(info, shown_url)
-        yield from checks.queues(probe.queues(store, time.time()), probe.in_flight(store))
+        yield from checks.queues(probe.queues(store), probe.in_flight(store))
         consumers: Mapping[str, set[str]] | None = None
         try:
             consumers = probe.consumers(settings)
             yield from checks.workers(consumers)
         except errors.BrokerUnavailableError as error:
             yield problem("worker", f"no worker can be asked: {error}")
-        yield from checks.processes(probe.processes(store), time.time())
+        yield from checks.processes(probe.processes(store), store.now())
         if consumers is not None:
             yield from _shadow(store, settings, consumers)
 
 
 def _shadow(store: Store, settings: Settings, consumers: Mapping[str, set[str]]) -> Iterator[Finding]:
-    now = time.time()
+    now = store.now()
     waiting, oldest_at, used_bytes = probe.shadow_waiting(store)
     yield checks.shadow_queue(
         waiting,

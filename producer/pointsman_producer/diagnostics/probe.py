@@ -1,6 +1,5 @@
 """Read how a deployment is: the queues, the workers, the state of each worker process, the shadow work."""
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from redis.exceptions import RedisError
 from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
+from pointsman_shared.store import backpressure
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.keys import Keys
 
@@ -28,25 +28,9 @@ Trouble = dict[str, Any]
 """A candidate that does not do its work: `version`, `reason`, `failures` in a row, paused `until`."""
 
 
-def queues(store: Store, now: float) -> dict[str, tuple[int, float | None]]:
-    """Return the length of each queue, and how long its next message has waited, if that is known."""
-    found: dict[str, tuple[int, float | None]] = {}
-    for name in QUEUES:
-        queue = store.keys.queue(name)
-        oldest: Any = store.lindex(queue, -1)
-        sent_at = submitted_at(oldest or b"")
-        found[name] = int(store.llen(queue)), max(0.0, now - sent_at) if sent_at is not None else None
-    return found
-
-
-def submitted_at(raw: bytes) -> float | None:
-    """Read when a queued message was submitted, and nothing else of it; None if it does not say."""
-    try:
-        message = json.loads(raw)
-        arguments = json.loads(base64.b64decode(message["body"]))[0]
-        return float(arguments[0]["submitted_at"])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
+def queues(store: Store) -> dict[str, tuple[int, float | None]]:
+    """Return the length of each queue, and for how many seconds its next message has waited, if that is known."""
+    return {name: backpressure.look(store, name) for name in QUEUES}
 
 
 def in_flight(store: Store) -> int:

@@ -67,8 +67,8 @@ def whole(path: Path) -> Iterator[Path]:
 def require_free(path: Path, *, force: bool) -> None:
     """Refuse to overwrite a file without `force` (`InvalidDataError`)."""
     if path.exists() and not force:
-        msg = f"{path} exists: --force replaces it"
-        raise errors.InvalidDataError(msg)
+        msg = f"{path} exists"
+        raise errors.InvalidDataError(msg, errors.Remedy.OVERWRITE)
 
 
 def _sync(path: Path) -> None:

@@ -64,7 +64,7 @@ def _undecided(report: shadow_report.ShadowReport) -> Decision:
     if report.agreement is not None:
         explanation = (
             "Agreement alone cannot say which model is right where they differ. Label disagreements: "
-            "`pointsman label queue` gives those that decide most."
+            "the label queue gives those that decide most."
         )
     return Decision("No verdict yet: nothing is labelled.", explanation, "open")
 

@@ -93,14 +93,18 @@ class Pressure:
             return None
 
     def _look(self, queue: str) -> Load:
-        keys = self._store.keys
-        length, at = LOOK(self._store, queue=keys.queue(queue), entries=keys.open(""))
-        age_s = time.time() - float(at) if at else 0.0
+        length, age_s = look(self._store, queue)
         return Load(
             length=length / self._settings.queue_max_messages,
-            age=age_s / MAX_AGE_S,
+            age=(age_s or 0) / MAX_AGE_S,
             memory=memory_fill(self._store) / MAX_FILL,
         )
+
+
+def look(store: Store, queue: str) -> tuple[int, float | None]:
+    """Return the length of a queue, and for how many seconds its next message has waited, if the ledger knows it."""
+    length, age_s = LOOK(store, queue=store.keys.queue(queue), entries=store.keys.open(""))
+    return length, age_s
 
 
 def memory_fill(store: Store) -> float:

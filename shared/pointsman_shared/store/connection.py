@@ -1,6 +1,7 @@
 """The one place that opens a connection to Redis and translates Redis's errors into ours."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, Final, Self
 
@@ -25,6 +26,8 @@ SOCKET_OPTIONS: Final[dict[str, Any]] = {
     "health_check_interval": 10,
 }
 RETRIES: Final = 6
+# How long the clock of Redis is known without asking it again.
+CLOCK_S: Final = 30.0
 PATIENT_TIMEOUT_S: Final = 5
 FULL: Final = "Redis is full (maxmemory): nothing was submitted or changed; try again when work has been done"
 # What a caller that needs Redis may get from any call; both are retryable.
@@ -36,6 +39,8 @@ class Store(Redis):
 
     keys: Keys  # type: ignore[assignment]  # instead of the command KEYS, which nothing should use
     """The names of its deployment."""
+    # When Redis was asked for its time, by the monotonic clock of this machine, and what it said.
+    _clock = (float("-inf"), 0.0)
 
     @classmethod
     def connect(cls, settings: Settings, **options: Any) -> Self:  # noqa: ANN401  redis-py's options
@@ -51,6 +56,14 @@ class Store(Redis):
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=RETRIES)
         on_error = [RedisConnectionError, RedisTimeoutError]
         return cls.connect(settings, retry=retry, retry_on_error=on_error, socket_timeout=PATIENT_TIMEOUT_S)
+
+    def now(self) -> float:
+        """Return the time by Redis's clock, in seconds since the epoch: machines may disagree, and share this one."""
+        asked_at, redis_time = self._clock
+        if time.monotonic() - asked_at > CLOCK_S:
+            seconds, microseconds = self.time()
+            asked_at, redis_time = self._clock = time.monotonic(), seconds + microseconds / 1e6
+        return redis_time + time.monotonic() - asked_at
 
     def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's signature
         """Send one command."""

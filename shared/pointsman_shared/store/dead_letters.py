@@ -6,7 +6,6 @@ them. A letter holds the message as it was sent, with its texts, so the payload 
 
 import base64
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -140,7 +139,7 @@ class DeadLetters:
     def find(self, wanted: Filter | None = None) -> Iterator[DeadLetter]:
         """Yield the chosen letters, the latest first, without their payloads."""
         wanted = wanted or Filter()
-        now = time.time()
+        now = self._store.now()
         newest = now - wanted.older_than_s if wanted.older_than_s is not None else "+inf"
         oldest = now - wanted.newer_than_s if wanted.newer_than_s is not None else "-inf"
         # All ids at once: the index is bounded, and pages would shift while letters are replayed or purged.
@@ -163,7 +162,7 @@ class DeadLetters:
             entry=self._keys.open(letter.id),
             open=self._keys.open_index,
             id=letter.id,
-            now=time.time(),
+            now=self._store.now(),
             batches=self._keys.batch(""),
         )
         if done == -1:

@@ -1,6 +1,5 @@
 """The labels that people gave to jobs: they are compared with answers, and trained on."""
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ class Labels:
             count=self._store.keys.labels_count,
             job=job,
             row=orjson.dumps(row),
-            at=time.time(),
+            at=self._store.now(),
             retention=self._retention_s,
         )
 
@@ -48,7 +47,7 @@ class Labels:
 
     def _in_order(self, stored: Iterable[tuple[bytes, bytes]]) -> dict[str, dict[str, Any]]:
         # A label past its time goes when the next one comes.
-        oldest = time.time() - self._retention_s
+        oldest = self._store.now() - self._retention_s
         rows = ((job.decode(), orjson.loads(row)) for job, row in stored)
         return dict(
             sorted((item for item in rows if item[1]["at"] > oldest), key=lambda item: item[1]["place"])

@@ -1,11 +1,13 @@
 -- luacheck: globals id_of
--- Return the length of a queue, and when its next message was submitted, from the ledger: the message itself stays in Redis.
+-- Return the length of a queue, and for how many seconds its next message has waited, from the ledger: the message itself
+-- stays in Redis.
 local queue = unpack(KEYS)
 local entries = unpack(ARGV)
 
 local raw = redis.call('LINDEX', queue, -1)
-local at = false
+local age = false
 if raw then
-  at = redis.call('HGET', entries .. id_of(raw), 'at')
+  local at = tonumber(redis.call('HGET', entries .. id_of(raw), 'at') or nil)
+  if at then age = math.max(0, math.floor(redis.call('TIME')[1] - at)) end
 end
-return {redis.call('LLEN', queue), at}
+return {redis.call('LLEN', queue), age}

@@ -3,20 +3,21 @@
 -- The claim of a silent trainer can be taken over by the same run, and by others as soon as the ledger does not know the
 -- run any more. A request to stop is part of the claim: it holds for each delivery of the run.
 local claim, entry, guard = unpack(KEYS)
-local action, run, holder, ttl, now, entries, guards = unpack(ARGV)
+local action, run, holder, ttl, entries, guards = unpack(ARGV)
 
 local seconds, microseconds = unpack(redis.call('TIME'))
-local time = tonumber(seconds) + tonumber(microseconds) / 1000000
+local now = tonumber(seconds) + tonumber(microseconds) / 1000000
 local current, owner, ends = unpack(redis.call('HMGET', claim, 'id', 'holder', 'ends'))
-local is_alive = tonumber(ends or 0) > time
+local is_alive = tonumber(ends or 0) > now
 local is_held = is_alive and owner ~= ''
 -- A trainer releases its claim just after the outcome is stored; a client that has read the outcome need not wait for that.
 local is_free = not current or redis.call('EXISTS', guards .. current) == 1
   or (not is_alive and redis.call('EXISTS', entries .. current) == 0)
 
 local function take()
-  if current ~= run then redis.call('DEL', claim) end
-  redis.call('HSET', claim, 'id', run, 'holder', holder, 'ends', time + ttl)
+  -- The first write adds something: a full Redis refuses such a script as a whole.
+  redis.call('HSET', claim, 'id', run, 'holder', holder, 'ends', now + ttl)
+  if current ~= run then redis.call('HDEL', claim, 'cancel') end
 end
 
 if action == 'book' then

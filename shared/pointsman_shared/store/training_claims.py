@@ -1,6 +1,5 @@
 """Claims on the training of tiers: a tier is trained by one run at a time, and a run by one delivery at a time."""
 
-import time
 from typing import Final
 
 from pointsman_shared.store import scripts
@@ -73,7 +72,6 @@ class TrainingClaims:
             run=run,
             holder=holder,
             ttl=ttl_s,
-            now=time.time(),
             entries=self._keys.open(""),
             guards=self._keys.done(""),
         )

@@ -5,11 +5,13 @@ whole system; so texts, users and answers travel as columns, and become objects 
 Schemas in `docs/schemas/` are generated from these models.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pointsman_shared import errors, names
 
@@ -22,7 +24,8 @@ MAX_MESSAGE_BYTES = MAX_MESSAGE_CHARS * 12 * 4 // 3 + 1_000_000
 MAX_CUSTOM_ATTRIBUTES = 50
 ANONYMOUS = -1
 
-CustomValue = str | int | float | bool | list[str]
+# JSON has no word for "not a number" and for infinity.
+CustomValue = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | list[str]
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -52,7 +55,14 @@ class User(Wire):
     email: str | None = Field(default=None, max_length=320)
     country: str | None = Field(default=None, max_length=100)
     custom: dict[str, CustomValue] = Field(default_factory=dict, max_length=MAX_CUSTOM_ATTRIBUTES)
-    """Further attributes, such as `plan`."""
+    """Further attributes, such as `plan`. One that is None is left out."""
+
+    @field_validator("custom", mode="before")
+    @classmethod
+    def _drop_none(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if each is not None}
 
 
 class ClassifyRequest(Wire):
@@ -92,6 +102,27 @@ class ClassifyRequest(Wire):
         if self.user_of is not None:
             return self.user_of
         return [0 if self.users else ANONYMOUS] * len(self.texts)
+
+
+# Names the digest of a request in the headers of its message.
+DIGEST_HEADER = "pointsman_digest"
+
+
+def digest(payload: Mapping[str, Any]) -> str:
+    """Compute what tells one request from another under the same id: it does not depend on when it was submitted."""
+    texts, user_of = payload.get("texts") or (), payload.get("user_of")
+    users = [
+        sorted((name, sorted(value.items()) if name == "custom" else value) for name, value in user.items())
+        for user in payload.get("users") or ()
+    ]
+    content = (
+        texts,
+        users,
+        [0 if users else ANONYMOUS] * len(texts) if user_of is None else user_of,
+        payload.get("batch"),
+        bool(payload.get("include_texts")),
+    )
+    return hashlib.blake2b(pydantic_core.to_json(content), digest_size=16).hexdigest()
 
 
 class FlagDecision(Wire):

@@ -86,7 +86,7 @@ class Intake:
             detail=detail,
             queue=queue,
             worker=f"{os.uname().nodename}:{os.getpid()}",
-            died_at=time.time(),
+            died_at=self._in_flight().store.now(),
             payload=raw,
             versions=refresh.versions(),
         )

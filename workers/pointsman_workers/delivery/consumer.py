@@ -113,12 +113,14 @@ class WatchfulConsumer(Consumer):
             msg = "headers.eta: it is no time"
             raise MalformedMessageError(msg) from None
         longest_s = self.app.conf.broker_transport_options["visibility_timeout"] / 2
-        if due - time.time() <= longest_s:
+        in_flight = self.app.in_flight()
+        ahead_s = due - in_flight.store.now()
+        if ahead_s <= longest_s:
             return False
-        if due - time.time() > MAX_AHEAD_S:
+        if ahead_s > MAX_AHEAD_S:
             msg = f"headers.eta: it is more than {MAX_AHEAD_S // 86_400} days ahead"
             raise MalformedMessageError(msg)
-        self.app.in_flight().defer(message_id, due - min(longest_s, HELD_S))
+        in_flight.defer(message_id, due - min(longest_s, HELD_S))
         message.ack()
         return True
 

@@ -1,7 +1,6 @@
 """The messages in flight, as Redis holds them: in the ledger, in the queues, taken and unacknowledged."""
 
 import json
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self, cast
@@ -43,7 +42,7 @@ class InFlight:
 
     def suspects(self, unseen_for_s: float) -> dict[str, str]:
         """Return the messages that were not seen anywhere for a while, with their queues."""
-        ends = time.time() - unseen_for_s
+        ends = self.store.now() - unseen_for_s
         found: Any = self.store.zrangebyscore(self._keys.open_index, "-inf", ends, start=0, num=MOST_SUSPECTS)
         ids = [raw.decode() for raw in found]
         queues = dict(zip(ids, self._read(ids, "queue"), strict=True))
@@ -66,14 +65,14 @@ class InFlight:
     def silent_runs(self, silent_for_s: float) -> list[str]:
         """Return the trainings that were taken and started, and are silent since."""
         taken = self.taken(self._keys.train_unacked)
-        ends = time.time() - silent_for_s
+        ends = self.store.now() - silent_for_s
         heard = zip(taken, self._read(taken, "alive_at"), strict=True)
         silent = {run for run, at in heard if at is not None and float(at) < ends}
         return sorted(silent - set(self.queued(self._keys.queue(names.TRAIN_QUEUE)))) if silent else []
 
     def touch(self, message_ids: Iterable[str]) -> None:
         """Note that messages were seen."""
-        now = time.time()
+        now = self.store.now()
         if seen := dict.fromkeys(message_ids, now):
             self.store.zadd(self._keys.open_index, seen, xx=True)
 
@@ -88,7 +87,7 @@ class InFlight:
     def due(self) -> list[str]:
         """Return the deferred messages whose time has come."""
         found: Any = self.store.zrangebyscore(
-            self._keys.deferred, "-inf", time.time(), start=0, num=MOST_SUSPECTS
+            self._keys.deferred, "-inf", self.store.now(), start=0, num=MOST_SUSPECTS
         )
         return [raw.decode() for raw in found]
 
@@ -109,7 +108,7 @@ class InFlight:
             stats=self._keys.stats,
             deferred=self._keys.deferred,
             id=message_id,
-            now=time.time(),
+            now=self.store.now(),
             message=with_new_tag(message) if message is not None else b"",
             is_deferred=int(deferred),
         )
@@ -117,7 +116,7 @@ class InFlight:
 
     def enter(self, message_id: str, queue: str, raw: bytes) -> None:
         """Open an entry for a message whose publisher keeps no ledger."""
-        now = time.time()
+        now = self.store.now()
         pipeline = self.store.pipeline()
         entry: dict[str, Any] = {"queue": queue, "message": raw, "at": now}
         for field, value in entry.items():

@@ -1,7 +1,6 @@
 """The ledger: every message has one outcome, which is stored and counted once, however often it is delivered."""
 
 import datetime
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pointsman_shared.store.connection import Store
 
 ATTEMPT: Final = scripts.load(__file__, "attempt")
 NO_EXTENSION: Final = scripts.read(__file__, "extend")
-_CANCELLED, _DEFERRED = -1, -2
+_CANCELLED, _DEFERRED, _OTHER = -1, -2, -3
 # How often a message is attempted before it counts as poison.
 MAX_ATTEMPTS: Final = 3
 # The last attempt waits until no other message was interrupted for this long, looks this often, and waits at most so long.
@@ -37,6 +36,7 @@ class Attempt:
     is_done: bool
     is_cancelled: bool
     is_deferred: bool
+    is_other: bool
     stored: Any
 
 
@@ -61,7 +61,11 @@ class Ledger:
         self._most_letters = most_letters
         self._close = scripts.load(__file__, "close", dead_letters.BURY, extension)
 
-    def attempt(self, message_id: str, *, worker: str, batch: str | None = None) -> Attempt:
+    def now(self) -> float:
+        """Return the time by the clock that all machines share."""
+        return self._store.now()
+
+    def attempt(self, message_id: str, *, worker: str, batch: str | None = None, digest: str = "") -> Attempt:
         """Count an attempt of a message, before any of it is run."""
         count, raw = ATTEMPT(
             self._store,
@@ -74,19 +78,21 @@ class Ledger:
             deferred=self._keys.deferred,
             id=message_id,
             worker=worker,
-            now=time.time(),
+            now=self._store.now(),
             ttl=self._settings.result_ttl_s,
             delivery=uuid.uuid4().hex,
             most=MAX_ATTEMPTS,
             calm_s=CALM_S,
             again_s=LOOK_AGAIN_S,
             patience_s=PATIENCE_S,
+            digest=digest,
         )
         return Attempt(
             count=max(count, 0),
             is_done=count == 0,
             is_cancelled=count == _CANCELLED,
             is_deferred=count == _DEFERRED,
+            is_other=count == _OTHER,
             stored=_succeeded(raw),
         )
 
@@ -239,4 +245,5 @@ def _failure(letter: dead_letters.DeadLetter, error: Exception, *, keep: bool) -
         "exc_message": [str(error)],
         "retryable": letter.retryable,
         "dead_letter": letter.id if keep else None,
+        "remedy": getattr(error, "remedy", None),
     }

@@ -71,7 +71,7 @@ class Refresh:
         return {
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
-            "updated_at": str(time.time()),
+            "updated_at": str(self._store.now()),
             "tiers": orjson.dumps(served).decode(),
             "flags": orjson.dumps(asdict(self._flag_state())).decode(),
             "problems": orjson.dumps(problems).decode(),

@@ -135,11 +135,8 @@ class Commands:
             evidence = {**case.evidence, "forced": True, "against": list(case.reasons)}
             self._registry.promote(tier, version, query.requested_by, why, expected=before, evidence=evidence)
         else:
-            msg = (
-                f"{tier} {version} must not be promoted: {'; '.join(case.reasons)}. "
-                "If you know better: --force --why '...'"
-            )
-            raise errors.RegistryError(msg)
+            msg = f"{tier} {version} must not be promoted: {'; '.join(case.reasons)}"
+            raise errors.RegistryError(msg, errors.Remedy.INSIST)
         self._notify("promoted", tier, version, f"by {query.requested_by}: {why}")
         return [{"tier": tier, "version": version, "previous": before.champion}]
 

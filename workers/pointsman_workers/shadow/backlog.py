@@ -5,7 +5,6 @@ which holds the request, instead of deleting it. A worker takes messages and hol
 counts them deletes them, and only for their holder. So each text is counted once, and that needs no dedup set.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -95,7 +94,6 @@ def wish(
         "places": "" if places is None else orjson.dumps(list(places)).decode(),
         "shed": shed or "",
         "limit": limit_bytes,
-        "now": time.time(),
     }
 
 
@@ -109,7 +107,7 @@ class Backlog:
     def look(self) -> Look:
         """Return the state of the backlog and of the queues."""
         pipeline = self._store.pipeline(transaction=False)
-        pipeline.zcount(self._keys.shadow_waiting, "-inf", time.time())
+        pipeline.zcount(self._keys.shadow_waiting, "-inf", self._store.now())
         for queue in (names.SHADOW_QUEUE, *names.SERVING_QUEUES):
             pipeline.llen(self._keys.queue(queue))
         ready, calls, *users = pipeline.execute()
@@ -123,7 +121,7 @@ class Backlog:
         With `yields`, none is taken while messages lie in the serving queues; with `alone`, also none while a message
         is being served.
         """
-        now = time.time()
+        now = self._store.now()
         interactive, bulk = map(self._keys.queue, names.SERVING_QUEUES)
         found = TAKE(
             self._store,
@@ -145,6 +143,10 @@ class Backlog:
             alone=int(alone),
         )
         return [Taken.parse(*one) for one in found]
+
+    def age_s(self, taken: Taken) -> float:
+        """Return how long ago a message was served."""
+        return self._store.now() - taken.served_at
 
     def note(self, message_id: str, version: str) -> None:
         """Note which version works on a message now: if the process ends, the next worker knows."""

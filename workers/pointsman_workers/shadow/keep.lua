@@ -1,9 +1,11 @@
 -- luacheck: ignore extend
 -- The shadow's part of the transaction that stores an outcome: keep the message until its texts are shadowed.
 -- Renaming the ledger's entry copies nothing. Errors in here never touch the outcome.
--- want: {kept, waiting, bytes, stats, dropped = names; texts, places, shed, limit, now}
+-- want: {kept, waiting, bytes, stats, dropped = names; texts, places, shed, limit}
 local function keep(id, entry, ttl, want)
   local overhead = 400
+  local seconds, microseconds = unpack(redis.call('TIME'))
+  local now = seconds + microseconds / 1000000
   local bytes, shed = overhead, want.shed
   local used = tonumber(redis.call('GET', want.bytes) or 0)
   -- A message that is shed is only noted; for notes alone there is some more room.
@@ -22,9 +24,9 @@ local function keep(id, entry, ttl, want)
     end
   end
   redis.call('HSET', want.kept, 'texts', want.texts, 'places', want.places, 'shed', shed,
-    'served_at', want.now, 'bytes', bytes)
+    'served_at', now, 'bytes', bytes)
   redis.call('EXPIRE', want.kept, ttl)
-  redis.call('ZADD', want.waiting, want.now, id)
+  redis.call('ZADD', want.waiting, now, id)
   redis.call('INCRBY', want.bytes, bytes)
 end
 

@@ -49,8 +49,8 @@ def _judge(report: shadow_report.ShadowReport, pair: str, wanted: str) -> Advice
     }
     verdict = report.verdict
     if verdict is None:
-        what = f"the shadow keeps looking at {pair}: none of its disagreements is labelled yet"
-        return Advice(reason=f"{what} (pointsman label)", evidence=evidence)
+        reason = f"the shadow keeps looking at {pair}: none of its disagreements is labelled yet"
+        return Advice(reason=reason, evidence=evidence)
     labels = verdict.wins + verdict.ties + verdict.losses
     evidence |= verdict.model_dump(
         mode="json", include={"decision", "alpha", "margin", "wins", "ties", "losses", "disagreement_bound"}

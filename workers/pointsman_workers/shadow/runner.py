@@ -132,7 +132,7 @@ class Runner:
     def _shed(self, taken: Taken) -> str | None:
         if taken.shed is not None:
             return taken.shed
-        return "queue_age" if time.time() - taken.served_at > self._max_age_s else None
+        return "queue_age" if self._backlog.age_s(taken) > self._max_age_s else None
 
     def _compare(self, part: Part, rival: Rival, found: "_Found") -> None:
         if (refusal := self._breaker.refusal(rival.name)) is not None:

@@ -105,7 +105,7 @@ class Comparisons:
             "messages": list(messages),
             "pairs_key": self._keys.shadow_pairs,
             "retention": self._retention_s,
-            "now": time.time(),
+            "now": self._store.now(),
             "most_fields": MAX_FIELDS,
             "sizes": [self._sizes[kind] for kind in KINDS],
             "pairs": [_as_argument(self._keys, pair, addition) for pair, addition in additions.items()],
@@ -149,6 +149,12 @@ class Comparisons:
             pipeline.hmget(self._store.keys.shadow_rows(pair), list(jobs))
         found = pipeline.execute()
         return {job: orjson.loads(row) for rows in found for job, row in zip(jobs, rows, strict=True) if row}
+
+    def texts_of(self, message_id: str) -> int:
+        """Return how many texts a message had whose outcome is still there; 0 for any other."""
+        raw = self._store.get(self._keys.result(message_id))
+        found = orjson.loads(raw)["result"] if raw is not None else None
+        return len(found["intent"]) if isinstance(found, dict) and "intent" in found else 0
 
     def hand_out(self, pair: str, jobs: Sequence[str]) -> None:
         """Remember which jobs were drawn to be labelled; their rows stay."""

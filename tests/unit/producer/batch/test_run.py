@@ -22,7 +22,7 @@ from pointsman_producer.batch.run import Report
 from pointsman_producer.client import stream, window
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
-from tests.support.fake_workers import Killed, Workers
+from tests.support.fake_workers import Handle, Killed, Workers
 
 N = 5
 """Texts per message in these tests."""
@@ -344,15 +344,28 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(plan, Workers(fail_after=1))
     before = files(tmp_path)
-    with pytest.raises(errors.InvalidDataError, match="--resume completes that batch, --force starts over"):
+    with pytest.raises(errors.InvalidDataError, match="from a batch that was not completed") as refusal:
         run(plan)
+    assert refusal.value.remedy == errors.Remedy.RESUME_OR_START_OVER
     assert files(tmp_path) == before
     run(plan_in(tmp_path, resume=True))
     before = files(tmp_path)
-    with pytest.raises(errors.InvalidDataError, match="exists: --force replaces it"):
+    with pytest.raises(errors.InvalidDataError, match="exists") as refusal:
         run(plan)
+    assert refusal.value.remedy == errors.Remedy.OVERWRITE
     assert files(tmp_path) == before
     assert run(plan_in(tmp_path, force=True, batch_id="other")).batch == "other"
+
+
+def test_a_batch_id_that_was_used_for_other_texts_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    class Known(Workers):
+        def submit_message(self, *_: object, message_id: str, **__: object) -> Handle:
+            msg = f"message id {message_id} is that of another request"
+            raise errors.ConflictError(msg)
+
+    with pytest.raises(errors.InvalidDataError, match="batch b was run before, with other texts") as refusal:
+        run(plan_in(tmp_path, batch_id="b"), Known())
+    assert refusal.value.remedy == errors.Remedy.START_OVER
 
 
 def test_a_forced_run_of_a_named_batch_drops_its_earlier_outcomes_and_counters(tmp_path: Path) -> None:
@@ -477,7 +490,7 @@ def test_an_empty_file_gives_empty_files(tmp_path: Path) -> None:
 def test_a_file_without_the_asked_speaker_is_an_error_that_names_the_others(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, speakers=("visitor",))
     with pytest.raises(
-        errors.InvalidDataError, match="no turn by visitor: choose --speaker among agent, customer"
+        errors.InvalidDataError, match="no turn by visitor: choose a speaker among agent, customer"
     ):
         run(plan)
     assert sorted(files(tmp_path)) == ["out.jsonl.rejected.jsonl"]

@@ -123,7 +123,7 @@ def test_closing_sends_what_lingers() -> None:
     coalescer.add("hi", jobs.User(id="u"))
     coalescer.close()
     assert wire.sizes() == [1]
-    with pytest.raises(errors.BrokerUnavailableError, match="closed"):
+    with pytest.raises(errors.ClosedError, match="closed"):
         coalescer.add("too late", None)
 
 

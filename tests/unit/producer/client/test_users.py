@@ -20,3 +20,16 @@ def test_users_are_distinct_by_what_they_are() -> None:
     people = [ANA, None, free, ANA.model_copy(), ANA]
     assert users.distinct_users(people) == ([ANA, free], [0, jobs.ANONYMOUS, 1, 0, 0])
     assert users.distinct_users([None]) == ([], [jobs.ANONYMOUS])
+
+
+def test_a_user_may_be_given_as_its_fields_and_what_is_none_is_left_out() -> None:
+    given = {"id": "ana", "custom": {"plan": "pro", "seats": None}}
+    assert users.as_user(given) == ANA
+    with pytest.raises(errors.InvalidMessageError, match="nickname"):
+        users.as_user({"id": "ana", "nickname": "an"})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_json_cannot_say_is_refused_before_it_is_submitted(number: float) -> None:
+    with pytest.raises(errors.InvalidMessageError, match="finite number"):
+        users.as_user({"id": "ana", "custom": {"score": number}})

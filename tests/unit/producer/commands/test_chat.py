@@ -11,6 +11,7 @@ import pytest
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
+from pointsman_producer.client.users import UserLike
 from pointsman_producer.commands import chat, classify, command_line, models, root, screen
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
@@ -60,14 +61,14 @@ class FakeClient(Client):
 
     def __init__(self, lines: list[dict[str, Any]] = TIERS) -> None:  # without a real client's connections
         self.lines = lines
-        self.asked: list[tuple[str, jobs.User | str | None]] = []
+        self.asked: list[tuple[str, UserLike]] = []
         self.trained: list[str] = []
 
     def classify(
         self,
         text: str,
         *,
-        user: jobs.User | str | None = None,
+        user: UserLike = None,
         timeout_s: float = 0.0,
         include_text: bool = True,
     ) -> jobs.Outcome:

@@ -47,6 +47,16 @@ def test_an_expected_error_is_one_line_on_stderr_and_nothing_on_stdout(
     assert written.err == "error: line [3] of the file is wrong\n"
 
 
+@pytest.mark.parametrize("remedy", errors.Remedy)
+def test_every_remedy_is_said_in_options_of_the_command_line(
+    remedy: errors.Remedy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.run(failing_with(errors.InvalidDataError("it is there", remedy)), []) == 3
+    error, advice = capsys.readouterr().err.splitlines()
+    assert error == "error: it is there"
+    assert "--" in advice
+
+
 def test_a_bug_is_named_without_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,40 +1,6 @@
 """Reading what workers and queues leave in Redis."""
 
-import base64
-import json
-
-import pytest
-
 from pointsman_producer.diagnostics import probe
-
-
-def message(body: object) -> bytes:
-    encoded = base64.b64encode(json.dumps(body).encode()).decode()
-    return json.dumps({"body": encoded, "headers": {}, "properties": {}}).encode()
-
-
-def test_the_age_of_a_message_is_read_from_its_request() -> None:
-    assert probe.submitted_at(message([[{"texts": ["hi"], "submitted_at": 12.5}], {}, {}])) == 12.5
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"not json",
-        b"[]",
-        b'"text"',
-        b"{}",
-        b'{"body": 3}',
-        b'{"body": "%%%"}',
-        message([]),
-        message([[]]),
-        message([["text"], {}, {}]),
-        message([[{"tier": "base"}], {}, {}]),
-        message([[{"submitted_at": None}], {}, {}]),
-    ],
-)
-def test_a_message_that_does_not_say_when_it_was_sent_has_no_age(raw: bytes) -> None:
-    assert probe.submitted_at(raw) is None
 
 
 def test_a_worker_process_is_read_as_it_describes_itself() -> None:
