@@ -93,8 +93,7 @@ def test_a_full_redis_is_said_clearly_and_leaves_nothing_half_done(
         assert other.submit("hi").status == "pending"
 
 
-# Redis refuses what a script adds only until the script's first write. A process that has never sent to the queue is
-# refused already when it declares the queue.
+# A client that has never sent to the queue is refused already when it declares the queue.
 @pytest.mark.parametrize(
     "ask",
     [lambda client: client.train("base"), lambda client: client.models("list")],
