@@ -1,5 +1,6 @@
 """Commands for people: what chat, classify, train and models print, over a client that answers from memory."""
 
+import contextlib
 import io
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.users import UserLike
-from pointsman_producer.commands import chat, classify, models, screen
+from pointsman_producer.commands import chat, classify, command_line, models, screen
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
@@ -43,7 +44,7 @@ REPLY = jobs.TrainReply(
     version=5,
     promoted=True,
     reasons=[],
-    metrics={"accuracy": 0.95, "macro_f1": 0.9, "golden": 70.0, "test_in_scope": 12.0},
+    metrics={"accuracy": 0.98, "accuracy_at_threshold": 0.95, "macro_f1_at_threshold": 0.9, "golden": 70.0},
     pipeline="words",
     threshold=0.4,
     duration_s=8.0,
@@ -116,6 +117,18 @@ def test_what_is_typed_is_classified_for_whoever_speaks(
     assert client.asked == [
         ("hello", jobs.User(id="anna")),
         ("hello again", jobs.User(id="ben", custom={"plan": "pro"})),
+    ]
+
+
+def test_a_chat_keeps_the_attributes_it_began_with(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "connected", lambda: contextlib.nullcontext(client))
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\nhello\n/plan pro\nbye\n/back\n3\n"))
+    assert command_line.run(chat.chat, ["--plan", "free", "--attr", "age=7"]) == command_line.OK
+    assert client.asked == [
+        ("hello", jobs.User(id="chat", custom={"plan": "free", "age": "7"})),
+        ("bye", jobs.User(id="chat", custom={"plan": "pro", "age": "7"})),
     ]
 
 
@@ -204,7 +217,7 @@ def test_a_training_run_is_shown_with_what_matters(capsys: pytest.CaptureFixture
     screen.show_training(REPLY)
     written = capsys.readouterr().out
     assert "pro version 5, trained in 8.0 s" in written
-    assert "macro_f1 0.900, accuracy 0.950, golden 70\n" in written
+    assert "macro_f1_at_threshold 0.900, accuracy_at_threshold 0.950, golden 70\n" in written
     assert "serving   yes" in written
 
 
@@ -235,7 +248,7 @@ def test_versions_are_listed_with_their_alias() -> None:
         "created_at": "2026-03-02T09:14:05+00:00",
         "requested_by": "anna",
         "pipeline": "words",
-        "metrics": {"macro_f1": 0.91234},
+        "metrics": {"macro_f1": 0.99, "macro_f1_at_threshold": 0.91234},
     }
     cells = [
         list(column.cells)
