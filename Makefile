@@ -17,7 +17,7 @@ endif
 # Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo up test cover lint bench chaos mutants clean $(AGAIN)
+.PHONY: help demo up test cover lint bench chaos pythons mutants clean $(AGAIN)
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -53,11 +53,14 @@ bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 chaos: $(INSTALLED_DEV) ## kill, cut and choke a real deployment, and count what became of the work
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+pythons: ## run the unit tests on Python 3.12 and 3.13, where they are at hand
+	.ci/pythons $(ARGS)
+
 mutants: $(INSTALLED_DEV) ## make small mistakes, and list those that no quick test notices (ARGS="--sample 50 --seed 1 --package models")
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean: ## remove .venv and what the tools leave behind; models/registry and .pointsman stay
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-3.* build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt $(AGAIN)

@@ -13,7 +13,7 @@ app = serving_app.app
 
 def attempt(*_: object, **__: object) -> Attempt:
     """Let every delivery run, uncounted."""
-    return Attempt(count=1, is_done=False, is_cancelled=False, is_deferred=False, stored=None)
+    return Attempt(count=1, is_done=False, is_cancelled=False, is_deferred=False, is_other=False, stored=None)
 
 
 def nothing(*_: object, **__: object) -> None:

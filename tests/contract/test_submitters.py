@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 import pytest
+from celery import Celery
 
 from pointsman_producer.client.client import RELEASED_TTL_S, Client
 from pointsman_producer.client.window import Submitter
@@ -13,8 +14,10 @@ from pointsman_shared import errors, names
 from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.support import flag_config
-from tests.support.default_keys import keys
+from tests.support.deadlines import eventually
+from tests.support.default_keys import BULK, keys
 from tests.support.fake_workers import Workers
+from tests.support.ledgers import open_letters
 from tests.support.running import Running
 
 TIMEOUT_S = 60
@@ -161,6 +164,42 @@ def test_released_outcomes_go_soon_and_others_stay(side: Side, submitter: Submit
 def test_releasing_nothing_or_an_unknown_message_harms_nothing(submitter: Submitter) -> None:
     submitter.release([])
     submitter.release([new_id()])
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_another_request_under_the_same_id_is_refused(real: RealSide, is_done: bool) -> None:
+    message_id = new_id()
+    with real.connect() as submitter:
+        queue = names.BULK_QUEUE if is_done else real.stop_answering()
+        first = submitter.submit_message(request(["hi"], PRO), message_id=message_id, queue=queue)
+        if is_done:
+            first.result(TIMEOUT_S)
+        for other in (request(["hi", "hi"], PRO), request(["hi"], FREE), request(["hi"], PRO, batch="b")):
+            with pytest.raises(errors.ConflictError, match="is that of another request: choose another id"):
+                submitter.submit_message(other, message_id=message_id, queue=queue)
+        again = submitter.submit_message(request(["hi"], PRO), message_id=message_id, queue=queue)
+        if is_done:
+            assert again.result(TIMEOUT_S) == first.result(TIMEOUT_S)
+
+
+def test_another_request_of_a_plain_celery_client_under_the_same_id_is_a_dead_letter(real: RealSide) -> None:
+    url = real._settings.redis_url.get_secret_value()
+    message_id, letters = new_id(), open_letters(real._settings)
+    with real.connect() as submitter, Celery(broker=url) as plain:
+        wanted = request(["hi"], PRO)
+        first = submitter.submit_message(wanted, message_id=message_id, queue=names.BULK_QUEUE).result(
+            TIMEOUT_S
+        )
+        before = letters.count()
+        for text in ("hi", "my parcel is late"):
+            payload = {"texts": [text], "users": [PRO.model_dump(exclude_defaults=True)]}
+            plain.send_task(names.CLASSIFY_TASK, args=(payload,), task_id=message_id, queue=BULK)
+        eventually(lambda: letters.count() == before + 1, "the other one is set aside")
+        again = submitter.submit_message(wanted, message_id=message_id, queue=names.BULK_QUEUE)
+        assert again.result(TIMEOUT_S) == first
+    latest = next(letters.find())
+    assert latest.error == "ConflictError"
+    assert "my parcel" not in latest.detail
 
 
 def test_a_message_that_was_forgotten_is_done_anew(

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from pointsman_models.comparison import counts
+from pointsman_models.data import tiers
 from pointsman_shared import names
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
@@ -18,6 +19,8 @@ from pointsman_workers.shadow.queries import Queries
 from pointsman_workers.shadow.runner import text_score
 from pointsman_workers.shadow.store import Addition, Comparisons, Kind, Row
 from tests.support.default_keys import keys
+from tests.support.ledgers import open_ledger
+from tests.support.running import DATA
 
 PAIR = "pro@7 vs base@4"
 INTENTS = [f"intent_{number}" for number in range(22)]
@@ -126,13 +129,34 @@ def test_a_label_reads_the_rows_of_its_own_jobs_only(
     assert known == {f"{PAIR}:1": row(1)}
     assert kept.rows_of([]) == {}
     redis.config_resetstat()
-    answer = Queries(kept, Labels(store, settings)).answer(
-        wire.Query.parse(
-            {"action": "label", "labels": [{"job_id": "m:0", "intent": "greeting", "by": "marge"}]}
-        )
-    )
-    assert answer == {"accepted": 1, "rejected": []}
+    assert label(store, settings, f"{PAIR}:1", "greeting") is None
     assert redis.info("commandstats")["cmdstat_hgetall"]["calls"] == 1, "the names of the pairs, no rows"
+
+
+def label(store: Store, settings: Settings, job: str, intent: str) -> str | None:
+    """Label a job, and return why that was refused."""
+    declared = tiers.declaration(DATA / tiers.FILE_NAME).tiers
+    queries = Queries(Comparisons(store, settings), Labels(store, settings), lambda: declared)
+    given = {"job_id": job, "intent": intent, "by": "marge"}
+    answer = queries.answer(wire.Query.parse({"action": "label", "labels": [given]}))
+    assert answer["accepted"] + len(answer["rejected"]) == 1
+    return answer["rejected"][0]["reason"] if answer["rejected"] else None
+
+
+def test_only_a_job_that_there_is_can_be_labelled_and_only_with_an_intent_that_there_is(
+    store: Store, settings: Settings
+) -> None:
+    open_ledger(settings).finish("served", {"intent": ["greeting", "goodbye"]})
+    open_ledger(settings).finish("trained", {"version": 3})
+    assert label(store, settings, "served:1", "payment_methods") is None
+    assert label(store, settings, "served:0", "out_of_scope") is None
+    for job in ("served:2", "trained:0", "nosuch:0"):
+        assert label(store, settings, job, "greeting") == "there is no such job, or its outcome has expired"
+    refused = label(store, settings, "served:0", "greating")
+    assert refused == "there is no intent 'greating'; did you mean 'greeting'?"
+    assert label(store, settings, "served:0", "xyzzy") == "there is no intent 'xyzzy'"
+    assert "expected MESSAGE_ID:PLACE" in (label(store, settings, "served", "greeting") or "")
+    assert Labels(store, settings).all().keys() == {"served:1", "served:0"}
 
 
 def test_work_is_shed_while_redis_is_full(store: Store, settings: Settings) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pointsman_models.data import tiers
 from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
+from pointsman_shared import errors
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "tiers" / "planA_train_val.jsonl"
 pytestmark = [
@@ -63,3 +64,23 @@ def test_what_the_champion_knows_must_not_get_worse_when_that_is_asked(tmp_path:
     caught = [reason for reason in trained.reasons if "with the champion" in reason]
     assert caught
     assert all(any(repr(intent) in reason for intent in few.intents) for reason in caught)
+
+
+def test_clinc150_trains_as_it_was_published(tmp_path: Path) -> None:
+    published = DATA.parents[1] / "clinc150" / "train_val.jsonl"
+    with published.open(encoding="utf-8") as lines:
+        intents = sorted({json.loads(line)["intent"] for line in lines} - {"oos"})
+    declared = (
+        f'[tiers.clinc]\nintents = {json.dumps(intents)}\ndatasets = ["{published}"]\nout_of_scope_labels = ["oos"]\n'
+        f'on_conflict = "error"\n{SEARCH}'
+    )
+    (tmp_path / "tiers.toml").write_text(declared)
+    registry = Registry(str(tmp_path / "registry"))
+    with pytest.raises(errors.InvalidDataError, match="on_conflict"):
+        training_run.train(tiers.load(tmp_path)["clinc"], registry)
+    (tmp_path / "tiers.toml").write_text(declared.replace('"error"', '"drop"'))
+    trained = training_run.train(tiers.load(tmp_path)["clinc"], registry)
+    assert trained.promoted
+    assert len(registry.card("clinc", trained.version).intents) == len(intents) == 150
+    assert trained.metrics["macro_f1"] > 0.85
+    assert any("two labels" in warning for warning in trained.warnings)

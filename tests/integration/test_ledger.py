@@ -126,7 +126,7 @@ def test_a_delivery_that_asks_again_is_the_same_attempt(settings: Settings, redi
         "interrupted": keys.interrupted,
         "deferred": keys.deferred,
         **{"id": "m", "worker": "w", "now": time.time(), "ttl": 60},
-        **{"most": 9, "calm_s": 5, "again_s": 2, "patience_s": 120},
+        **{"most": 9, "calm_s": 5, "again_s": 2, "patience_s": 120, "digest": ""},
     }
     answers = [ATTEMPT(Store.connect(settings), **ask, delivery=delivery)[0] for delivery in "aaba"]
     assert answers == [1, 1, 2, 3]

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,8 +107,8 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(pointsman: Command, tmp
 def test_one_job_is_labelled_in_short_and_a_slip_of_the_pen_is_named(pointsman: Command) -> None:
     (row, *_) = parsed(pointsman("label", "queue", PAIR, "--json"))
     code, _, err = pointsman("label", row["job_id"], "greting", "--by", "bob")
-    assert code == 0
-    assert re.search("greting; did you mean greeting", err)
+    assert code == command_line.BAD_INPUT
+    assert "there is no intent 'greting'; did you mean 'greeting'?" in err
     assert pointsman("label", row["job_id"], "greeting", "--by", "bob")[0] == 0
     labels = {label["job_id"]: label for label in parsed(pointsman("label", "export", "--json"))}
     assert (labels[row["job_id"]]["label"], labels[row["job_id"]]["by"]) == ("greeting", "bob")

@@ -56,6 +56,8 @@ class Workers:
         self.queues: set[str] = set()
         self.released: list[str] = []
         self.forgotten: list[str | None] = []
+        self.to_lose: set[str] = set()
+        self.sent: list[str] = []
         self.most_in_flight = self.connections = 0
         self.on_release: Callable[[Sequence[str]], None] = lambda ids: None
         self._patience = patience
@@ -70,6 +72,7 @@ class Workers:
 
     def submit_message(self, request: jobs.ClassifyRequest, *, message_id: str, queue: str) -> Handle:
         self.requests[message_id] = request
+        self.sent.append(message_id)
         self.queues.add(queue)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -103,6 +106,10 @@ class Workers:
     def release(self, message_ids: Sequence[str]) -> None:
         self.on_release(message_ids)
         self.released += message_ids
+
+    def lost(self, message_ids: Sequence[str]) -> list[str]:
+        lost, self.to_lose = [each for each in message_ids if each in self.to_lose], set()
+        return lost
 
     def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
         self.forgotten += [*message_ids, batch]

@@ -100,7 +100,10 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
     labelled = [(path, _read(tier, path, problems)) for path in tier.datasets]
     background = [(path, _read(tier, path, problems)) for path in tier.out_of_scope]
     problems.raise_if_any()
-    rows = list(chain.from_iterable(found for _, found in labelled))
+    rows = [
+        _as_out_of_scope(row) if row.intent in tier.out_of_scope_labels else row
+        for row in chain.from_iterable(found for _, found in labelled)
+    ]
     _check_intents(tier, rows, problems)
     rows.extend(_as_out_of_scope(row) for _, found in background for row in found)
     added, left_out = _fitting(tier, rows, more)

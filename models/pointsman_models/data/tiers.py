@@ -22,7 +22,7 @@ MAX_NGRAM = 8
 
 
 class _Declared(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FeatureOptions(_Declared):
@@ -130,6 +130,8 @@ class Tier:
     golden: Path | None
     on_conflict: Literal["error", "drop"]
     """What happens to texts with two labels: the training fails, or leaves all their rows out."""
+    out_of_scope_labels: tuple[str, ...]
+    """Labels in the datasets that mean the same as `out_of_scope`."""
     search: SearchSpace
     gate: GateOptions
     root: Path
@@ -185,6 +187,7 @@ class _TierTable(_Declared):
     out_of_scope: tuple[Path, ...] = ()
     golden: Path | None = None
     on_conflict: Literal["error", "drop"] = "error"
+    out_of_scope_labels: tuple[str, ...] = ()
     search: dict[str, Any] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
 
@@ -192,6 +195,9 @@ class _TierTable(_Declared):
     def _check(self) -> Self:
         if names.OUT_OF_SCOPE in self.intents:
             msg = f"{names.OUT_OF_SCOPE} is the answer to everything else and cannot be an intent"
+            raise ValueError(msg)
+        if both := set(self.intents) & set(self.out_of_scope_labels):
+            msg = f"{min(both)} cannot be an intent and one of out_of_scope_labels"
             raise ValueError(msg)
         if len(set(self.intents)) < len(self.intents) or not all(map(str.strip, self.intents)):
             msg = "an intent is named twice or has no name"
@@ -289,6 +295,7 @@ def _make_tier(name: str, table: _TierTable, declared: _TiersFile, root: Path) -
         out_of_scope=tuple(root / file for file in table.out_of_scope),
         golden=root / table.golden if table.golden else None,
         on_conflict=table.on_conflict,
+        out_of_scope_labels=table.out_of_scope_labels,
         search=SearchSpace.model_validate({**declared.search, **table.search}),
         gate=gate,
         root=root,

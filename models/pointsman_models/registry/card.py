@@ -20,7 +20,7 @@ SELF_TEST_TOLERANCE = 0.001
 
 class _Stored(BaseModel):
     # A newer Pointsman may add fields; an older one ignores them.
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class FileDigest(_Stored):

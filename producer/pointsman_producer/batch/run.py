@@ -153,7 +153,11 @@ class _Run:
             self.journal.keep()
             if self.plan.force and self.plan.batch_id is not None:
                 self.submitter.forget([message_id], batch=None if chunk.number else self.header.batch)
-            self._window.send(chunk, request, message_id=message_id, written=len(rows))
+            try:
+                self._window.send(chunk, request, message_id=message_id, written=len(rows))
+            except errors.ConflictError as error:
+                msg = f"batch {self.header.batch} was run before, with other texts: give this one another id"
+                raise errors.InvalidDataError(msg, errors.Remedy.START_OVER) from error
 
     def _refuse_other_input(self) -> None:
         msg = f"{self.journal.path} cannot be resumed: its outcomes are not those of {self.plan.source}"

@@ -5,7 +5,8 @@ local id, outcome, ttl, texts, channel = unpack(ARGV)
 redis.call('ZREM', open_index, id)
 if redis.call('EXISTS', entry) == 0 then return 0 end
 local stored = redis.call('GETRANGE', result, 0, 40)
-if string.find(stored, '"SUCCESS"', 1, true) or not redis.call('SET', done, '1', 'NX', 'EX', ttl) then return 0 end
+local proof = redis.call('HGET', entry, 'digest') or '1'
+if string.find(stored, '"SUCCESS"', 1, true) or not redis.call('SET', done, proof, 'NX', 'EX', ttl) then return 0 end
 redis.call('DEL', entry)
 redis.call('SET', result, outcome, 'EX', ttl)
 redis.call('PUBLISH', result, outcome)

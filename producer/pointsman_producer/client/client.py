@@ -304,6 +304,14 @@ class Client:
                 pipeline.expire(result, RELEASED_TTL_S)
         pipeline.execute()
 
+    def lost(self, message_ids: Iterable[str]) -> list[str]:
+        """Return those of the submitted messages that Redis knows nothing of any more, as after it lost its memory."""
+        keys, ids = self._store.keys, list(message_ids)
+        pipeline = self._store.pipeline(transaction=False)
+        for message_id in ids:
+            pipeline.exists(keys.open(message_id), keys.result(message_id))
+        return [message_id for message_id, known in zip(ids, pipeline.execute(), strict=True) if not known]
+
     def forget(self, message_ids: Iterable[str], *, batch: str | None = None) -> None:
         """Drop the outcomes of messages, so that submitting them again does them again; and a batch's counters."""
         keys = self._store.keys

@@ -11,6 +11,7 @@ from pointsman_shared import errors, names
 from pointsman_shared.broker import config as broker_config
 from pointsman_shared.settings import Settings
 from pointsman_shared.store import connection
+from pointsman_shared.wire import jobs
 
 # Five more tries bridge an outage of about three seconds. A longer one is reported, also if each try waits for an
 # answer. Kombu's own retry is not used, because after a reconnection it publishes on the old channel.
@@ -27,14 +28,21 @@ class Outbox:
         self._client_id = client_id
 
     def send(
-        self, task: str, payload: Mapping[str, Any], *, message_id: str, queue: str, summary: str
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        *,
+        message_id: str,
+        queue: str,
+        summary: str,
     ) -> None:
         """Put one message on a queue; the same id may be sent twice.
 
         Flower and the logs show the summary instead of the payload, which may be private. Classification stores its
-        own result, so Celery keeps none.
+        own result, so Celery keeps none. An id that is that of another request raises ConflictError.
         """
         started = time.monotonic()
+        headers = {jobs.DIGEST_HEADER: jobs.digest(payload)} if task == names.CLASSIFY_TASK else {}
         for pause_s in (*PAUSES_S, None):
             try:
                 self._app.send_task(
@@ -43,6 +51,7 @@ class Outbox:
                     task_id=message_id,
                     queue=queue,
                     reply_to=self._client_id,
+                    headers=headers,
                     argsrepr=f"({summary})",
                     kwargsrepr="{}",
                     ignore_result=task == names.CLASSIFY_TASK,

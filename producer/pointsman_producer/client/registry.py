@@ -42,16 +42,6 @@ def roles(version: dict[str, Any]) -> list[str]:
     return [role for role in (CHAMPION, CANDIDATE) if version.get(role)]
 
 
-def known_intents(client: Client) -> set[str]:
-    """Collect the intents of the champions and candidates, with `out_of_scope`."""
-    known = {names.OUT_OF_SCOPE}
-    for found in versions(client):
-        if found[CHAMPION] or found[CANDIDATE]:
-            query = client.models("show", tier=found["tier"], version=found["version"])
-            known.update(query.result(TIMEOUT_S)[0]["intents"])
-    return known
-
-
 def find_pair(client: Client, pair: str | None) -> tuple[str, str]:
     """Find a pair of compared versions: the named one, or the latest."""
     known = [(entry["served"], entry["candidate"]) for entry in client.shadow.pairs()]

@@ -21,6 +21,8 @@ DEFAULT_SIZE = 16
 DEFAULT_TIMEOUT_S = 300.0
 # How soon a wait without any outcome notices a request to stop.
 POLL_S = 0.25
+# How often a wait without any outcome looks whether Redis still has the messages.
+LOOK_S = 5.0
 # Outcomes leave Redis, and the journal of a batch reaches the disk, once in so many messages.
 RELEASE_MESSAGES = 32
 
@@ -33,6 +35,9 @@ class Submitter(Protocol):
 
     def release(self, message_ids: Sequence[str]) -> None:
         """Let the outcomes of messages expire soon."""
+
+    def lost(self, message_ids: Sequence[str]) -> list[str]:
+        """Return those messages that Redis knows nothing of any more."""
 
     def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
         """Drop the outcomes of messages and the counters of a batch, so that they are done again."""
@@ -58,6 +63,7 @@ class Sent(NamedTuple):
 
     chunk: Chunk
     written: int
+    request: jobs.ClassifyRequest
     handle: MessageHandle
 
 
@@ -74,6 +80,7 @@ class Window:
     source: str
     size: int = DEFAULT_SIZE
     timeout_s: float = DEFAULT_TIMEOUT_S
+    look_s: float = LOOK_S
     heed: Callable[[], None] = lambda: None
     secure: Callable[[], None] = lambda: None
 
@@ -87,7 +94,7 @@ class Window:
     def send(self, chunk: Chunk, request: jobs.ClassifyRequest, *, message_id: str, written: int = 0) -> None:
         """Put a message on the bulk queue."""
         handle = self.submitter.submit_message(request, message_id=message_id, queue=names.BULK_QUEUE)
-        self._sent.append(Sent(chunk=chunk, written=written, handle=handle))
+        self._sent.append(Sent(chunk=chunk, written=written, request=request, handle=handle))
 
     def take(self) -> tuple[Sent, jobs.ClassifyReply]:
         """Wait for the reply to the oldest message; if a worker gave it up, the error names its lines."""
@@ -123,7 +130,8 @@ class Window:
         self._taken = []
 
     def _wait(self, handle: MessageHandle) -> jobs.ClassifyReply:
-        deadline = time.monotonic() + self.timeout_s
+        looked = time.monotonic()
+        deadline = looked + self.timeout_s
         while True:
             self.heed()
             try:
@@ -135,3 +143,16 @@ class Window:
                 if time.monotonic() >= deadline:
                     msg = f"no outcome came for {self.timeout_s:g} s: are workers running?"
                     raise errors.ResultTimeoutError(msg) from None
+                if time.monotonic() - looked >= self.look_s:
+                    self._send_lost_again()
+                    looked = time.monotonic()
+
+    def _send_lost_again(self) -> None:
+        """Send those messages again that Redis has lost, with all it had in memory: their texts are still here."""
+        with contextlib.suppress(errors.RetryableError):
+            lost = set(self.submitter.lost([sent.handle.id for sent in self._sent]))
+            for sent in self._sent:
+                if sent.handle.id in lost:
+                    self.submitter.submit_message(
+                        sent.request, message_id=sent.handle.id, queue=names.BULK_QUEUE
+                    )

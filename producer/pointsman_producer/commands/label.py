@@ -1,7 +1,6 @@
 """`pointsman label`: give the right answers. Labels decide which version is better, and training learns from them."""
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import click
 from rich.markup import escape
 
 from pointsman_producer.client import registry
-from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.commands.command_line import examples
 from pointsman_producer.files import labels as label_files
@@ -64,7 +62,6 @@ def label_job(*, job: str, intent: str, by: str, as_json: bool) -> None:
     """Label JOB with the right INTENT; a second label corrects the first."""
     with command_line.connected() as client:
         client.shadow.label(job, intent, by)
-        _warn_of_unknown(client, {intent})
     screen.give({"job_id": job, "label": intent, "by": by}, f"{job} is {intent}", as_json=as_json)
 
 
@@ -129,21 +126,11 @@ def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
             done = client.shadow.label_many(labels[start : start + LABELS_PER_MESSAGE])
             accepted += done["accepted"]
             rejected += done["rejected"]
-        _warn_of_unknown(client, {row["label"] for row in labels})
     told = f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused"
     facts = {"accepted": accepted, "rejected": rejected, "without_label": empty}
     screen.give(facts, told, as_json=as_json)
     for refused in () if as_json else rejected[:SHOWN_REFUSALS]:
         command_line.note("refused", f"{refused['job_id']}: {refused['reason']}")
-
-
-def _warn_of_unknown(client: Client, labels: Collection[str]) -> None:
-    """Name the labels that no champion or candidate knows: new intents, or typing errors."""
-    known = registry.known_intents(client)
-    for label_name in sorted(set(labels) - known):
-        close = difflib.get_close_matches(label_name, known, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        command_line.note("note", f"no model in use knows the intent {label_name}{meant}")
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:

@@ -102,8 +102,8 @@ def _shares(ranking: Sequence[jobs.RankedIntent]) -> str:
 
 
 def train_and_wait(client: Client, tier: str) -> jobs.TrainReply:
-    """Train a tier, and show its progress until it is done."""
-    return wait_for_training(client.train(tier, requested_by=myself()), tier)
+    """Train a tier, or join the run that trains it already, and show its progress until it is done."""
+    return wait_for_training(client.train(tier, requested_by=myself(), on_busy="join"), tier)
 
 
 def wait_for_training(

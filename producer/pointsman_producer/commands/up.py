@@ -12,6 +12,7 @@ from pointsman_producer.deployment import embedded_redis, launcher, signals
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.deployment.log_view import TidyLog
+from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 
 PORT = click.IntRange(1, 65535)
@@ -89,7 +90,11 @@ def welcome(deployment: Deployment, *, train_missing: bool, as_json: bool) -> No
         missing = registry.missing_tiers(client)
         if train_missing:
             for tier in missing:
-                screen.show_training(screen.train_and_wait(client, tier))
+                # The other tiers may serve.
+                try:
+                    screen.show_training(screen.train_and_wait(client, tier))
+                except errors.PointsmanError as error:
+                    command_line.note("not trained", f"tier {tier}: {error}")
             missing = registry.missing_tiers(client)
     url, flower_url = local_state.shown_url(deployment.settings), deployment.flower_url
     if as_json:

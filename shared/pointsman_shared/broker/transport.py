@@ -53,7 +53,7 @@ class Channel(kombu_redis.Channel):
             )
             raise errors.InvalidMessageError(msg)
         with self.conn_or_acquire() as redis:
-            PUBLISH(
+            done = PUBLISH(
                 redis,
                 queue=self._q_for_pri(queue, self._get_message_priority(message, reverse=False)),  # type: ignore[attr-defined]  # kombu puts it there
                 entry=self.keys.open(message_id),
@@ -62,7 +62,11 @@ class Channel(kombu_redis.Channel):
                 result=self.keys.result(message_id),
                 message=raw,
                 id=message_id,
+                digest=message["headers"].get(jobs.DIGEST_HEADER) or "",
             )
+        if not done:
+            msg = f"message id {message_id} is that of another request: choose another id"
+            raise errors.ConflictError(msg)
 
 
 def ledgered_id(message: dict[str, Any]) -> str | None:

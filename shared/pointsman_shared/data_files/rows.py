@@ -156,8 +156,19 @@ def _read_rasa_yaml(file: _File) -> Iterator[Record]:
     except ImportError:
         msg = f"{file.name}: reading YAML needs PyYAML; install pointsman[workers]"
         raise errors.InvalidDataError(msg) from None
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  PyYAML's signature
+            # A few kilobytes of aliases of aliases stand for millions of rows.
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's
+                raise yaml.composer.ComposerError(
+                    problem="aliases are not taken: write the examples out", problem_mark=mark
+                )
+            return super().compose_node(parent, index)
+
     try:
-        root = yaml.compose(file.text, Loader=yaml.SafeLoader)
+        root = yaml.compose(file.text, Loader=Loader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         file.object_to(

@@ -15,8 +15,9 @@ local is_free = not current or redis.call('EXISTS', guards .. current) == 1
   or (not is_alive and redis.call('EXISTS', entries .. current) == 0)
 
 local function take()
-  if current ~= run then redis.call('DEL', claim) end
+  -- The first write adds something: a full Redis refuses such a script as a whole.
   redis.call('HSET', claim, 'id', run, 'holder', holder, 'ends', now + ttl)
+  if current ~= run then redis.call('HDEL', claim, 'cancel') end
 end
 
 if action == 'book' then

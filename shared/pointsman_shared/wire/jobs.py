@@ -5,10 +5,12 @@ whole system; so texts, users and answers travel as columns, and become objects 
 Schemas in `docs/schemas/` are generated from these models.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pointsman_shared import errors, names
@@ -100,6 +102,27 @@ class ClassifyRequest(Wire):
         if self.user_of is not None:
             return self.user_of
         return [0 if self.users else ANONYMOUS] * len(self.texts)
+
+
+# Names the digest of a request in the headers of its message.
+DIGEST_HEADER = "pointsman_digest"
+
+
+def digest(payload: Mapping[str, Any]) -> str:
+    """Compute what tells one request from another under the same id: it does not depend on when it was submitted."""
+    texts, user_of = payload.get("texts") or (), payload.get("user_of")
+    users = [
+        sorted((name, sorted(value.items()) if name == "custom" else value) for name, value in user.items())
+        for user in payload.get("users") or ()
+    ]
+    content = (
+        texts,
+        users,
+        [0 if users else ANONYMOUS] * len(texts) if user_of is None else user_of,
+        payload.get("batch"),
+        bool(payload.get("include_texts")),
+    )
+    return hashlib.blake2b(pydantic_core.to_json(content), digest_size=16).hexdigest()
 
 
 class FlagDecision(Wire):

@@ -81,7 +81,7 @@ def test_the_ids_of_taken_messages_are_read(store: Store, redis: Redis) -> None:
 def attempt(store: Store, **changes: Any) -> Any:
     names = {name: name for name in ("result", "guard", "entry", "cancelled", "interrupted", "deferred")}
     values = {"id": "m", "worker": "w", "now": 7, "ttl": 60, "delivery": "first"}
-    limits = {"most": 3, "calm_s": 30, "again_s": 5, "patience_s": 100}
+    limits = {"most": 3, "calm_s": 30, "again_s": 5, "patience_s": 100, "digest": ""}
     return ATTEMPT(store, **{"index": "open", **names, **values, **limits, **changes})
 
 
@@ -190,6 +190,17 @@ def test_a_message_of_a_cancelled_batch_is_not_attempted(store: Store, redis: Re
     redis.set("cancelled", "1")
     assert attempt(store) == [-1, None]
     assert redis.exists("entry") == 0
+
+
+@pytest.mark.parametrize("place", ["in flight", "done"])
+def test_another_request_under_the_same_id_is_not_attempted(store: Store, redis: Redis, place: str) -> None:
+    assert attempt(store, digest="one") == [1, None]
+    if place == "done":
+        assert close(store) is None
+        assert redis.get("guard") == b"one"
+    assert attempt(store, digest="two") == [-3, None]
+    assert attempt(store, digest="one")[0] >= 0
+    assert attempt(store)[0] >= 0
 
 
 def close(store: Store, script: Script = CLOSE, outcome: str = "outcome", **changes: Any) -> Any:

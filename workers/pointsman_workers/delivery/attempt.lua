@@ -1,11 +1,14 @@
 -- Count an attempt of a message before a worker runs it.
 -- Returns {attempts, nothing}; {0, outcome} if it is finished; {-1, nothing} if its batch is cancelled; {-2, nothing} if
--- its last attempt is deferred: while other messages are interrupted too, an interruption says little about this one.
+-- its last attempt is deferred: while other messages are interrupted too, an interruption says little about this one;
+-- {-3, nothing} if the id is that of another request, which the digest tells.
 local result, guard, entry, index, cancelled, interrupted, deferred = unpack(KEYS)
-local id, worker, now, ttl, delivery, most, calm_s, again_s, patience_s = unpack(ARGV)
+local id, worker, now, ttl, delivery, most, calm_s, again_s, patience_s, digest = unpack(ARGV)
 
 -- The first write removes something: a full Redis refuses a script that adds first, and this one must run.
 redis.call('ZREM', index, '')
+local known = redis.call('HGET', entry, 'digest') or redis.call('GET', guard)
+if digest ~= '' and known and known ~= '1' and known ~= digest then return {-3, false} end
 local stored = redis.call('GET', result)
 local succeeded = stored and string.find(string.sub(stored, 1, 40), '"SUCCESS"', 1, true)
 if succeeded or redis.call('EXISTS', guard) == 1 then
@@ -39,6 +42,7 @@ if is_new and attempts > 0 then
   end
 end
 attempts = redis.call('HINCRBY', entry, 'attempts', is_new and 1 or 0)
+if digest ~= '' then redis.call('HSET', entry, 'digest', digest) end
 redis.call('HSET', entry, 'worker', worker, 'started_at', now, 'delivery', delivery)
 -- Without its message, the entry cannot be published again: it must not stay for ever.
 if redis.call('HEXISTS', entry, 'message') == 0 then redis.call('EXPIRE', entry, ttl) end

@@ -12,7 +12,7 @@ local stored = false
 if redis.call('EXISTS', guard) == 1 then
   stored = redis.call('GET', result)
 else
-  if what.guard then redis.call('SET', guard, '1', 'EX', what.ttl) end
+  if what.guard then redis.call('SET', guard, redis.call('HGET', entry, 'digest') or '1', 'EX', what.ttl) end
   redis.call('SET', result, outcome, 'EX', what.ttl)
   redis.call('PUBLISH', result, outcome)
   for name, count in pairs(what.counters) do

@@ -16,7 +16,7 @@ from pointsman_shared.store.connection import Store
 ATTEMPT: Final = scripts.load(__file__, "attempt")
 PROGRESS: Final = scripts.load(__file__, "progress")
 NO_EXTENSION: Final = scripts.read(__file__, "extend")
-_CANCELLED, _DEFERRED = -1, -2
+_CANCELLED, _DEFERRED, _OTHER = -1, -2, -3
 # How often a message is attempted before it counts as poison.
 MAX_ATTEMPTS: Final = 3
 # The last attempt waits until no other message was interrupted for this long, looks this often, and waits at most so long.
@@ -37,6 +37,7 @@ class Attempt:
     is_done: bool
     is_cancelled: bool
     is_deferred: bool
+    is_other: bool
     stored: Any
 
 
@@ -65,7 +66,7 @@ class Ledger:
         """Return the time by the clock that all machines share."""
         return self._store.now()
 
-    def attempt(self, message_id: str, *, worker: str, batch: str | None = None) -> Attempt:
+    def attempt(self, message_id: str, *, worker: str, batch: str | None = None, digest: str = "") -> Attempt:
         """Count an attempt of a message, before any of it is run."""
         count, raw = ATTEMPT(
             self._store,
@@ -85,12 +86,14 @@ class Ledger:
             calm_s=CALM_S,
             again_s=LOOK_AGAIN_S,
             patience_s=PATIENCE_S,
+            digest=digest,
         )
         return Attempt(
             count=max(count, 0),
             is_done=count == 0,
             is_cancelled=count == _CANCELLED,
             is_deferred=count == _DEFERRED,
+            is_other=count == _OTHER,
             stored=_succeeded(raw),
         )
 

@@ -4,11 +4,14 @@ A task that inherits from `LedgerTask` only contains the work; second deliveries
 are handled here, for all kinds of jobs alike.
 """
 
+import base64
 import contextlib
+import json
 import logging
 import os
 import time
 import traceback
+import uuid
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -107,11 +110,20 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         """Return an outcome in the form in which it goes on through Celery."""
         return outcome
 
+    def digest(self, payload: object) -> str:  # noqa: ARG002  for those who have one
+        """Return what tells the request from another one under the same id; empty if any is the same."""
+        return ""
+
     def _deliver(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         message_id, payload = str(self.request.id), payloads.argument(args, kwargs)
         with needed():
-            attempt = self.ledger.attempt(message_id, worker=self._worker(), batch=payloads.batch(payload))
-        if attempt.is_deferred:
+            attempt = self.ledger.attempt(
+                message_id, worker=self._worker(), batch=payloads.batch(payload), digest=self.digest(payload)
+            )
+        if attempt.is_other:
+            with needed():
+                self._set_aside(args, kwargs)
+        if attempt.is_deferred or attempt.is_other:
             raise Ignore
         if attempt.is_done:
             return self._answer_again(message_id, attempt.stored)
@@ -192,6 +204,27 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         self.ledger.fail(
             letter, error, client_id=self.request.reply_to, keep=self.keeps_letters and not answered
         )
+
+    def _set_aside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Keep a message as a dead letter whose id is that of another request, and leave that one alone."""
+        body = base64.b64encode(json.dumps([args, kwargs, {}]).encode()).decode()
+        headers = {"task": self.name, "id": self.request.id}
+        detail = f"message id {self.request.id} is that of another request"
+        letter = dead_letters.DeadLetter(
+            id=f"conflict-{uuid.uuid4().hex}",
+            reason=dead_letters.MALFORMED,
+            error=errors.ConflictError.__name__,
+            detail=detail,
+            queue="",
+            task=str(self.name),
+            worker=self._worker(),
+            died_at=self.ledger.now(),
+            payload=json.dumps({"headers": headers, "body": body}).encode(),
+            versions=refresh.versions(),
+        )
+        app: WorkerApp = self.app  # type: ignore[assignment]  # as above
+        app.in_flight().letters.bury(letter)
+        logger.warning("%s is now a dead letter: %s", self.name, detail)
 
     def _worker(self) -> str:
         return f"{self.request.hostname or 'parent'}:{os.getpid()}"

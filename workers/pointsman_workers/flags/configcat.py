@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 MEMO_S: Final = 1.0
 HTTP_TIMEOUT_S: Final = 5.0
 FIRST_FETCH_WAIT_S: Final = 6.0
+# Raised into a job whose time is up; by name, because only the tasks know Celery.
+_TIME_IS_UP: Final = "SoftTimeLimitExceeded"
 
 
 class ConfigCatFlags:
@@ -66,7 +68,7 @@ class ConfigCatFlags:
         return self._targeted[1].get(key)
 
     def decide(self, key: str, default: Value, user: jobs.User | None = None) -> jobs.FlagDecision:
-        """Evaluate a flag; always returns a decision, never raises.
+        """Evaluate a flag; always returns a decision, and raises only that the job's time is up.
 
         The default serves without a configuration, or if the flag has another type; an integer satisfies a float
         default. A percentage inside a targeting rule has the reason `targeting_rule`.
@@ -88,6 +90,8 @@ class ConfigCatFlags:
                 )
         except Exception as error:  # a flag must never cost a job; the error's text may quote the user
             kind = type(error).__name__
+            if kind == _TIME_IS_UP:
+                raise
         else:
             kind = f"it is missing, malformed or not of type {type(default).__name__}"
         etag = entry.etag if entry else None

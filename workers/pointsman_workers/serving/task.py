@@ -41,6 +41,16 @@ class ClassifyTask(LedgerTask):
     stores_outcome = True
     keeps_letters = True
 
+    def digest(self, payload: object) -> str:
+        """Return the digest that the publisher sent along, or that of the request."""
+        sent = getattr(self.request, jobs.DIGEST_HEADER, None)
+        if isinstance(sent, str) and sent:
+            return sent
+        try:
+            return jobs.digest(payload)  # type: ignore[arg-type]  # or it is no request, which is found out later
+        except (AttributeError, TypeError, ValueError):
+            return ""
+
     def present(self, outcome: Any) -> Answer:  # noqa: ANN401  any JSON value
         """Keep a stored outcome out of logs and events, like a new one."""
         return Answer(outcome)

@@ -1,8 +1,11 @@
 """Answering questions about comparisons, and storing labels."""
 
+import difflib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pointsman_models.comparison import counts
+from pointsman_models.data.tiers import Tier
 from pointsman_shared import errors, names
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import shadow as wire
@@ -13,9 +16,12 @@ from pointsman_workers.shadow.store import Comparisons, Row
 class Queries:
     """What can be asked about the comparisons."""
 
-    def __init__(self, comparisons: Comparisons, labels: Labels) -> None:
+    def __init__(
+        self, comparisons: Comparisons, labels: Labels, tiers: Callable[[], Mapping[str, Tier]]
+    ) -> None:
         self._comparisons = comparisons
         self._labels = labels
+        self._tiers = tiers
 
     def answer(self, query: wire.Query) -> Any:  # noqa: ANN401  each action's own JSON
         """Answer a query."""
@@ -59,15 +65,30 @@ class Queries:
         known = self._comparisons.rows_of([label.job_id for label in given])
         rejected = []
         for label in given:
-            try:
-                names.parse_job_id(label.job_id)
-            except ValueError as error:
-                rejected.append({"job_id": label.job_id, "reason": str(error)})
-                continue
             row = known.get(label.job_id, {})
+            if (problem := self._problem(label, row)) is not None:
+                rejected.append({"job_id": label.job_id, "reason": problem})
+                continue
             facts = {"text": row.get("text"), "intent": label.intent, "tier": row.get("tier")}
             self._labels.add(label.job_id, {**facts, "by": label.by})
         return {"accepted": len(given) - len(rejected), "rejected": rejected}
+
+    def _problem(self, label: wire.Label, row: Row) -> str | None:
+        """Return why a label cannot be that of a job, or None."""
+        try:
+            message_id, place = names.parse_job_id(label.job_id)
+        except ValueError as error:
+            return str(error)
+        # Those of all tiers: what is out of scope for one may be an intent of another.
+        intents = {intent for tier in self._tiers().values() for intent in tier.intents} | {
+            names.OUT_OF_SCOPE
+        }
+        if label.intent not in intents:
+            close = difflib.get_close_matches(label.intent, sorted(intents), n=1)
+            return f"there is no intent {label.intent!r}{f'; did you mean {close[0]!r}?' if close else ''}"
+        if not row and place >= self._comparisons.texts_of(message_id):
+            return "there is no such job, or its outcome has expired"
+        return None
 
     def _labelled(self, query: wire.Query) -> list[Row]:
         view = None

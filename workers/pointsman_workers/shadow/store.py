@@ -150,6 +150,12 @@ class Comparisons:
         found = pipeline.execute()
         return {job: orjson.loads(row) for rows in found for job, row in zip(jobs, rows, strict=True) if row}
 
+    def texts_of(self, message_id: str) -> int:
+        """Return how many texts a message had whose outcome is still there; 0 for any other."""
+        raw = self._store.get(self._keys.result(message_id))
+        found = orjson.loads(raw)["result"] if raw is not None else None
+        return len(found["intent"]) if isinstance(found, dict) and "intent" in found else 0
+
     def hand_out(self, pair: str, jobs: Sequence[str]) -> None:
         """Remember which jobs were drawn to be labelled; their rows stay."""
         if not jobs:

@@ -39,7 +39,7 @@ class Parts:
         # Its own connection: users' outcomes must not wait behind shadow work.
         store = Store.connect(wiring.settings)
         self.comparisons = Comparisons(store, wiring.settings)
-        self.queries = Queries(self.comparisons, Labels(store, wiring.settings))
+        self.queries = Queries(self.comparisons, Labels(store, wiring.settings), wiring.tiers)
         self.backlog = backlog.Backlog(store)
 
 

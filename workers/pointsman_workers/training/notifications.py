@@ -69,6 +69,8 @@ def _post(url: str, notice: Mapping[str, Any]) -> None:
 def _apprise(url: str, notice: Mapping[str, Any]) -> None:
     import apprise  # noqa: PLC0415  an extra that few need, and slow to import
 
+    # It logs an address that it cannot read, with its token.
+    logging.getLogger("apprise").disabled = True
     messenger = apprise.Apprise()
     if not messenger.add(url) or not messenger.notify(title="Pointsman", body=notice["text"]):
         msg = "apprise did not deliver it"

@@ -73,6 +73,15 @@ def test_a_tier_may_leave_out_all_rows_of_a_text_with_two_labels(tmp_path: Path)
     assert found.warnings == ("2 rows of texts with two labels were left out: known.jsonl:8, known.jsonl:73",)
 
 
+def test_a_tier_may_name_labels_that_mean_out_of_scope(tmp_path: Path) -> None:
+    plain = tier_files.small_tier(tmp_path)
+    append(plain.datasets[0], ("what is the meaning of life", "oos"))
+    with pytest.raises(errors.InvalidDataError, match="intent 'oos' is not declared"):
+        dataset.assemble(plain)
+    found = dataset.assemble(dataclasses.replace(plain, out_of_scope_labels=("oos",)))
+    assert {row.intent for row in found.examples if "meaning" in row.text} == {names.OUT_OF_SCOPE}
+
+
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     tier = tier_files.small_tier(tmp_path, ("greeting", "goodbye", "business_hours"))
     rows = [(text, "greeting") for text in tier_files.texts("greeting")]

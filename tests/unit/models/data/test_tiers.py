@@ -45,6 +45,8 @@ def test_a_tier_changes_single_lines_of_the_common_search(tmp_path: Path) -> Non
         ('[tiers.base]\nintents = []\ndatasets = ["d"]', "tiers.base.intents"),
         (MINIMAL + 'colour = "red"', "tiers.base.colour"),
         (MINIMAL + "[search]\nfolds = 1", "folds"),
+        (MINIMAL + '[search]\nclassifiers = [{ kind = "LinearSVC", c = [nan] }]', "finite number"),
+        (MINIMAL + "[gate]\nlatency_ms = inf", "finite number"),
         (MINIMAL + "[search]\nfeatures = [{ sublinear = true }]", "give words, characters or both"),
         (MINIMAL + "[search]\nfeatures = [{ words = [2, 1] }]", "n-gram lengths"),
         (MINIMAL + '[search]\nclassifiers = [{ kind = "LinearSVC", c = [0.0] }]', "c must be positive"),

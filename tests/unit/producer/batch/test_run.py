@@ -22,7 +22,7 @@ from pointsman_producer.batch.run import Report
 from pointsman_producer.client import stream, window
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors, names
-from tests.support.fake_workers import Killed, Workers
+from tests.support.fake_workers import Handle, Killed, Workers
 
 N = 5
 """Texts per message in these tests."""
@@ -368,6 +368,17 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert refusal.value.remedy == errors.Remedy.OVERWRITE
     assert files(tmp_path) == before
     assert run(plan_in(tmp_path, force=True, batch_id="other")).batch == "other"
+
+
+def test_a_batch_id_that_was_used_for_other_texts_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    class Known(Workers):
+        def submit_message(self, *_: object, message_id: str, **__: object) -> Handle:
+            msg = f"message id {message_id} is that of another request"
+            raise errors.ConflictError(msg)
+
+    with pytest.raises(errors.InvalidDataError, match="batch b was run before, with other texts") as refusal:
+        run(plan_in(tmp_path, batch_id="b"), Known())
+    assert refusal.value.remedy == errors.Remedy.START_OVER
 
 
 def test_a_forced_run_of_a_named_batch_drops_its_earlier_outcomes_and_counters(tmp_path: Path) -> None:

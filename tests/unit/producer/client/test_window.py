@@ -28,6 +28,9 @@ class ClosedClient:
     def forget(self, message_ids: Sequence[str], *, batch: str | None = None) -> None:
         pass
 
+    def lost(self, message_ids: Sequence[str]) -> list[str]:
+        return []
+
 
 class Stopped(Exception):  # noqa: N818  it is no error
     """What ends a wait."""
@@ -41,9 +44,14 @@ def chunk(number: int) -> Chunk:
 
 
 def sent(
-    workers: Submitter, messages: int, *, timeout_s: float = 5, heed: Callable[[], None] = lambda: None
+    workers: Submitter,
+    messages: int,
+    *,
+    timeout_s: float = 5,
+    look_s: float = 60,
+    heed: Callable[[], None] = lambda: None,
 ) -> Window:
-    in_flight = Window(workers, source="in.jsonl", timeout_s=timeout_s, heed=heed)
+    in_flight = Window(workers, source="in.jsonl", timeout_s=timeout_s, look_s=look_s, heed=heed)
     for number in range(messages):
         in_flight.send(chunk(number), chunk(number).request(), message_id=f"m{number}", written=number)
     return in_flight
@@ -72,6 +80,16 @@ def test_a_reply_that_is_not_there_leaves_its_message_in_flight() -> None:
 def test_patience_ends_with_advice() -> None:
     with pytest.raises(errors.ResultTimeoutError, match="no outcome came for 0 s: are workers running"):
         sent(Workers(patience=10**9), 1, timeout_s=0).take()
+
+
+def test_messages_that_redis_has_lost_are_sent_again_under_their_ids() -> None:
+    workers = Workers(patience=3)
+    in_flight = sent(workers, 3, look_s=0)
+    workers.to_lose = {"m0", "m2"}
+    before = workers.requests["m2"]
+    assert in_flight.take()[1].message_id == "m0"
+    assert workers.sent == ["m0", "m1", "m2", "m0", "m2"]
+    assert workers.requests["m2"] is before
 
 
 def test_a_wait_can_be_ended_and_taken_up_again() -> None:

@@ -37,16 +37,16 @@ def test_a_folder_without_tiers_is_said_before_anything_starts(tmp_path: Path) -
     ("option", "remedy"),
     [("redis_port", errors.Remedy.OTHER_REDIS_PORT), ("flower_port", errors.Remedy.OTHER_FLOWER_PORT)],
 )
-def test_a_taken_port_is_named_with_its_remedy(
+def test_a_taken_port_is_named_with_what_helps(
     settings: Settings, tmp_path: Path, option: str, remedy: errors.Remedy
 ) -> None:
     with socket.socket() as listener:
         listener.bind((embedded_redis.HOST, 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(errors.SettingsError, match=f"port {port}") as refused:
+        with pytest.raises(errors.SettingsError, match=f"port {port}") as refusal:
             deployment(settings, tmp_path, **{option: port}).start()
-    assert refused.value.remedy is remedy
+    assert refusal.value.remedy == remedy
 
 
 def test_a_start_that_failed_leaves_the_folder_free(settings: Settings, tmp_path: Path) -> None:

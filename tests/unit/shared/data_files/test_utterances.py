@@ -92,6 +92,17 @@ def test_csv_is_read_by_its_header_whatever_the_order_of_the_columns(tmp_path: P
     ]
 
 
+def test_yaml_with_aliases_is_refused_before_it_grows(tmp_path: Path) -> None:
+    shared = "\n".join(f"    - text {place}" for place in range(1_000))
+    entries = "\n".join(f"- intent: i{place}\n  examples: *all" for place in range(3_000))
+    path = tmp_path / "bomb.yml"
+    path.write_text(f"nlu:\n- intent: first\n  examples: &all\n{shared}\n{entries}\n")
+    with pytest.raises(
+        errors.InvalidDataError, match=r"bomb.yml:1005: .*aliases are not taken: write the examples out"
+    ):
+        utterances.read(path)
+
+
 def test_rasa_yaml_is_read_without_its_entities_and_synonyms(tmp_path: Path) -> None:
     assert rows(write(tmp_path, "nlu.yml", RASA)) == [
         ("hi", "greeting", 5),

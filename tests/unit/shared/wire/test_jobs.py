@@ -1,5 +1,7 @@
 """The wire's rules: what is let in, and what an error says of it."""
 
+from typing import Any
+
 import pytest
 
 from pointsman_shared import errors, names
@@ -54,3 +56,30 @@ def test_a_job_id_splits_into_what_it_was_made_of() -> None:
 def test_what_is_not_a_job_id_is_refused(job: str) -> None:
     with pytest.raises(ValueError, match="not a job id"):
         names.parse_job_id(job)
+
+
+def test_a_digest_tells_requests_apart_and_not_how_they_are_written() -> None:
+    asked: dict[str, Any] = {
+        "texts": ["hi"],
+        "users": [{"id": "u", "custom": {"plan": "pro", "seats": 3}}],
+        "batch": None,
+    }
+    same = {
+        "submitted_at": 7.0,
+        "include_texts": False,
+        "user_of": [0],
+        "texts": ["hi"],
+        "users": [{"custom": {"seats": 3, "plan": "pro"}, "id": "u"}],
+    }
+    assert jobs.digest(asked) == jobs.digest(same)
+    others: list[dict[str, Any]] = [
+        {"texts": ["hi "]},
+        {"texts": ["hi", "hi"]},
+        {"users": [{"id": "u", "custom": {"plan": "free", "seats": 3}}]},
+        {"users": []},
+        {"user_of": [jobs.ANONYMOUS]},
+        {"batch": "b"},
+        {"include_texts": True},
+    ]
+    digests = {jobs.digest({**asked, **other}) for other in others}
+    assert len({*digests, jobs.digest(asked)}) == len(others) + 1

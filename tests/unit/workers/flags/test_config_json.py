@@ -72,3 +72,36 @@ def test_a_rule_about_a_segment_that_is_not_there_is_refused(segment: Any) -> No
     document = {"s": [{"n": "beta", "r": []}], **flag_config.document({"proModel": {"t": 0, "r": [rule]}})}
     with pytest.raises(errors.InvalidDataError, match=r"segment|f\.proModel\.r\.0\.c\.0\.s\.s: "):
         config_json.check(json.dumps(document))
+
+
+def needing(*keys: str) -> dict[str, Any]:
+    return {
+        "t": 0,
+        "v": {"b": True},
+        "r": [{"c": [{"p": {"f": key, "c": 0, "v": {"b": True}}}]} for key in keys],
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"a": needing("b"), "b": needing("a")}, "lead back to it"),
+        ({"a": needing("a")}, "lead back to it"),
+        ({"a": needing("nosuch")}, "the flag 'nosuch', which does not exist"),
+        (
+            {f"f{place}": needing(*[f"f{place + 1}"] * 2) for place in range(12)} | {"f12": needing()},
+            "1000 steps",
+        ),
+        ({"a": {"t": 4, "v": {"b": True}}}, "f.a.t"),
+        ({"a": {"t": -1, "v": {"b": True}}}, "f.a.t"),
+    ],
+)
+def test_flags_that_cannot_be_evaluated_are_refused(flags: dict[str, Any], reason: str) -> None:
+    with pytest.raises(errors.InvalidDataError, match=reason):
+        config_json.check(json.dumps(flag_config.document(flags)))
+
+
+def test_flags_may_need_each_other_in_a_row() -> None:
+    flags = {f"f{place}": needing(f"f{place + 1}") for place in range(12)} | {"f12": needing()}
+    text = json.dumps(flag_config.document(flags))
+    assert config_json.check(text) == text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from pointsman_shared import errors, settings
 from pointsman_shared.wire import jobs
@@ -335,3 +336,16 @@ def test_an_unusable_sdk_key_is_refused_and_not_quoted(key: str | None) -> None:
     assert "secret" not in str(refusal.value)
     assert "not-a-key" not in str(refusal.value)
     poller.close()
+
+
+def test_the_end_of_a_jobs_time_is_not_taken_for_a_broken_flag(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = bench.flags(flag_config.plan_flag(FLAG, "pro"))
+
+    def run_out(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(flags._client, "get_value_details", run_out)
+    with pytest.raises(SoftTimeLimitExceeded):
+        flags.decide(FLAG, default=False)
