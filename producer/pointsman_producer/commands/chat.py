@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -40,10 +40,12 @@ class Session:
 )
 @click.option("--user", "user_id", metavar="ID", default="chat", help="The user.")
 @click.option("--plan", metavar="NAME", help="The user's plan, as free or pro.")
+@command_line.attributes_option
 @command_line.json_option
-def chat(*, user_id: str, plan: str | None, as_json: bool) -> None:
+def chat(*, user_id: str, plan: str | None, attributes: Sequence[str], as_json: bool) -> None:
     """Type texts and see intent, confidence, tier and why."""
-    user = jobs.User.parse({"id": user_id, "custom": {"plan": plan} if plan else {}})
+    custom = command_line.attributes_of(attributes) | ({"plan": plan} if plan else {})
+    user = jobs.User.parse({"id": user_id, "custom": custom})
     with command_line.connected() as client:
         try:
             menu(Session(client=client, user=user, as_json=as_json))
@@ -76,7 +78,9 @@ def interact(session: Session) -> None:
         if name == "/back":
             return
         if name == "/plan" and value:
-            session.user = session.user.model_copy(update={"custom": {"plan": value.strip()}})
+            session.user = session.user.model_copy(
+                update={"custom": {**session.user.custom, "plan": value.strip()}}
+            )
         elif name == "/user" and value:
             session.user = session.user.model_copy(update={"id": value.strip()})
         elif name.startswith("/"):

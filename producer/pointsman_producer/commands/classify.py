@@ -26,9 +26,7 @@ STDIN = "-"
 )
 @click.option("--email", metavar="ADDRESS", help="The user's e-mail address.")
 @click.option("--country", metavar="NAME", help="The user's country.")
-@click.option(
-    "--attr", "attributes", metavar="NAME=VALUE", multiple=True, help="A further attribute, as plan=pro."
-)
+@command_line.attributes_option
 @command_line.timeout_option(DEFAULT_TIMEOUT_S, least=0.1)
 @command_line.json_option
 def classify(
@@ -62,13 +60,5 @@ def describe_user(
         raise click.UsageError(msg)
     if not (user_id or email or country or attributes):
         return None
-    custom = dict(_attribute(pair) for pair in attributes)
+    custom = command_line.attributes_of(attributes)
     return jobs.User.parse({"id": user_id or "cli", "email": email, "country": country, "custom": custom})
-
-
-def _attribute(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals or not name:
-        msg = f"--attr {pair}: expected NAME=VALUE, as plan=pro"
-        raise click.UsageError(msg)
-    return name, value

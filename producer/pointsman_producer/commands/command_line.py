@@ -76,6 +76,23 @@ raw_option = click.option(
     help="In CSV, leave texts as they are, even those that a spreadsheet takes for formulas.",
 )
 
+# Adds `--attr`; the command gets pairs as `attributes`, for `attributes_of`.
+attributes_option = click.option(
+    "--attr", "attributes", metavar="NAME=VALUE", multiple=True, help="A further attribute, as plan=pro."
+)
+
+
+def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Read the attributes of a user."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            msg = f"--attr {pair}: expected NAME=VALUE, as plan=pro"
+            raise click.UsageError(msg)
+        found[name] = value
+    return found
+
 
 def out_option(text: str, *, required: bool = False) -> Callable[[_Function], _Function]:
     """Add `-o` for the file to write; the command gets it as `out`."""

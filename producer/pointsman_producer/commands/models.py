@@ -13,8 +13,7 @@ from pointsman_shared import names
 
 # The trainer may have to end a training first.
 VERIFY_TIMEOUT_S = 3_600.0
-LISTED_METRICS = ("macro_f1", "accuracy")
-LISTED = ("tier", "version", "alias", "created", "by", "pipeline", *LISTED_METRICS)
+LISTED = ("tier", "version", "alias", "created", "by", "pipeline", *screen.SERVED_METRICS)
 CHANGE = ("at", "what", "version", "previous", "who", "why")
 TIME_CHARS = len("2026-03-02T09:14")
 
@@ -174,7 +173,7 @@ def _listed(version: dict[str, Any]) -> dict[str, Any]:
         "alias": " ".join(registry.roles(version)),
         "created": _minute(version),
         "by": version["requested_by"],
-        **{metric: version["metrics"].get(metric) for metric in LISTED_METRICS},
+        **{metric: version["metrics"].get(metric) for metric in screen.SERVED_METRICS},
     }
 
 

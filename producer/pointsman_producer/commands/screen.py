@@ -26,7 +26,9 @@ from pointsman_shared.wire import jobs
 
 POLL_S = 0.3
 TRAIN_TIMEOUT_S = 3600.0
-SHOWN_METRICS = ("macro_f1", "accuracy", "out_of_scope_recall", "ece", "golden", "golden_failed")
+# As users get it: an in-scope text below the threshold counts as wrong.
+SERVED_METRICS = ("macro_f1_at_threshold", "accuracy_at_threshold")
+SHOWN_METRICS = (*SERVED_METRICS, "out_of_scope_recall", "ece", "golden", "golden_failed")
 OTHERS_SHOWN = 2
 REASONS = {
     "targeting_rule": "a targeting rule matched",

@@ -45,7 +45,7 @@ REPLY = jobs.TrainReply(
     version=5,
     promoted=True,
     reasons=[],
-    metrics={"accuracy": 0.95, "macro_f1": 0.9, "golden": 70.0, "test_in_scope": 12.0},
+    metrics={"accuracy": 0.98, "accuracy_at_threshold": 0.95, "macro_f1_at_threshold": 0.9, "golden": 70.0},
     pipeline="words",
     threshold=0.4,
     duration_s=8.0,
@@ -118,6 +118,18 @@ def test_what_is_typed_is_classified_for_the_user_who_types(
     assert client.asked == [
         ("hello", jobs.User(id="anna")),
         ("hello again", jobs.User(id="ben", custom={"plan": "pro"})),
+    ]
+
+
+def test_a_chat_keeps_the_attributes_it_began_with(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "connected", lambda: contextlib.nullcontext(client))
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\nhello\n/plan pro\nbye\n/back\n3\n"))
+    assert command_line.run(chat.chat, ["--plan", "free", "--attr", "age=7"]) == command_line.OK
+    assert client.asked == [
+        ("hello", jobs.User(id="chat", custom={"plan": "free", "age": "7"})),
+        ("bye", jobs.User(id="chat", custom={"plan": "pro", "age": "7"})),
     ]
 
 
@@ -206,7 +218,7 @@ def test_a_training_run_is_shown_with_what_matters(capsys: pytest.CaptureFixture
     screen.show_training(REPLY)
     written = capsys.readouterr().out
     assert "pro version 5, trained in 8.0 s" in written
-    assert "macro_f1 0.900, accuracy 0.950, golden 70\n" in written
+    assert "macro_f1_at_threshold 0.900, accuracy_at_threshold 0.950, golden 70\n" in written
     assert "serving   yes" in written
 
 
@@ -237,7 +249,7 @@ def test_versions_are_listed_with_their_alias() -> None:
         "created_at": "2026-03-02T09:14:05+00:00",
         "requested_by": "anna",
         "pipeline": "words",
-        "metrics": {"macro_f1": 0.91234},
+        "metrics": {"macro_f1": 0.99, "macro_f1_at_threshold": 0.91234},
     }
     cells = [
         list(column.cells)
