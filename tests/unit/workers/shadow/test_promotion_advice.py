@@ -41,7 +41,7 @@ def advice(
         ),
         (
             reports.unlabelled(),
-            "the shadow keeps looking at pro@8 vs pro@7: none of its disagreements is labelled yet (pointsman label)",
+            "the shadow keeps looking at pro@8 vs pro@7: none of its disagreements is labelled yet",
         ),
     ],
     ids=["nothing compared", "Redis is away", "nothing labelled"],
