@@ -61,7 +61,7 @@ def test_an_output_that_cannot_be_written_is_no_bug(
     file.write_text("text,intent\nhi,greeting\n")
     with Path("/dev/full").open("w") as full, (tmp_path / "err").open("w") as err:
         ended = subprocess.run(
-            [sys.executable, "-m", "pointsman_producer.main"]
+            [str(Path(sys.executable).with_name("pointsman"))]
             + [str(file) if one == "FILE" else one for one in arguments],
             cwd=tmp_path,
             stdout=full if streams == "stdout" else subprocess.DEVNULL,
