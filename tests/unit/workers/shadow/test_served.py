@@ -56,6 +56,11 @@ def test_the_chosen_texts_come_with_the_version_that_served_them() -> None:
     assert (part.job(1), part.day) == ("m:2", "1970-01-01")
 
 
+def test_the_time_of_a_version_is_shared_by_all_its_texts_the_chosen_and_the_others() -> None:
+    chosen = {place: read(taken([place]), ())[0].inference_ms for place in range(3)}
+    assert chosen == {0: 2.0, 1: 3.0, 2: 2.0}
+
+
 def test_a_long_value_of_an_attribute_is_cut() -> None:
     wordy = jobs.User(id="pro", custom={"plan": "x" * 100})
     [part] = read(taken([0], pro=wordy), ("plan",))
