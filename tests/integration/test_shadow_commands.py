@@ -121,6 +121,10 @@ def test_two_versions_are_compared_on_a_labelled_file(pointsman: Command, tmp_pa
     rows = [{"text": text, "intent": intent} for intent, texts in tiny.UTTERANCES.items() for text in texts]
     file.write_text("\n".join(map(json.dumps, rows)))
     before = parsed(pointsman("shadow", "pairs", "--json"))
+    for place in (page, Path("/dev/full")):
+        refused = pointsman("shadow", "compare", "base", "pro@1", file, "--html", place)
+        assert refused[0] == command_line.BAD_INPUT, "no folder, no file"
+    page.parent.mkdir()
     report = parsed(pointsman("shadow", "compare", "base", "pro@1", file, "--html", page, "--json"))
     assert (report["served"], report["candidate"]) == ("base@1", "pro@1")
     assert report["agreement"]["texts"] == len(rows)
@@ -128,6 +132,8 @@ def test_two_versions_are_compared_on_a_labelled_file(pointsman: Command, tmp_pa
     assert (verdict["wins"], verdict["losses"]) == (len(tiny.UTTERANCES["payment_methods"]), 0)
     assert all(one["text"] in tiny.UTTERANCES["payment_methods"] for one in report["disagreements"])
     assert "base@1" in page.read_text()
+    assert pointsman("shadow", "compare", "base", "pro@1", file, "--html", page)[0] == command_line.BAD_INPUT
+    assert pointsman("shadow", "compare", "base", "pro@1", file, "--html", page, "--force")[0] == 0
     assert parsed(pointsman("shadow", "pairs", "--json")) == before, "nothing of a file is stored"
 
 

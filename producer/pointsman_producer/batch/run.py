@@ -150,7 +150,6 @@ class _Run:
             self._add(chunk, 0, *([row[name] for row in rows] for name in ("intent", "tier", "ranking")))
         if len(rows) < len(chunk.turns):
             request = chunk.request(self.header.batch)
-            self.journal.keep()
             if self.plan.force and self.plan.batch_id is not None:
                 self.submitter.forget([message_id], batch=None if chunk.number else self.header.batch)
             try:
@@ -158,6 +157,11 @@ class _Run:
             except errors.ConflictError as error:
                 msg = f"batch {self.header.batch} was run before, with other texts: give this one another id"
                 raise errors.InvalidDataError(msg, errors.Remedy.START_OVER) from error
+            except errors.PointsmanError:
+                # It may have been sent all the same.
+                self.journal.keep()
+                raise
+            self.journal.keep()
 
     def _refuse_other_input(self) -> None:
         msg = f"{self.journal.path} cannot be resumed: its outcomes are not those of {self.plan.source}"

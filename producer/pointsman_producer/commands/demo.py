@@ -119,20 +119,25 @@ def walk(client: Client) -> dict[str, object]:
     name = names.pair_name(pair["served"], pair["candidate"])
     step(
         "See how the other tier would have answered those conversations",
-        ["shadow", "report", name, "--html", str(PAGE)],
+        ["shadow", "report", name, "--html", str(PAGE), "--force"],
     )
     step("Ask as a free customer", AS_FREE)
     step("Ask the same as a pro customer", AS_PRO)
     flags_file = client.settings.flags_file
     command_line.say(f"\n[bold]Turn proModel on for everybody in {flags_file}, and restart nothing[/]")
-    open_to_everyone(flags_file)
-    flip_seen_after_s = wait_for(
-        lambda: client.classify(SAMPLE, user=FREE_USER).tier == PRO_TIER,
-        f"the {PRO_TIER} tier still does not answer",
-        SEEN_TIMEOUT_S,
-    )
-    command_line.say(f"  After {flip_seen_after_s:.1f} s, workers follow it.")
+    with Store.connect(client.settings) as store:
+        before = flag_versions(store)
+        open_to_everyone(flags_file)
+        flip_seen_after_s = wait_for(
+            lambda: len(after := flag_versions(store)) == 1 and after.isdisjoint(before),
+            "not all workers follow the flag",
+            SEEN_TIMEOUT_S,
+        )
+    command_line.say(f"  After {flip_seen_after_s:.1f} s, all workers follow it.")
     step("Ask as the free customer again", AS_FREE)
+    if (tier := client.classify(SAMPLE, user=FREE_USER).tier) != PRO_TIER:
+        msg = f"the {tier} tier answered, though the flag leads to {PRO_TIER}"
+        raise errors.JobFailedError(msg)
     return {
         "outcomes": len(OUTCOMES.read_bytes().splitlines()),
         "flip_seen_after_s": flip_seen_after_s,
@@ -161,6 +166,11 @@ def train(client: Client) -> None:
 def all_serve(processes: Sequence[Process]) -> bool:
     """Tell whether every serving process serves every tier."""
     return sum(None not in process["tiers"].values() for process in processes) >= WORKERS
+
+
+def flag_versions(store: Store) -> set[str | None]:
+    """Return which versions of the flag configuration the serving processes use."""
+    return {process["flags"]["etag"] for process in probe.processes(store)}
 
 
 def step(title: str, arguments: Sequence[str], *, run_it: bool = True) -> None:

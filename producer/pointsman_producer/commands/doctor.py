@@ -28,10 +28,10 @@ ADVICE = {
     Remedy.WAIT_FOR_SWAP: "wait some seconds and ask again; then look at the log of the processes that stay behind",
     Remedy.MEND_FLAG: "give the flag the type and the values that [routing] in tiers.toml names, or change [routing]",
     Remedy.LOOK_AT_LETTERS: "`pointsman dead list` names them; then replay or purge them",
-    Remedy.NAME_THE_QUEUE: "send them again to pointsman.interactive, as docs/messages.md shows, and delete this queue",
+    Remedy.NAME_THE_QUEUE: "send them again to {namespace}.interactive, as docs/messages.md shows, and delete this queue",
     Remedy.SAME_RELEASE: "users have their outcomes; upgrade producers and workers to the same release",
     Remedy.DO_SHADOW_WORK: (
-        "start a worker of its own: celery -A pointsman_workers.app worker -Q shadow; or lower shadowSampleRate"
+        "start a worker of its own: celery -A pointsman_workers.app worker -Q {namespace}.shadow; or lower shadowSampleRate"
     ),
     Remedy.READ_REPORT: 'pointsman shadow report "{}" says how far that can bend its figures',
     Remedy.CHANGE_CANDIDATE: "users are not affected; nominate another version, or train again",
@@ -54,7 +54,12 @@ def doctor(*, as_json: bool) -> None:
     with command_line.reaching(settings):
         findings = list(examination.examine(settings, local_state.shown_url(settings)))
     facts = [
-        {"status": found.status, "what": found.what, "detail": found.detail, "advice": advice(found)}
+        {
+            "status": found.status,
+            "what": found.what,
+            "detail": found.detail,
+            "advice": advice(found, settings.namespace),
+        }
         for found in findings
     ]
     screen.give(facts, show, as_json=as_json)
@@ -62,9 +67,10 @@ def doctor(*, as_json: bool) -> None:
         raise click.exceptions.Exit(command_line.TRY_LATER)
 
 
-def advice(finding: Finding) -> str:
+def advice(finding: Finding, namespace: str) -> str:
     """Say what to do about a finding."""
-    return "; ".join(ADVICE[finding.remedy].format(about) for about in finding.about or ("",))
+    told = ADVICE[finding.remedy]
+    return "; ".join(told.format(about, namespace=namespace) for about in finding.about or ("",))
 
 
 def show(findings: list[dict[str, str]]) -> None:

@@ -11,6 +11,7 @@ from pointsman_producer.client import registry
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.commands.command_line import examples
 from pointsman_producer.files import comparisons as comparison_files
+from pointsman_producer.files import writers
 from pointsman_producer.report import page as report_page
 from pointsman_producer.report import terminal as report_terminal
 from pointsman_shared.wire.shadow_report import ShadowReport
@@ -27,6 +28,7 @@ report_options = command_line.options(
     share_option("--alpha", 0.05, "The verdict's error rate."),
     share_option("--margin", 0.01, "How much accuracy `no worse` may lose."),
     click.option("--html", type=command_line.FILE, help="Also write the report as an HTML page."),
+    click.option("--force", is_flag=True, help="Replace an existing page."),
     command_line.json_option,
 )
 
@@ -56,9 +58,9 @@ def pairs(*, as_json: bool) -> None:
 )
 @click.argument("pair", required=False)
 @report_options
-def report(*, pair: str | None, html: Path | None, as_json: bool, **limits: Any) -> None:  # noqa: ANN401  `--alpha` and `--margin`
+def report(*, pair: str | None, html: Path | None, force: bool, as_json: bool, **limits: Any) -> None:  # noqa: ANN401  `--alpha` and `--margin`
     """Report how a candidate compares, and whether to switch, with a stated error rate."""
-    _check_page(html)
+    _check_page(html, force=force)
     with command_line.connected() as client:
         found = client.shadow.report(*registry.find_pair(client, pair), **limits)
     _show(found, html, as_json=as_json)
@@ -88,11 +90,12 @@ def compare(
     file: Path,
     from_predictions: bool,
     html: Path | None,
+    force: bool,
     as_json: bool,
     **limits: Any,  # noqa: ANN401  `--alpha` and `--margin`
 ) -> None:
     """Compare A, as the version that serves, with B on the texts in FILE."""
-    _check_page(html)
+    _check_page(html, force=force)
     if from_predictions:
         answers = comparison_files.read_predictions(file, served, candidate)
         with command_line.connected() as client:
@@ -105,8 +108,9 @@ def compare(
     _show(found, html, as_json=as_json)
 
 
-def _check_page(html: Path | None) -> None:
+def _check_page(html: Path | None, *, force: bool) -> None:
     if html is not None:
+        writers.require_free(html, force=force)
         report_page.require_packages()
 
 

@@ -78,7 +78,10 @@ def consumers(settings: Settings) -> dict[str, set[str]]:
     except (KombuError, RedisError, OSError) as error:
         msg = f"the broker takes no question: {error}"
         raise errors.BrokerUnavailableError(msg) from error
-    return {worker: {keys.short(queue["name"]) for queue in queues} for worker, queues in answers.items()}
+    return {
+        worker: {keys.short(queue["name"]) for queue in queues if keys.is_queue(queue["name"])}
+        for worker, queues in answers.items()
+    }
 
 
 def processes(store: Store) -> list[Process]:

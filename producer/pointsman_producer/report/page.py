@@ -29,7 +29,6 @@ def write(report: shadow_report.ShadowReport, path: Path) -> None:
     require_packages()
     page = render(report)
     with writers.whole(path) as new:
-        path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(page, encoding="utf-8")
 
 

@@ -128,7 +128,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         if attempt.is_done:
             return self._answer_again(message_id, attempt.stored)
         try:
-            _check(message_id, attempt)
+            _check(attempt, payloads.batch(payload))
             result = self._run(args, kwargs)
         except errors.BrokerUnavailableError:
             raise
@@ -257,10 +257,10 @@ def unexpected(error: Exception) -> errors.PointsmanError:
     return kind(f"{type(error).__name__}{where}")
 
 
-def _check(message_id: str, attempt: Attempt) -> None:
+def _check(attempt: Attempt, batch: str | None) -> None:
     if attempt.is_cancelled:
-        msg = f"the batch of {message_id} was cancelled"
-        raise errors.CancelledError(msg)
+        msg = f"batch {batch} was cancelled"
+        raise errors.CancelledError(msg, errors.Remedy.START_OVER)
     if attempt.count > MAX_ATTEMPTS:
         msg = f"attempted {MAX_ATTEMPTS} times and never finished: it seems to kill its worker"
         raise errors.PoisonError(msg)

@@ -58,7 +58,7 @@ class LoadedModels:
         self._on_refused = on_refused
         self._clock = clock
         self._problems: dict[str, str] = {}
-        self._problems_of_others: dict[str, str] = {}
+        self._problems_of_others: dict[str, tuple[float, str]] = {}
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class LoadedModels:
             try:
                 self._others[key] = self._load(tier, version)
             except Exception as error:
-                self._problems_of_others[name] = f"it cannot be loaded: {error}"
+                self._problems_of_others[name] = (self._clock(), f"it cannot be loaded: {error}")
                 raise
             self._problems_of_others.pop(name, None)
         self._others.move_to_end(key)
@@ -107,7 +107,12 @@ class LoadedModels:
     def problems(self) -> list[str]:
         """Return which versions could not be loaded, and why."""
         serving = [f"tier {tier}: {why}" for tier, why in list(self._problems.items())]
-        others = [f"shadow candidate {name}: {why}" for name, why in list(self._problems_of_others.items())]
+        # One that nobody asks for any more, as after a typing error, is no problem.
+        others = [
+            f"shadow candidate {name}: {why}"
+            for name, (at, why) in list(self._problems_of_others.items())
+            if self._clock() - at < 2 * RETRY_S
+        ]
         return [*serving, *others]
 
     def _refresh(self, tier: str) -> None:

@@ -43,10 +43,10 @@ class Refresh:
         """Load new champions; report when something changed, or after ten seconds."""
         self._tiers.refresh()
         self._models.refresh()
-        news = (self._served(), self._problems())
+        news = (self._served(), self._problems(), self._flag_state().etag)
         at, before = self._reported
         if news != before or time.monotonic() - at > REPORT_S:
-            self._report(*news)
+            self._report(*news[:2])
             self._reported = (time.monotonic(), news)
         return REFRESH_S
 

@@ -26,7 +26,8 @@ class Router:
     def __init__(self, flags: Provider, routing: Callable[[], Routing]) -> None:
         self._flags = flags
         self._routing = routing
-        self._leading_nowhere: dict[str, None] = {}
+        # What leads to no tier, and the version of the configuration that said so.
+        self._leading_nowhere: dict[str, str | None] = {}
 
     def route(self, request: jobs.ClassifyRequest) -> Routes:
         """Evaluate the tier flag once per distinct user of a message, not once per text."""
@@ -41,11 +42,14 @@ class Router:
     def problems(self) -> list[str]:
         """Return why the flag, or which of its values, leads to no tier."""
         routing = self._routing()
+        now = self._ask(routing, None)
         found = [
-            f"flag {value}, which leads to no tier: the default serves" for value in self._leading_nowhere
+            f"flag {value}, which leads to no tier: the default serves"
+            for value, etag in self._leading_nowhere.items()
+            if etag == now.etag
         ]
         # A flag that is missing or has another type is so for every user.
-        if self._ask(routing, None).reason == ERROR:
+        if now.reason == ERROR:
             kind = "boolean" if routing.is_boolean else "text"
             found.append(f"flag {routing.flag} is missing, or no {kind} flag: the default serves")
         return found
@@ -60,6 +64,8 @@ class Router:
         tier = routing.tier(decision.value)
         if tier is not None:
             return decision, tier
+        if decision.etag not in self._leading_nowhere.values():
+            self._leading_nowhere.clear()
         if len(self._leading_nowhere) < MOST_PROBLEMS:
-            self._leading_nowhere[f"{routing.flag} = {decision.value!r}"] = None
+            self._leading_nowhere[f"{routing.flag} = {decision.value!r}"] = decision.etag
         return decision.model_copy(update={"reason": ERROR}), routing.default

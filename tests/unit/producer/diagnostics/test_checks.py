@@ -67,7 +67,7 @@ def findings(patient: Patient) -> list[Finding]:
 
 def complaints(patient: Patient) -> list[tuple[str, str, str]]:
     return [
-        (found.status, found.what, doctor.advice(found))
+        (found.status, found.what, doctor.advice(found, "pointsman"))
         for found in findings(patient)
         if found.status != "ok"
     ]
@@ -79,14 +79,14 @@ def detail_of(patient: Patient, what: str) -> str:
 
 def test_a_healthy_deployment_gets_no_advice() -> None:
     assert complaints(Patient()) == []
-    assert all(doctor.advice(found) == "" for found in findings(Patient()))
+    assert all(doctor.advice(found, "pointsman") == "" for found in findings(Patient()))
 
 
 def test_without_redis_nothing_else_is_asked() -> None:
     settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0"})
     found = list(examination.examine(settings, URL))
     assert [(finding.status, finding.what) for finding in found] == [("ok", "versions"), ("problem", "redis")]
-    assert "pointsman up" in doctor.advice(found[-1])
+    assert "pointsman up" in doctor.advice(found[-1], "pointsman")
     assert "redis://here/0" in found[-1].detail
 
 
@@ -133,13 +133,13 @@ def test_a_queue_is_judged_by_how_long_its_next_message_waits(age_s: float | Non
 def test_without_serving_workers_there_is_a_problem_and_a_command() -> None:
     (found,) = [finding for finding in findings(Patient(workers=TRAINER)) if finding.status == "problem"]
     assert found.detail == "no worker that answers consumes interactive and bulk"
-    assert "pointsman up" in doctor.advice(found)
+    assert "pointsman up" in doctor.advice(found, "pointsman")
 
 
 def test_without_a_trainer_there_is_a_warning_and_a_command() -> None:
     (found,) = [finding for finding in findings(Patient(workers=SERVING)) if finding.status != "ok"]
     assert found.status == "warning"
-    assert "pointsman_workers.trainer" in doctor.advice(found)
+    assert "pointsman_workers.trainer" in doctor.advice(found, "pointsman")
 
 
 def test_a_tier_that_is_not_served_is_a_problem_with_the_command_that_trains_it() -> None:
@@ -208,7 +208,7 @@ def test_shadow_work_that_is_not_done_is_a_warning(
     workers: Mapping[str, set[str]], age_s: float, advised: bool
 ) -> None:
     patient = Patient(workers=workers, shadow_waiting=7, shadow_age_s=age_s, shadow_mib=1)
-    advice = doctor.ADVICE[Remedy.DO_SHADOW_WORK]
+    advice = doctor.ADVICE[Remedy.DO_SHADOW_WORK].format(namespace="pointsman")
     assert complaints(patient) == ([("warning", "shadow", advice)] if advised else [])
     assert "7 served messages to compare, 1.0 of 64 MiB" in detail_of(patient, "shadow")
 
@@ -248,7 +248,7 @@ def test_much_that_was_left_out_is_said_with_the_reasons() -> None:
     )
     assert [advice for _, _, advice in complaints(patient)] == [
         'pointsman shadow report "a@1 vs b@2" says how far that can bend its figures',
-        doctor.ADVICE[Remedy.DO_SHADOW_WORK],
+        doctor.ADVICE[Remedy.DO_SHADOW_WORK].format(namespace="pointsman"),
     ]
     assert "9% of the texts were not compared (queue_age 9)" in detail_of(patient, "shadow")
     assert "4 messages could not even be counted" in detail_of(patient, "shadow")
