@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 class LedgerRequest(celery_request.Request):
     """One delivery of a message, in the worker's parent."""
 
+    _stood_still = False
+
     def _announce_revoked(self, reason: str, *args: Any) -> None:  # noqa: ANN401  Celery's signature
         """Store that the message was revoked, terminated or is expired, before Celery acknowledges it."""
         payload = payloads.argument(self.args, self.kwargs)
@@ -37,10 +39,12 @@ class LedgerRequest(celery_request.Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Return a message to its queue whose hard limit passed while its process, or this one, stood still.
 
-        It was interrupted, and its attempts are counted; otherwise its task gives it up.
+        It was interrupted, and its attempts are counted; otherwise its task gives it up. A process that stood still at its
+        soft limit is not given time to do its work after that.
         """
-        stood_still = self.task.app.pauses().since(time.monotonic() - timeout)  # type: ignore[attr-defined]
-        if soft or not (stood_still or pauses.is_stopped(int(self.worker_pid or 0))):
+        self._stood_still = self._stood_still or pauses.is_stopped(int(self.worker_pid or 0))
+        here = self.task.app.pauses().since(time.monotonic() - timeout)  # type: ignore[attr-defined]
+        if soft or not (here or self._stood_still):
             super().on_timeout(soft, timeout)
             return
         task_ready(self)
