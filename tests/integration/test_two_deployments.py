@@ -163,10 +163,9 @@ def test_a_doctor_sees_the_processes_and_troubles_of_one_deployment(house: House
             pids.append({process["pid"] for process in probe.processes(store)})
     assert [len(each) for each in pids] == [1, 1]
     assert pids[0] != pids[1]
-    before = doctor(house.blue)
     trouble = json.dumps({"failures": 2, "reason": "slow", "until": 0})
     redis.hset("green:shadow:trouble", "pro@7", trouble)
-    assert doctor(house.blue) == before
+    assert "pro@7" not in str(doctor(house.blue))
     assert "pro@7" in str(doctor(house.green))
     redis.delete("green:shadow:trouble")
 
