@@ -116,6 +116,11 @@ class CancelledError(PermanentError):
     """A job was cancelled before it was done, or a training was asked to stop."""
 
 
+def is_time_up(error: BaseException | None) -> bool:
+    """Return whether an error says that a job's time is up; by its name, because only the tasks know Celery."""
+    return type(error).__name__ == "SoftTimeLimitExceeded"
+
+
 def can_pass(error: Exception) -> bool:
     """Return whether what a disk, a network or a server refused can succeed later, unchanged."""
     lasting = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)

@@ -214,7 +214,7 @@ class Stage:
         self._pause([*children, self.deployment.pids().get("serving", children[0])])
 
     def send_expired(self) -> None:
-        """Send messages that nobody may run any more, as another service does with Celery's own option."""
+        """Send messages whose time to run is over, as another service does with Celery's own option."""
         self.expired.extend(self._send(expires=PAST))
 
     def send_late(self) -> None:

@@ -18,17 +18,7 @@ from pointsman_shared.store.backpressure import Pressure
 from pointsman_shared.store.connection import UNAVAILABLE, Store
 from pointsman_workers.delivery.ledger import ATTEMPT, Ledger
 from tests.support.default_keys import BULK, keys
-from tests.support.ledgers import open_ledger, open_letters, stored
-
-CLASSIFIED = {
-    "message_id": "m",
-    "intent": ["greeting"],
-    "confidence": [0.9],
-    "ranking": [[0]],
-    "ranking_confidence": [[0.9]],
-    "route_of": [0],
-    "routes": [],
-}
+from tests.support.ledgers import CLASSIFIED, open_ledger, open_letters, stored
 
 
 def reply(message_id: str, intent: str = "greeting") -> dict[str, object]:

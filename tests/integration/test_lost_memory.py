@@ -11,17 +11,9 @@ from pointsman_producer.transcripts.reader import Conversation, Turn
 from pointsman_shared.settings import Settings
 from pointsman_workers.delivery.ledger import Ledger
 from tests.support.default_keys import BULK
-from tests.support.ledgers import open_ledger
+from tests.support.ledgers import CLASSIFIED, open_ledger
 
 TIMEOUT_S = 30
-REPLY = {
-    "intent": ["greeting"],
-    "confidence": [0.9],
-    "ranking": [[0]],
-    "ranking_confidence": [[0.9]],
-    "route_of": [0],
-    "routes": [],
-}
 
 
 def answer(redis: Redis, ledger: Ledger, client_id: str, messages: int) -> None:
@@ -29,7 +21,7 @@ def answer(redis: Redis, ledger: Ledger, client_id: str, messages: int) -> None:
     for _ in range(messages):
         taken = redis.brpop([BULK], timeout=TIMEOUT_S)
         message_id = json.loads(taken[1])["headers"]["id"]  # type: ignore[index]  # it comes
-        ledger.finish(message_id, {**REPLY, "message_id": message_id}, client_id=client_id)
+        ledger.finish(message_id, {**CLASSIFIED, "message_id": message_id}, client_id=client_id)
 
 
 def test_a_batch_sends_again_what_redis_forgot_and_nothing_else(

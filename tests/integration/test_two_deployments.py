@@ -1,6 +1,6 @@
 """Two deployments and another team's Celery application in one Redis database: each sees only what is its own.
 
-Each deployment has a user of an ACL for its own names, so that Redis refuses whatever it does to others' names.
+Each deployment has a user of an ACL for its own names, so that Redis refuses what it does to the names of others.
 """
 
 import contextlib

@@ -11,6 +11,17 @@ from pointsman_workers.delivery.ledger import Ledger
 from pointsman_workers.shadow.backlog import KEEP
 from tests.support.default_keys import keys
 
+# A reply to a message of one text.
+CLASSIFIED = {
+    "message_id": "m",
+    "intent": ["greeting"],
+    "confidence": [0.9],
+    "ranking": [[0]],
+    "ranking_confidence": [[0.9]],
+    "route_of": [0],
+    "routes": [],
+}
+
 
 def open_ledger(settings: Settings, **options: Any) -> Ledger:
     """Open a ledger as a worker does, with the shadow's part in it."""

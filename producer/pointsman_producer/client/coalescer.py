@@ -43,7 +43,7 @@ class Draft:
         return Handle(self.message, len(self.texts) - 1, text)
 
     def give_up(self) -> None:
-        """Note that nobody waits for one of the jobs any more; cancel the message if that is so for all."""
+        """Note that the caller of one job stopped waiting; cancel the message if all its callers did."""
         self._given_up += 1
         if self._given_up == len(self.texts):
             self.message.future.cancel()
@@ -94,7 +94,7 @@ class Coalescer:
                     draft.give_up()
 
     def close(self) -> None:
-        """Send the jobs that somebody waits for, and stop."""
+        """Send the jobs whose callers still wait, and stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()

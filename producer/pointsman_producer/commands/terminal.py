@@ -14,7 +14,7 @@ PIPE: Final = ConsoleDimensions(10_000, 25)
 
 
 class Terminal(Console):
-    """Prints texts of strangers without what they could do to a terminal, whatever command prints them."""
+    """Prints what any command prints, without characters by which a text could act on the terminal."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(

@@ -30,7 +30,7 @@ LOCK_PATIENCE_S = 0.3
 def claim(state_dir: Path) -> Iterator[None]:
     """Be the only launcher in a state folder; raise BusyError if another one runs there."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    # It holds texts, whatever the umask lets others read.
+    # It holds texts, which other users of the machine must not read.
     state_dir.chmod(0o700)
     with (state_dir / LOCK_NAME).open("a") as lock:
         deadline = time.monotonic() + LOCK_PATIENCE_S

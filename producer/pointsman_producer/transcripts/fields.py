@@ -1,4 +1,4 @@
-"""The fields of a transcript's line, whatever its format."""
+"""The fields of a transcript's line, in any format."""
 
 import math
 from collections.abc import Mapping

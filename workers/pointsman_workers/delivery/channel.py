@@ -1,6 +1,6 @@
 """The way from a queue into the worker: what cannot be read becomes a dead letter, and the way stays open.
 
-If it at least says whose outcome it is, that fails, so that nobody waits for it.
+If it at least names its message, that message fails, so that its caller does not wait in vain.
 
 Kombu parses what it takes from a Redis list before anything can check it, and what it cannot parse ends the consumer;
 Celery logs in full what it does not understand. So every message is checked here, once, before both.

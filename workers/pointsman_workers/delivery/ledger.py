@@ -182,14 +182,9 @@ class Ledger:
         client_id: str | None = None,
     ) -> None:
         """Store that a message was revoked, or expired before it was attempted; without an outcome, nothing else is known."""
-        failure = {
-            "exc_type": type(error).__name__,
-            "exc_module": type(error).__module__,
-            "exc_message": [str(error)],
-        }
         self._closed(
             message_id,
-            _result("REVOKED", message_id, failure),
+            _result("REVOKED", message_id, _described(error)),
             batch=batch,
             client_id=client_id,
             guard=True,
@@ -249,12 +244,16 @@ def _result(status: str, message_id: str, result: object) -> bytes:
 
 
 def _failure(letter: dead_letters.DeadLetter, error: Exception, *, keep: bool) -> dict[str, Any]:
-    """Describe a failure as Celery does, and add whether to try again and which dead letter has the message."""
+    """Describe a failure, and add whether to try again and which dead letter has the message."""
     return {
-        "exc_type": type(error).__name__,
-        "exc_module": type(error).__module__,
-        "exc_message": [str(error)],
+        **_described(error),
         "retryable": letter.retryable,
         "dead_letter": letter.id if keep else None,
         "remedy": getattr(error, "remedy", None),
     }
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    """Describe an error as Celery does."""
+    kind = type(error)
+    return {"exc_type": kind.__name__, "exc_module": kind.__module__, "exc_message": [str(error)]}

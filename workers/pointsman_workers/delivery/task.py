@@ -93,8 +93,12 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
     @property
     def ledger(self) -> Ledger:
         """The ledger of this process."""
+        return self._parts.ledger()
+
+    @property
+    def _parts(self) -> WorkerApp:
         app: WorkerApp = self.app  # type: ignore[assignment]  # our tasks are registered on no other
-        return app.ledger()
+        return app
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  off the wire
         """Run one delivery of a message. A task enters what has to end after its outcome into `request.after`."""
@@ -158,7 +162,7 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         except (errors.PointsmanError, AlreadyDoneError):
             raise
         except SoftTimeLimitExceeded as error:
-            if self.app.pauses().since(started):  # type: ignore[attr-defined]  # see `ledger`
+            if self._parts.pauses().since(started):
                 msg = "its process stood still"
                 raise _InterruptedError(msg) from error
             raise too_slow(self.soft_time_limit) from error
@@ -185,21 +189,15 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
     ) -> None:
         # The client that cancelled it, or asked while a tier was being trained, has its answer; no more is to be done.
         answered = isinstance(error, (errors.CancelledError, errors.BusyError))
-        letter = dead_letters.DeadLetter(
-            id=message_id,
+        letter = self._letter(
+            message_id,
+            error,
             reason=reason_of(error),
-            error=type(error).__name__,
-            detail=str(error),
-            queue="",
-            task=str(self.name),
             batch=payloads.batch(payload) or "",
             texts=payloads.texts(payload),
             # The attempt that finds the message to be poison runs nothing.
             attempts=attempts - isinstance(error, errors.PoisonError),
-            worker=self._worker(),
-            died_at=self.ledger.now(),
             retryable=isinstance(error, errors.RetryableError),
-            versions=refresh.versions(),
         )
         self.ledger.fail(
             letter, error, client_id=self.request.reply_to, keep=self.keeps_letters and not answered
@@ -209,22 +207,34 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         """Keep a message as a dead letter whose id is that of another request, and leave that one alone."""
         body = base64.b64encode(json.dumps([args, kwargs, {}]).encode()).decode()
         headers = {"task": self.name, "id": self.request.id}
-        detail = f"message id {self.request.id} is that of another request"
-        letter = dead_letters.DeadLetter(
-            id=f"conflict-{uuid.uuid4().hex}",
+        error = errors.ConflictError(f"message id {self.request.id} is that of another request")
+        letter = self._letter(
+            f"conflict-{uuid.uuid4().hex}",
+            error,
             reason=dead_letters.MALFORMED,
-            error=errors.ConflictError.__name__,
-            detail=detail,
+            payload=json.dumps({"headers": headers, "body": body}).encode(),
+        )
+        self._parts.in_flight().letters.bury(letter)
+        logger.warning("%s is now a dead letter: %s", self.name, error)
+
+    def _letter(
+        self,
+        letter_id: str,
+        error: errors.PointsmanError,
+        **facts: Any,  # noqa: ANN401  the fields of DeadLetter
+    ) -> dead_letters.DeadLetter:
+        """Make a dead letter of this task, from this worker."""
+        return dead_letters.DeadLetter(
+            id=letter_id,
+            error=type(error).__name__,
+            detail=str(error),
             queue="",
             task=str(self.name),
             worker=self._worker(),
             died_at=self.ledger.now(),
-            payload=json.dumps({"headers": headers, "body": body}).encode(),
             versions=refresh.versions(),
+            **facts,
         )
-        app: WorkerApp = self.app  # type: ignore[assignment]  # as above
-        app.in_flight().letters.bury(letter)
-        logger.warning("%s is now a dead letter: %s", self.name, detail)
 
     def _worker(self) -> str:
         return f"{self.request.hostname or 'parent'}:{os.getpid()}"

@@ -19,7 +19,7 @@ from pointsman_shared.wire import jobs
 MAX_BYTES: Final = jobs.MAX_MESSAGE_BYTES
 MAX_NESTING: Final = 32
 MAX_ID_CHARS: Final = 200
-# Under a longer id nobody is told why it was refused.
+# The caller of a message with a longer id is not told why it was refused.
 MAX_CLAIMED_CHARS: Final = 10_000
 _CONTAINERS: Final = frozenset({dict, list, tuple})
 

@@ -16,6 +16,7 @@ from typing import Final
 from configcatclient import configcatclient, configcatoptions, evaluationdetails, interfaces, pollingmode
 from configcatclient import user as sdk_user
 
+from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 from pointsman_workers.flags import configcat_logs
 from pointsman_workers.flags import sources as config_sources
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 MEMO_S: Final = 1.0
 HTTP_TIMEOUT_S: Final = 5.0
 FIRST_FETCH_WAIT_S: Final = 6.0
-# Raised into a job whose time is up; by name, because only the tasks know Celery.
-_TIME_IS_UP: Final = "SoftTimeLimitExceeded"
 
 
 class ConfigCatFlags:
@@ -89,9 +88,9 @@ class ConfigCatFlags:
                     etag=entry.etag,
                 )
         except Exception as error:  # a flag must never cost a job; the error's text may quote the user
-            kind = type(error).__name__
-            if kind == _TIME_IS_UP:
+            if errors.is_time_up(error):
                 raise
+            kind = type(error).__name__
         else:
             kind = f"it is missing, malformed or not of type {type(default).__name__}"
         etag = entry.etag if entry else None

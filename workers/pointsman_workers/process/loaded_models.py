@@ -107,7 +107,7 @@ class LoadedModels:
     def problems(self) -> list[str]:
         """Return which versions could not be loaded, and why."""
         serving = [f"tier {tier}: {why}" for tier, why in list(self._problems.items())]
-        # One that nobody asks for any more, as after a typing error, is no problem.
+        # A version that was asked for once, as by a typing error, is no problem later.
         others = [
             f"shadow candidate {name}: {why}"
             for name, (at, why) in list(self._problems_of_others.items())

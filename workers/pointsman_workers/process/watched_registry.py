@@ -78,5 +78,8 @@ class WatchedRegistry:
     def _ask(self, tier: str) -> tuple[bytes | None, bool]:
         """Return how many changes of the tier Redis was told of, and whether this process is to look by itself."""
         store = self._store()
-        count: bytes | None = store.hget(store.keys.alias_changes, tier)  # type: ignore[assignment]  # no text, see `Store.get`
-        return count, bool(store.set(store.keys.alias_look(tier), "1", nx=True, ex=LOOK_S))
+        pipeline = store.pipeline(transaction=False)
+        pipeline.hget(store.keys.alias_changes, tier)
+        pipeline.set(store.keys.alias_look(tier), "1", nx=True, ex=LOOK_S)
+        count, is_due = pipeline.execute()
+        return count, bool(is_due)

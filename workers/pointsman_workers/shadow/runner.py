@@ -29,8 +29,6 @@ MAX_TRIES: Final = 3
 TOO_SLOW: Final = "too_slow"
 NOT_LOADED: Final = "not_loaded"
 PROCESS_LOST: Final = "process_lost"
-# Raised into the work when its time is up; by name, because only the tasks know Celery.
-_TIME_IS_UP: Final = "SoftTimeLimitExceeded"
 
 # Texts that keep a candidate busy for longer count as failed.
 TIME_LIMIT_S: Final = 5
@@ -167,7 +165,7 @@ class Runner:
         reason = _reason(error)
         logger.warning("shadow candidate %s does not answer: %s", rival.name, reason)
         found.miss(part, rival, kind="failed", reason=reason)
-        time_is_up = reason == TOO_SLOW or type(error.__cause__).__name__ == _TIME_IS_UP
+        time_is_up = reason == TOO_SLOW or errors.is_time_up(error.__cause__)
         self._time_is_up |= time_is_up
         # A version that took all the time there was, or cannot be loaded, is not tried twice more.
         at_once = time_is_up or reason == NOT_LOADED
@@ -255,8 +253,7 @@ def _observe(part: Part, answers: Predictions, elapsed_s: float) -> counting.Com
 def _reason(error: Exception) -> str:
     if isinstance(error, _NotLoadedError):
         return NOT_LOADED
-    kind = type(error).__name__
-    return TOO_SLOW if kind == _TIME_IS_UP else kind
+    return TOO_SLOW if errors.is_time_up(error) else type(error).__name__
 
 
 def text_score(job: str) -> float:
