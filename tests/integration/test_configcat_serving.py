@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from pointsman_producer.client.client import Client
+from pointsman_producer.diagnostics import probe
 from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
 from pointsman_shared.wire import jobs
 from tests.support import flag_config, running
 from tests.support.cdn import Cdn, Fault
@@ -36,29 +38,38 @@ def settings(deployed: Running) -> Settings:
     return deployed.settings
 
 
+def follow(store: Store, cdn: Cdn) -> None:
+    """Wait until every process serves by what is published."""
+    eventually(
+        lambda: all(process["flags"]["etag"] == cdn.etag for process in probe.processes(store)),
+        "every process follows",
+    )
+
+
 def tiers(client: Client) -> set[str]:
     """Ask often enough for every process to answer."""
     return {handle.result(TIMEOUT_S).tier for handle in [client.submit("hi", user=PRO) for _ in range(12)]}
 
 
 def test_a_rule_made_at_configcat_is_followed_and_a_flip_is_seen_without_restart(
-    cdn: Cdn, client: Client
+    cdn: Cdn, client: Client, store: Store
 ) -> None:
-    eventually(lambda: tiers(client) == {"pro"}, "the plan's rule is followed")
+    follow(store, cdn)
+    assert tiers(client) == {"pro"}
     outcome = client.classify("hi", user=PRO)
     assert (outcome.flag.reason, outcome.flag.variation_id) == ("targeting_rule", "plans")
     assert outcome.flag.etag == cdn.etag
-    cdn.set_config(NO_RULE)
-    eventually(lambda: tiers(client) == {"base"}, "the flip is seen by every process")
-    cdn.set_config(PLAN_RULE)
-    eventually(lambda: tiers(client) == {"pro"}, "the flip back is seen by every process")
+    for rule, tier in ((NO_RULE, "base"), (PLAN_RULE, "pro")):
+        cdn.set_config(rule)
+        follow(store, cdn)
+        assert tiers(client) == {tier}
 
 
 @pytest.mark.parametrize("fault", Fault)
 def test_while_configcat_is_away_the_last_configuration_serves(
-    cdn: Cdn, client: Client, fault: Fault
+    cdn: Cdn, client: Client, store: Store, fault: Fault
 ) -> None:
-    eventually(lambda: tiers(client) == {"pro"}, "the plan's rule is followed")
+    follow(store, cdn)
     cdn.break_with(fault)
     cdn.set_config(NO_RULE)
     try:
@@ -67,5 +78,6 @@ def test_while_configcat_is_away_the_last_configuration_serves(
         assert tiers(client) == {"pro"}
     finally:
         cdn.heal()
-    eventually(lambda: tiers(client) == {"base"}, "what changed meanwhile is seen")
+    follow(store, cdn)
+    assert tiers(client) == {"base"}
     cdn.set_config(PLAN_RULE)

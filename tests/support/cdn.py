@@ -117,16 +117,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        cdn, fault = self.server.cdn, self.server.cdn.fault
+        cdn = self.server.cdn
+        # The fault last: what is published after a fault began is not served to a request from before it.
+        served, fault = (cdn.body, cdn.etag), cdn.fault
         if self.path != f"/configuration-files/{cdn.sdk_key}/config_v6.json":
             self._answer(http.HTTPStatus.NOT_FOUND, b"")
         elif fault is None:
-            self._serve(cdn)
+            self._serve(*served)
         else:
             self._fail(cdn, fault)
 
-    def _serve(self, cdn: Cdn) -> None:
-        body, etag = cdn.body, cdn.etag
+    def _serve(self, body: bytes, etag: str) -> None:
         if self.headers.get("If-None-Match") == etag:
             self._answer(http.HTTPStatus.NOT_MODIFIED, b"", etag)
         else:
@@ -142,7 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._record(None)
             if fault is Fault.HANG and cdn.fault_over.wait(DEADLINE_S):
-                self._serve(cdn)
+                self._serve(cdn.body, cdn.etag)
 
     def _answer(self, status: http.HTTPStatus, body: bytes, etag: str | None = None) -> None:
         self.send_response(status)
