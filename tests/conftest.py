@@ -17,9 +17,10 @@ ORDER = ("acceptance/test_chaos.py", "acceptance/", "integration/", "contract/",
 # Before anything is started, also by pytest-xdist.
 reaper.watch()
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# How long an example takes says more about the machine than about the code. .ci/run chooses the thorough profile.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

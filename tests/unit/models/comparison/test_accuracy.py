@@ -33,7 +33,7 @@ def of_kind(*, agreed: bool) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def estimates() -> list[shadow_report.Accuracy]:
     generator = np.random.default_rng(8)
-    return [accuracy.estimate(sample(generator, 120, 80), texts=TEXTS, agreed=AGREED) for _ in range(1_500)]
+    return [accuracy.estimate(sample(generator, 120, 80), texts=TEXTS, agreed=AGREED) for _ in range(500)]
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_the_interval_of_kappa_holds_the_truth_in_nineteen_runs_of_twenty() -> N
     shares = np.array([[0.4, 0.05, 0.02], [0.03, 0.25, 0.05], [0.02, 0.03, 0.15]])
     truth = agreement.kappa(np.rint(shares * 1_000_000).astype(np.int64))
     assert truth is not None
-    drawn = np.random.default_rng(3).multinomial(400, shares.ravel(), size=2_000).reshape(-1, 3, 3)
+    drawn = np.random.default_rng(3).multinomial(400, shares.ravel(), size=1_000).reshape(-1, 3, 3)
     found = [agreement.kappa(counts) for counts in drawn]
     held = np.mean([one is not None and one.low <= truth.value <= one.high for one in found])
     assert 0.93 < held < 0.97
@@ -129,10 +129,10 @@ def test_the_interval_of_kappa_holds_the_truth_in_nineteen_runs_of_twenty() -> N
 
 def test_equal_margins_are_doubted_in_one_run_of_twenty() -> None:
     symmetric = np.array([[0.5, 0.05, 0.05], [0.05, 0.1, 0.05], [0.05, 0.05, 0.1]])
-    drawn = np.random.default_rng(4).multinomial(600, symmetric.ravel(), size=1_500).reshape(-1, 3, 3)
+    drawn = np.random.default_rng(4).multinomial(600, symmetric.ravel(), size=600).reshape(-1, 3, 3)
     for test in (agreement.stuart_maxwell, agreement.bowker):
         doubted = np.mean([found is not None and found.p_value < 0.05 for found in map(test, drawn)])
-        assert 0.03 < doubted < 0.07
+        assert 0.025 < doubted < 0.075
 
 
 FLOWS = {("a", "a"): 6, ("a", "b"): 3, ("a", "c"): 1, ("b", "b"): 5, ("b", "a"): 3, ("x", "c"): 1}

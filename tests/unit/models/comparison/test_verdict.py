@@ -20,7 +20,7 @@ from pointsman_models.comparison import labels as labelling
 from pointsman_shared.wire import shadow_report
 from tests.support.reports import labelled_file
 
-RUNS, LABELS, ALPHA = 2_000, 1_000, 0.05
+RUNS, LABELS, ALPHA = 1_000, 800, 0.05
 TEXTS = 20_000
 Scores = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -109,7 +109,7 @@ def test_a_better_candidate_is_found_out(win_share: float, labels: int) -> None:
 def test_a_candidate_worse_by_the_margin_is_called_no_worse_in_at_most_half_of_alpha(
     tie_share: float,
 ) -> None:
-    runs, labels, rate, margin = 2_000, 300, 0.1, 0.03
+    runs, labels, rate, margin = 1_000, 300, 0.1, 0.03
     generator = np.random.default_rng(4)
     disagreed = generator.binomial(TEXTS, rate, runs)
     mean = -margin / rate

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -54,7 +54,6 @@ def assert_equal_scores(pipeline: Pipeline, fused: FusedScorer, sample: list[str
 
 @pytest.mark.parametrize("name", PIPELINES)
 @given(sample=texts)
-@settings(max_examples=25, deadline=None)
 def test_scores_equal_those_of_the_pipeline_whatever_is_typed(name: str, sample: list[str]) -> None:
     fused = FusedScorer.from_pipeline(PIPELINES[name])
     assert_equal_scores(PIPELINES[name], fused, sample)

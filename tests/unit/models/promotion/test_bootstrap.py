@@ -109,7 +109,7 @@ def test_rows_without_a_conversation_are_drawn_one_by_one() -> None:
 
 @pytest.mark.parametrize(("gained", "lost"), [(0.02, 0.02), (0.01, 0.01)])
 def test_an_equal_classifier_is_called_better_no_more_often_than_stated(gained: float, lost: float) -> None:
-    tries = 300
+    tries = 150
     called = sum(
         compare(*answers(200, gained=gained, lost=lost, seed=seed)).lower > 0 for seed in range(tries)
     )

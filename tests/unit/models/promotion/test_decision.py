@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,26 @@ def tier(tmp_path: Path) -> tiers.Tier:
     return tier_files.small_tier(tmp_path, search=LENIENT + tier_files.ONE_FIT)
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the registry of the tier, with a version that serves."""
+    folder = tmp_path_factory.mktemp("trained")
+    tier = tier_files.small_tier(folder, search=LENIENT + tier_files.ONE_FIT)
+    assert training_run.train(tier, Registry(str(folder / "registry"))).promoted
+    return folder
+
+
+@pytest.fixture
+def served(tier: tiers.Tier, trained_once: Path, tmp_path: Path) -> tiers.Tier:
+    """The tier, with a version that serves."""
+    shutil.copytree(trained_once / "registry", tmp_path / "registry")
+    return tier
+
+
 def test_the_certificate_says_on_what_evidence_the_version_serves(
-    tier: tiers.Tier, registry: Registry
+    served: tiers.Tier, registry: Registry
 ) -> None:
-    training_run.train(tier, registry, requested_by="schedule")
-    training_run.train(tier, registry, requested_by="schedule")
+    training_run.train(served, registry, requested_by="schedule")
     certificate = registry.certificate("small", 2)
     assert certificate is not None
     assert (certificate.approved_by, certificate.requested_by, certificate.champion) == (
@@ -58,139 +74,130 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
     assert "at least" in last.why
 
 
-def test_the_history_says_how_much_a_version_gained(tier: tiers.Tier, registry: Registry) -> None:
-    training_run.train(tier, registry)
-    training_run.train(tier, registry, promote=False)
+def test_the_history_says_how_much_a_version_gained(served: tiers.Tier, registry: Registry) -> None:
+    training_run.train(served, registry, promote=False)
     issued = registry.certificate("small", 2)
     assert issued is not None
     gained = {"macro_f1": 0.91, "champion_macro_f1": 0.885, "lower_bound": -0.0104}
     better = issued.model_copy(update={"figures": {**issued.figures, "comparison": gained}})
-    assert decision.promote(registry, better, registry.aliases("small"), tier.gate) == []
+    assert decision.promote(registry, better, registry.aliases("small"), served.gate) == []
     assert registry.history("small")[-1].why.endswith("are right; macro-F1 +0.025, at least -0.010")
 
 
 def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
-    tier: tiers.Tier, registry: Registry
+    served: tiers.Tier, registry: Registry
 ) -> None:
-    training_run.train(tier, registry)
-    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
-    tier_files.write_lines(tier.datasets[0], [*rows, ("a new greeting", rows[0][1])])
-    assert training_run.train(tier, registry).promoted
+    rows = [(row.text, row.intent) for row in utterances.read(served.datasets[0])]
+    tier_files.write_lines(served.datasets[0], [*rows, ("a new greeting", rows[0][1])])
+    assert training_run.train(served, registry).promoted
     registry.rollback("small", "olek", "complaints")
-    again = training_run.train(tier, registry)
+    again = training_run.train(served, registry)
     assert not again.promoted
     assert "the same model as version 2, which was rolled back" in again.reasons[0]
     assert registry.champion("small") == 1
-    tier_files.write_lines(tier.datasets[0], [*rows, ("another new greeting", rows[0][1])])
-    assert training_run.train(tier, registry).promoted
+    tier_files.write_lines(served.datasets[0], [*rows, ("another new greeting", rows[0][1])])
+    assert training_run.train(served, registry).promoted
 
 
 def test_a_damaged_version_that_was_rolled_back_does_not_keep_the_same_model_from_serving(
-    tier: tiers.Tier, registry: Registry, tmp_path: Path
+    served: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    training_run.train(tier, registry)
-    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
-    tier_files.write_lines(tier.datasets[0], [*rows, ("a new greeting", rows[0][1])])
-    training_run.train(tier, registry)
+    rows = [(row.text, row.intent) for row in utterances.read(served.datasets[0])]
+    tier_files.write_lines(served.datasets[0], [*rows, ("a new greeting", rows[0][1])])
+    training_run.train(served, registry)
     (tmp_path / "registry" / "small" / "2" / "model.skops").write_bytes(b"torn")
     registry.rollback("small", "olek", "it cannot be loaded")
-    assert training_run.train(tier, registry).promoted
+    assert training_run.train(served, registry).promoted
 
 
-def test_the_certificate_is_worked_out_again_and_holds(tier: tiers.Tier, registry: Registry) -> None:
-    for version in (1, 2):
-        training_run.train(tier, registry)
-        assert judgement.verify(tier, registry, version) == []
+def test_the_certificate_is_worked_out_again_and_holds(served: tiers.Tier, registry: Registry) -> None:
+    assert judgement.verify(served, registry, 1) == []
+    training_run.train(served, registry)
+    assert judgement.verify(served, registry, 2) == []
 
 
 def test_a_certificate_with_an_option_that_the_gate_no_longer_has_holds(
-    tier: tiers.Tier, registry: Registry
+    served: tiers.Tier, registry: Registry
 ) -> None:
-    training_run.train(tier, registry)
     issued = registry.certificate("small", 1)
     assert issued is not None
     registry.certify(issued.model_copy(update={"gate": {**issued.gate, "resamples": 2_000}}))
-    assert judgement.verify(tier, registry, 1) == []
+    assert judgement.verify(served, registry, 1) == []
     registry.certify(issued.model_copy(update={"gate": {**issued.gate, "margin": 0.5}}))
-    (different,) = judgement.verify(tier, registry, 1)
+    (different,) = judgement.verify(served, registry, 1)
     assert different.startswith("gate.margin: 0.5 in the certificate, now 0.6")
 
 
 def test_changed_data_is_named_when_a_certificate_is_worked_out_again(
-    tier: tiers.Tier, registry: Registry
+    served: tiers.Tier, registry: Registry
 ) -> None:
-    training_run.train(tier, registry)
-    rows = [(row.text, row.intent) for row in utterances.read(tier.datasets[0])]
-    tier_files.write_lines(tier.datasets[0], rows[1:])
-    different = judgement.verify(tier, registry, 1)
+    rows = [(row.text, row.intent) for row in utterances.read(served.datasets[0])]
+    tier_files.write_lines(served.datasets[0], rows[1:])
+    different = judgement.verify(served, registry, 1)
     assert any(line.startswith("data: ") and "known.jsonl" in line for line in different)
 
 
-def test_a_forged_figure_is_named(tier: tiers.Tier, registry: Registry) -> None:
-    training_run.train(tier, registry)
+def test_a_forged_figure_is_named(served: tiers.Tier, registry: Registry) -> None:
     issued = registry.certificate("small", 1)
     assert issued is not None
     registry.certify(issued.model_copy(update={"figures": {**issued.figures, "out_of_scope_recall": 2.0}}))
-    (different,) = judgement.verify(tier, registry, 1)
+    (different,) = judgement.verify(served, registry, 1)
     assert different.startswith("figures.out_of_scope_recall: 2.0 in the certificate, now ")
 
 
-def test_a_version_without_a_certificate_cannot_be_verified(tier: tiers.Tier, registry: Registry) -> None:
-    training_run.train(tier, registry)
+def test_a_version_without_a_certificate_cannot_be_verified(served: tiers.Tier, registry: Registry) -> None:
     card = registry.card("small", 1)
     pipeline, _ = registry.load("small", 1)
     other = registry.save("small", pipeline, card)
     with pytest.raises(errors.RegistryError, match="has no certificate"):
-        judgement.verify(tier, registry, other.version)
+        judgement.verify(served, registry, other.version)
 
 
 def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
-    tier: tiers.Tier, registry: Registry, tmp_path: Path
+    served: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    training_run.train(tier, registry)
     (tmp_path / "registry" / "small" / "1" / "model.skops").write_bytes(b"torn")
-    trained = training_run.train(tier, registry)
+    trained = training_run.train(served, registry)
     assert trained.promoted
     assert any("was not compared with" in warning for warning in trained.warnings)
 
 
 @pytest.mark.parametrize(("macro_f1", "promoted"), [(5.0, False), (0.0, True), (None, True)])
 def test_a_version_worse_than_the_card_of_a_champion_that_cannot_be_loaded_is_stopped(
-    tier: tiers.Tier, registry: Registry, tmp_path: Path, macro_f1: float | None, promoted: bool
+    served: tiers.Tier, registry: Registry, tmp_path: Path, macro_f1: float | None, promoted: bool
 ) -> None:
-    training_run.train(tier, registry)
     folder = tmp_path / "registry" / "small" / "1"
     card = json.loads((folder / "card.json").read_text())
     card["metrics"] = {} if macro_f1 is None else {"macro_f1": macro_f1}
     (folder / "card.json").write_text(json.dumps(card))
     (folder / "model.skops").write_bytes(b"torn")
-    trained = training_run.train(tier, registry)
+    trained = training_run.train(served, registry)
     assert trained.promoted == promoted
     assert any("which cannot be loaded, had 5.000" in reason for reason in trained.reasons) != promoted
 
 
-def test_a_certificate_whose_verdict_no_longer_follows_is_named(tier: tiers.Tier, registry: Registry) -> None:
-    training_run.train(tier, registry)
+def test_a_certificate_whose_verdict_no_longer_follows_is_named(
+    served: tiers.Tier, registry: Registry
+) -> None:
     issued = registry.certificate("small", 1)
     assert issued is not None
     registry.certify(issued.model_copy(update={"reasons": ("it was too slow",)}))
-    (different,) = judgement.verify(tier, registry, 1)
+    (different,) = judgement.verify(served, registry, 1)
     assert different == "verdict: was stopped in the certificate, now passed: "
 
 
 def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
-    tier: tiers.Tier, registry: Registry
+    served: tiers.Tier, registry: Registry
 ) -> None:
-    training_run.train(tier, registry)
-    training_run.train(tier, registry, promote=False)
-    data, wanted = dataset.assemble(tier), ()
+    training_run.train(served, registry, promote=False)
+    data, wanted = dataset.assemble(served), ()
     seen = registry.aliases("small")
     certificate = judgement.judge(
-        tier, registry, registry.card("small", 2), data, wanted, champion=1, requested_by="schedule"
+        served, registry, registry.card("small", 2), data, wanted, champion=1, requested_by="schedule"
     )
     registry.promote("small", 1, "marge", "by hand")
     with pytest.raises(errors.ConflictError, match="by marge"):
-        decision.promote(registry, certificate, seen, tier.gate)
+        decision.promote(registry, certificate, seen, served.gate)
     assert registry.champion("small") == 1
 
 
@@ -198,11 +205,14 @@ LOOKING = gate.Advice(reason="about 40 more labels", watching=True, evidence={"d
 APPROVAL = gate.Advice(approves=True, reason="no worse", evidence={"decision": "no worse", "wins": 9})
 
 
-@pytest.fixture
-def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
-    """A tier that requires the shadow's verdict, with a champion and a candidate."""
-    table = LENIENT + 'require_shadow = "no worse"\n' + tier_files.ONE_FIT
-    tier = tier_files.small_tier(tmp_path, search=table)
+WATCHED = LENIENT + 'require_shadow = "no worse"\n' + tier_files.ONE_FIT
+
+
+@pytest.fixture(scope="module")
+def watched_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the registry of a tier that requires the shadow's verdict, with a champion and a candidate."""
+    folder = tmp_path_factory.mktemp("watched")
+    tier, registry = tier_files.small_tier(folder, search=WATCHED), Registry(str(folder / "registry"))
     first = training_run.train(tier, registry, shadow=Watcher())
     assert first.promoted, "without a champion there is no traffic to watch"
     shadow = Watcher()
@@ -211,7 +221,14 @@ def watched(tmp_path: Path, registry: Registry) -> tiers.Tier:
     assert (second.promoted, second.candidate) == (False, True)
     assert second.reasons == ("it passed the gate and is the candidate now; the shadow's verdict is awaited",)
     assert registry.aliases("small").candidate == 2
-    return tier
+    return folder
+
+
+@pytest.fixture
+def watched(watched_once: Path, tmp_path: Path) -> tiers.Tier:
+    """The tier that requires the shadow's verdict, with a champion and a candidate."""
+    shutil.copytree(watched_once / "registry", tmp_path / "registry")
+    return tier_files.small_tier(tmp_path, search=WATCHED)
 
 
 def test_the_candidate_is_promoted_when_the_verdict_came_in_and_the_verdict_is_kept(
@@ -276,12 +293,11 @@ def drop(path: Path, intent: str, keep: int) -> None:
 
 
 def test_what_vanished_or_shrank_since_the_champion_is_on_the_card(
-    tier: tiers.Tier, registry: Registry, tmp_path: Path
+    served: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    training_run.train(tier, registry)
     drop(tmp_path / "known.jsonl", "goodbye", 0)
     drop(tmp_path / "known.jsonl", "greeting", 11)
-    fewer = dataclasses.replace(tier, intents=("greeting", "business_hours"))
+    fewer = dataclasses.replace(served, intents=("greeting", "business_hours"))
     trained = training_run.train(fewer, registry)
     warnings = registry.card("small", trained.version).warnings
     assert "intent 'goodbye', which version 1 answers, has vanished, so the gate will stop it" in warnings

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pointsman_producer.batch import run as batch_run
@@ -200,7 +200,6 @@ def test_a_table_of_outcomes_holds_no_formula_unless_it_is_to_be_raw(
     assert plan.conversations.read_text().splitlines()[1].startswith("-c" if raw else "'-c")
 
 
-@settings(max_examples=25, deadline=None)
 @example(answered=2, torn=4000, ending="csv")
 @example(answered=3, torn=2500, ending="jsonl")
 @given(answered=st.integers(0, 5), torn=st.integers(0, 4000), ending=st.sampled_from(["jsonl", "csv"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +43,6 @@ TEXTS = st.builds(
 
 
 @pytest.mark.parametrize("raw", [False, True])
-@settings(deadline=None)
 @given(values=st.lists(TEXTS, min_size=1))
 def test_csv_keeps_every_text_exactly_and_guards_formulas_unless_raw(
     tmp_path_factory: pytest.TempPathFactory, values: list[str], raw: bool
