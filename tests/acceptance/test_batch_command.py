@@ -141,6 +141,7 @@ def test_a_run_that_was_interrupted_and_resumed_gives_the_file_of_one_that_was_n
         assert client.progress(batch)["done"] == len(customer_turns(large)), "nothing was counted twice"
 
 
+@pytest.mark.slow
 def test_a_flip_during_a_batch_moves_its_later_texts_and_loses_none(
     deployed: Running, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ def set_up(tmp_path: Path) -> Iterator[Stage]:
         yield set_up
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
     once = ("kill_worker", "stop_worker", "kill_beat", "kill_redis", "pause_redis", "fill_redis", "delay")
     more = ("reset_connections", "break_flags", "submit_poison", "push_garbage")
@@ -52,6 +53,7 @@ def test_a_message_that_kills_its_worker_is_attempted_three_times_and_delays_no_
     assert {(letter.reason, letter.attempts, letter.texts) for letter in letters} == {("poison", 3, 2)}
 
 
+@pytest.mark.slow
 def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stage) -> None:
     with Client(settings=set_up.settings) as client, set_up.redis.client() as redis:
         # What a kill between kombu's two steps leaves behind: the ledger's entry, and the message nowhere.

@@ -144,9 +144,8 @@ def test_redis_shows_whether_it_is_well_and_ends_when_asked(redis_service: Servi
     _hangs_and_ends(redis_service)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "worker" else pytest.mark.slow) for name in OURS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
 def test_a_service_becomes_healthy_shows_when_it_hangs_and_ends_when_asked(
     name: str, redis_service: Service, host: Host
 ) -> None:
@@ -162,6 +161,7 @@ def _hangs_and_ends(service: Service) -> None:
     assert service.end() >= 0, "a signal killed it"
 
 
+@pytest.mark.slow
 def test_flower_shows_nothing_without_a_login(redis_service: Service, host: Host) -> None:
     login = base64.b64encode(SECRETS["FLOWER_BASIC_AUTH"].encode()).decode()
     with Service(SERVICES["flower"], host) as flower:

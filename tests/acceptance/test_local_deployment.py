@@ -210,12 +210,13 @@ def test_a_port_that_is_taken_is_named_with_the_option_that_changes_it(tmp_path:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ending",
     [
         signal.SIGINT,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        signal.SIGKILL,
     ],
 )
 def test_ending_it_leaves_no_process_behind(tmp_path: Path, ending: signal.Signals) -> None:

@@ -65,7 +65,10 @@ def test_a_rule_made_at_configcat_is_followed_and_a_flip_is_seen_without_restart
         assert tiers(client) == {tier}
 
 
-@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, marks=[] if fault is Fault.SERVER_ERROR else pytest.mark.slow) for fault in Fault],
+)
 def test_while_configcat_is_away_the_last_configuration_serves(
     cdn: Cdn, client: Client, store: Store, fault: Fault
 ) -> None:

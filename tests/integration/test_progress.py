@@ -58,6 +58,7 @@ def flower(settings: Settings, log: Path) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.mark.slow
 def test_the_stage_and_the_fraction_are_told_to_the_client_and_shown_by_flower(tmp_path: Path) -> None:
     pytest.importorskip("flower")
     extra = {"data_dir": live_tiers.write(tmp_path / "data", search=SLOW)}

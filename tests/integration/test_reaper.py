@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support import reaper
 from tests.support.deadlines import eventually
@@ -25,6 +26,7 @@ with RedisServer.start() as server, running.deployment(Path(sys.argv[1]), worker
 """
 
 
+@pytest.mark.slow
 def test_all_that_a_killed_run_of_the_tests_started_ends(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", RUN, str(tmp_path)],
