@@ -50,6 +50,21 @@ def test_a_client_that_was_used_serves_both_processes_after_a_fork(client: Clien
         assert used.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
 
 
+@pytest.mark.parametrize("linger_ms", [-1, float("nan"), 10**9])
+def test_a_linger_that_is_no_time_is_refused(linger_ms: float) -> None:
+    with pytest.raises(errors.SettingsError, match="linger_ms is"):
+        Client(linger_ms=linger_ms)
+
+
+def test_what_is_no_list_of_texts_or_goes_to_no_queue_is_refused_before_it_is_sent(client: Client) -> None:
+    with pytest.raises(errors.InvalidMessageError, match="one text"):
+        client.submit_many("hello")
+    with pytest.raises(errors.InvalidMessageError, match="no worker reads a queue 'nope'"):
+        client.submit_many(["hello"], queue="nope")
+    with pytest.raises(errors.InvalidMessageError, match=r"texts\.0"):
+        client.classify(b"hello")  # type: ignore[arg-type]  # as callers do
+
+
 def test_a_client_that_was_closed_says_so_in_either_process(client: Client) -> None:
     client.classify("hi", timeout_s=TIMEOUT_S)
     client.close()

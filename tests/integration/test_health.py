@@ -71,8 +71,10 @@ def test_messages_in_the_wrong_queue_are_found_among_those_of_others(
             app.send_task(names.CLASSIFY_TASK, args=({"texts": ["hi"]},))
         app.send_task("another.task")
         app.send_task(names.TRAIN_TASK, queue="train")
+        app.send_task(names.CLASSIFY_TASK, args=({"texts": ["hi"]},), queue=keys.queue("nope"))
+        app.send_task(names.CLASSIFY_TASK, args=({"texts": ["hi"]},), queue=BULK)
     redis.set("bulk", "of another application")
-    assert probe.strays(redis) == {"celery": 2, "train": 1}
+    assert probe.strays(redis) == {"celery": 2, "train": 1, keys.queue("nope"): 1}
     warned = {
         finding.what for finding in examination.examine(settings, "here") if finding.status == "warning"
     }

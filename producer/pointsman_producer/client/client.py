@@ -29,6 +29,7 @@ from pointsman_shared.store.training_claims import TrainingClaims
 from pointsman_shared.wire import jobs
 
 DEFAULT_TIMEOUT_S = 30.0
+MAX_LINGER_MS = 60_000
 # Long enough for a resumed batch to find the outcomes that the interrupted run had just written to its journal.
 RELEASED_TTL_S = 600
 
@@ -58,6 +59,9 @@ class Client:
         linger_ms: float = 0,
         max_batch: int = 500,
     ) -> None:
+        if not 0 <= linger_ms <= MAX_LINGER_MS:
+            msg = f"linger_ms is {linger_ms}: it is 0 to {MAX_LINGER_MS} milliseconds"
+            raise errors.SettingsError(msg)
         settings = settings or Settings.from_env()
         if redis_url is not None:
             if (problem := problem_of_url(redis_url)) is not None:
@@ -161,9 +165,15 @@ class Client:
             queue: `bulk`, or `interactive` for work with priority.
 
         Raises:
-            InvalidMessageError: A text or a user breaks a limit; nothing was submitted.
+            InvalidMessageError: A text, a user or the queue cannot be used; nothing was submitted.
             BrokerUnavailableError: The broker stopped taking messages; some may have been submitted.
         """
+        if isinstance(texts, str | bytes):
+            msg = "texts is one text: give a list, or use submit"
+            raise errors.InvalidMessageError(msg)
+        if queue not in names.SERVING_QUEUES:
+            msg = f"no worker reads a queue {queue!r}: it is one of {', '.join(names.SERVING_QUEUES)}"
+            raise errors.InvalidMessageError(msg)
         if users is None or isinstance(users, jobs.User | str | Mapping):
             people = [as_user(users)] * len(texts)
         else:

@@ -29,10 +29,12 @@ class Draft:
         self.texts: list[str] = []
         self.users: list[jobs.User | None] = []
         self._chars = 0
-        self._given_up = 0
+        self._given_up: set[str] = set()
 
     def has_room_for(self, text: str, max_batch: int) -> bool:
-        """Tell whether a text fits into the limits of one message."""
+        """Tell whether a text fits into the limits of one message, and the message is still to be sent."""
+        if self.message.future.cancelled():
+            return False
         return len(self.texts) < max_batch and self._chars + len(text) <= jobs.MAX_MESSAGE_CHARS
 
     def add(self, text: str, user: jobs.User | None) -> Handle:
@@ -42,10 +44,10 @@ class Draft:
         self._chars += len(text)
         return Handle(self.message, len(self.texts) - 1, text)
 
-    def give_up(self) -> None:
+    def give_up(self, handle: Handle) -> None:
         """Note that the caller of one job stopped waiting; cancel the message if all its callers did."""
-        self._given_up += 1
-        if self._given_up == len(self.texts):
+        self._given_up.add(handle.id)
+        if len(self._given_up) == len(self.texts):
             self.message.future.cancel()
 
 
@@ -91,7 +93,7 @@ class Coalescer:
         with self._changed:
             for draft in (self._sending, *self._drafts):
                 if draft is not None and draft.message is handle.message:
-                    draft.give_up()
+                    draft.give_up(handle)
 
     def close(self) -> None:
         """Send the jobs whose callers still wait, and stop."""

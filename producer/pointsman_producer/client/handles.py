@@ -64,7 +64,9 @@ class _Pending(Generic[T]):
         try:
             return self._decode(self.future.result(timeout=0))
         except futures.CancelledError:
-            return errors.ResultTimeoutError(f"the client was closed before {self.id} was done")
+            return errors.ResultTimeoutError(
+                f"{self.id} was given up, or the client was closed, before it was done"
+            )
         except Exception as error:  # it is raised again for each caller
             return error
 

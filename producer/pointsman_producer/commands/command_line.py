@@ -174,6 +174,9 @@ def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; an error is one line on stderr."""
+    if sys.stdout is None:
+        # Whoever starts a command with a closed stdout wants none of it.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends
     try:
         with writers.explained():
             result = command.main(args=arguments, prog_name="pointsman", standalone_mode=False)

@@ -20,6 +20,9 @@ OLD_SHADOW_S = 600.0
 MUCH_SHED = 0.05
 # Worker processes report their state every ten seconds.
 SILENT_PROCESS_S = 30.0
+# ConfigCat is asked every 15 s, if no setting says otherwise; every answer counts, also that nothing changed.
+OLD_FLAGS_S = 600.0
+CONFIGCAT = "configcat"
 CANDIDATE_REMEDIES = {
     "too_slow": Remedy.FASTER_CANDIDATE,
     "slow": Remedy.FASTER_CANDIDATE,
@@ -123,7 +126,10 @@ def _alike(alike: Sequence[Process], now: float) -> Iterator[Finding]:
     detail = f"{who}: from {flags.get('source')}"
     if fetched_at:
         detail += f", read {duration(now - fetched_at)} ago"
-    if flags.get("problem"):
+    is_old = fetched_at and flags.get("source") == CONFIGCAT and now - fetched_at > OLD_FLAGS_S
+    if is_old and not flags.get("problem"):
+        yield warning("flags", f"{detail}; nothing was heard from it since", Remedy.WAIT_FOR_FLAGS)
+    elif flags.get("problem"):
         yield warning("flags", f"{detail}; {flags['problem']}", Remedy.WAIT_FOR_FLAGS)
     else:
         yield ok("flags", detail)

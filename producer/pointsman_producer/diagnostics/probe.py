@@ -52,16 +52,23 @@ def queues(store: Store) -> dict[str, tuple[int, float | None]]:
 
 def strays(store: Store) -> dict[str, int]:
     """Count the messages for tasks of ours in queues that are not ours, of the next ones in each."""
+    read = {store.keys.queue(name) for name in (*QUEUES, names.SHADOW_QUEUE)}
+    unread = {key.decode(errors="replace") for key in store.scan_iter(store.keys.queue("*"))} - read
+    counts = {name: _count_ours(store, name) for name in (*STRAY, *sorted(unread))}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _count_ours(store: Store, name: str) -> int:
     try:
-        lists = [name for name in STRAY if store.type(name) == b"list"]
-        found: list[Any] = [store.lrange(name, -MOST_LOOKED, -1) for name in lists]
+        if store.type(name) != b"list":
+            return 0
+        messages: Any = store.lrange(name, -MOST_LOOKED, -1)
     except errors.BrokerUnavailableError as error:
         # An ACL may allow the deployment's own keys only.
         if isinstance(error.__cause__, NoPermissionError):
-            return {}
+            return 0
         raise
-    counts = [len(list(filter(OURS.search, messages))) for messages in found]
-    return {name: count for name, count in zip(lists, counts, strict=True) if count}
+    return len(list(filter(OURS.search, messages)))
 
 
 def in_flight(store: Store) -> int:

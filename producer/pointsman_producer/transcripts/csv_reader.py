@@ -46,7 +46,10 @@ def _header(rows: Iterator[list[str]], taken: Sequence[tuple[int, bytes]], name:
     try:
         header = [column.strip() for column in next(rows, ())]
         _check_encoding(line for _, line in taken)
-        if "text" in map(str.casefold, header):
+        names = list(map(str.casefold, header))
+        if twice := sorted({name for name in names if name and names.count(name) > 1}):
+            problem = f"two columns are named {twice[0]}"
+        elif "text" in names:
             return header
     except (csv.Error, fields.UnusableError) as error:
         problem = error

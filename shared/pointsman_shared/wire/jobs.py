@@ -25,8 +25,10 @@ MAX_CUSTOM_ATTRIBUTES = 50
 ANONYMOUS = -1
 
 # JSON has no word for "not a number" and for infinity.
-CustomValue = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | list[str]
-Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+# Beyond 64 bits, an integer is read differently by different JSON libraries.
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**64)]
+CustomValue = str | Integer | Annotated[float, Field(allow_inf_nan=False)] | bool | list[str]
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS, strict=True)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -55,6 +55,8 @@ class LoadedModels:
         self._serving: dict[str, Classifier] = dict(inherited._serving) if inherited else {}
         self._others: OrderedDict[tuple[str, int], Classifier] = OrderedDict()
         self._refused: dict[tuple[str, int], tuple[float, str]] = {}
+        # Tiers that the registry forgot while they served: what it names next may be another model of the same number.
+        self._forgotten: set[str] = set()
         self._on_refused = on_refused
         self._clock = clock
         self._problems: dict[str, str] = {}
@@ -118,7 +120,12 @@ class LoadedModels:
     def _refresh(self, tier: str) -> None:
         champion = self._registry.champion(tier)
         serving = self._serving.get(tier)
-        if champion is None or (serving is not None and serving.version == champion):
+        if champion is None and serving is not None:
+            self._forgotten.add(tier)
+            msg = f"the registry has no version of it any more: is it in its place? Version {serving.version} serves on"
+            raise errors.RegistryError(msg)
+        is_new = serving is None or serving.version != champion or tier in self._forgotten
+        if champion is None or not is_new:
             self._problems.pop(tier, None)
             return
         was_refused = (tier, champion) in self._refused
@@ -129,6 +136,7 @@ class LoadedModels:
                 self._on_refused(tier, champion, str(error))
             raise
         self._problems.pop(tier, None)
+        self._forgotten.discard(tier)
         logger.info("tier %s serves version %d", tier, champion)
 
     def _load(self, tier: str, version: int) -> Classifier:

@@ -192,6 +192,26 @@ def test_a_shared_message_goes_while_one_of_its_jobs_is_waited_for() -> None:
     assert wire.sizes() == [2]
 
 
+def test_a_job_that_comes_after_all_others_were_given_up_is_sent() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=3)
+    late = coalescer.add("a", None)
+    coalescer.give_up(late)
+    coalescer.add("b", None)
+    coalescer.close()
+    assert [draft.texts for draft in wire.sent] == [["b"]]
+
+
+def test_a_job_that_is_given_up_twice_counts_once() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=10 * LONG_S, max_batch=3)
+    first, _ = coalescer.add("a", None), coalescer.add("b", None)
+    for _ in range(2):
+        coalescer.give_up(first)
+    coalescer.close()
+    assert wire.sizes() == [2]
+
+
 @pytest.mark.parametrize("max_batch", [0, jobs.MAX_TEXTS + 1])
 def test_more_jobs_than_a_message_may_hold_are_refused_at_once(max_batch: int) -> None:
     with pytest.raises(errors.SettingsError, match=str(max_batch)):

@@ -29,6 +29,11 @@ def test_a_user_may_be_given_as_its_fields_and_what_is_none_is_left_out() -> Non
         users.as_user({"id": "ana", "nickname": "an"})
 
 
+def test_an_integer_that_not_every_library_reads_is_refused() -> None:
+    with pytest.raises(errors.InvalidMessageError, match="custom"):
+        users.as_user({"id": "ana", "custom": {"score": 10**400}})
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_what_json_cannot_say_is_refused_before_it_is_submitted(number: float) -> None:
     with pytest.raises(errors.InvalidMessageError, match="finite number"):

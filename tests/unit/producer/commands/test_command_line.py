@@ -1,6 +1,7 @@
 """The edge turns whatever goes wrong into one line and an exit code."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,13 @@ from pointsman_producer.files import tables
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
+
+
+def test_a_command_works_with_a_closed_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    command = click.Command("says", callback=lambda: command_line.emit({"a": 1}))
+    assert command_line.run(command, []) == command_line.OK
+    sys.stdout.close()
 
 
 def failing_with(error: BaseException) -> click.Command:

@@ -178,6 +178,16 @@ def test_the_source_and_the_age_of_the_flags_are_shown() -> None:
     assert detail_of(Patient(), "flags") == "a:1: from file, read 5 s ago"
 
 
+def test_flags_that_configcat_does_not_confirm_any_more_are_a_warning() -> None:
+    def complaints_of(source: str, age_s: float) -> list[str]:
+        flags = {"source": source, "etag": "e", "fetched_at": NOW - age_s}
+        return [what for _, what, _ in complaints(Patient(reports=[{**PROCESS, "flags": flags}]))]
+
+    assert complaints_of("configcat", checks.OLD_FLAGS_S + 1) == ["flags"]
+    assert complaints_of("configcat", checks.OLD_FLAGS_S - 1) == []
+    assert complaints_of("file", 2 * checks.OLD_FLAGS_S) == []
+
+
 def test_flags_that_cannot_be_read_are_a_warning() -> None:
     patient = Patient(reports=[{**PROCESS, "flags": {"source": "file", "problem": "no such file"}}])
     assert [(status, what) for status, what, _ in complaints(patient)] == [("warning", "flags")]

@@ -33,6 +33,11 @@ def test_csv_rows_of_one_conversation_are_joined(tmp_path: Path) -> None:
     assert rejected == []
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidDataError, match="two columns are named text"):
+        read_lines(tmp_path, "text,Text", "a,b", name="in.csv")
+
+
 def test_csv_needs_no_more_than_texts(tmp_path: Path) -> None:
     read_back, _ = read_lines(tmp_path, "text", "hi", "bye", name="in.csv")
     assert [(c.id, c.turns) for c in read_back] == [

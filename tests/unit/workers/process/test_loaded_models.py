@@ -63,6 +63,21 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving_and_is_repor
     assert shelf.loads == [1, 2], "a version that was refused is not tried every second"
 
 
+def test_a_registry_that_forgets_is_reported_and_what_it_names_next_is_loaded_anew() -> None:
+    shelf = Shelf()
+    models = LoadedModels(shelf, ["base"])
+    models.refresh()
+    shelf.current = None
+    models.refresh()
+    assert models.classifier("base").version == 1
+    (problem,) = models.problems()
+    assert "the registry has no version of it any more" in problem
+    shelf.current = 1
+    for _ in range(2):
+        models.refresh()
+    assert (models.problems(), shelf.loads) == ([], [1, 1])
+
+
 def test_going_back_to_the_version_that_serves_settles_the_problem() -> None:
     shelf = Shelf(broken=(2,))
     models = LoadedModels(shelf, ["base"])
