@@ -35,6 +35,8 @@ PING_TIMEOUT_S = 1.0
 # A program that ended this often before everything was ready keeps ending.
 HOPELESS_RESTARTS = 3
 
+# The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
+CELERY = os.path.join(sysconfig.get_path("scripts"), "celery")
 WORKERS = ("serving", "trainer")
 APP = "pointsman_workers.app"
 TRAINER_APP = "pointsman_workers.trainer"
@@ -175,23 +177,23 @@ class Deployment:
                 f"--port={self.flower_port}",
                 f"--max_tasks={FLOWER_TASKS}",
             ]
-            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *options]))
+            flower = ["-m", "pointsman_producer.deployment.local_flower"]
+            programs.append(
+                self._celery("flower", APP, ["flower", "--logging=warning", *options], celery=flower)
+            )
         return programs
 
     def _celery(
-        self, name: str, app: str, arguments: list[str], environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        app: str,
+        arguments: list[str],
+        environ: Mapping[str, str] | None = None,
+        celery: Sequence[str] = (CELERY,),
     ) -> Program:
         return Program(
             name=name,
-            # The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
-            command=[
-                sys.executable,
-                os.path.join(sysconfig.get_path("scripts"), "celery"),
-                "--quiet",
-                "-A",
-                app,
-                *arguments,
-            ],
+            command=[sys.executable, *celery, "--quiet", "-A", app, *arguments],
             environ={
                 **os.environ,
                 **self.settings.environ(),
