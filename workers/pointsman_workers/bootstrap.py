@@ -73,7 +73,9 @@ def training_app(settings: Settings) -> WorkerApp:
     timeout, so a trainer notes its messages under keys of its own: a serving worker must not restart a long training.
     """
     limits = training_limits(settings)
-    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings), limits)
+    parts = ServingParts(settings)
+    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, parts, limits)
+    _connect(signals.worker_init, lambda **_: parts.check())
     _connect(signals.worker_process_init, lambda **_: wiring.app.pauses())
     wiring.app.conf.broker_transport_options |= broker_config.unacked_options(
         wiring.app.keys.train_unacked, settings.train_visibility_timeout_s
@@ -104,8 +106,15 @@ class ServingParts:
         self.process = PerProcess(self._build)
         self.problems: list[Any] = []
 
+    def check(self) -> None:
+        """End the worker if its registry or its Redis can never be used; a Redis that is away may come."""
+        with celery_config.explained(), contextlib.suppress(*UNAVAILABLE):
+            self.registry()
+            self.store().require_one_server()
+
     def load(self) -> None:
         """Load the champions before the fork, and start polling ConfigCat."""
+        self.check()
         self._inherited = LoadedModels(self.registry(), self.tiers())
         self._inherited.refresh()
         # Objects that the collector never touches keep their pages shared.

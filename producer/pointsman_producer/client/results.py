@@ -68,6 +68,7 @@ class Inbox:
         self._waiting.clear()
 
     def _start(self) -> None:
+        self._store.require_one_server()
         with connection.translated():
             pubsub = self._store.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
             pubsub.subscribe(self._channel)

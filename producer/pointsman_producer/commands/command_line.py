@@ -154,6 +154,7 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
     """Check that Redis answers, so that a missing deployment is reported at once, with advice."""
     with reaching(settings, advice), single_try.connect(settings) as store:
         store.ping()
+        store.require_one_server()
 
 
 @contextlib.contextmanager
