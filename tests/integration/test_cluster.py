@@ -1,5 +1,6 @@
 """A server of a Redis Cluster: client, doctor and workers say that it is not supported."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,6 @@ def test_client_doctor_and_workers_say_that_a_cluster_is_not_supported(cluster: 
             timeout=TIMEOUT_S,
             check=False,
         )
-        assert worker.returncode != 0
+        assert worker.returncode == os.EX_CONFIG
         assert SAID in worker.stderr
         assert "Traceback" not in worker.stderr + worker.stdout

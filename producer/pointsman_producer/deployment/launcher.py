@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import secrets
 import socket
 import sys
 import sysconfig
@@ -66,7 +65,7 @@ class Deployment:
     def __post_init__(self) -> None:
         if self.redis_port is not None:
             # Other users of this machine reach its port, too.
-            self._password = secrets.token_urlsafe(24)
+            self._password = embedded_redis.password(self._redis_folder)
             url = SecretStr(embedded_redis.url(self.redis_port, self._password))
             self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
@@ -76,6 +75,10 @@ class Deployment:
     def flower_url(self) -> str | None:
         """The URL of Flower, if it is started."""
         return f"http://{embedded_redis.HOST}:{self.flower_port}/" if self.flower_port is not None else None
+
+    @property
+    def _redis_folder(self) -> Path:
+        return self.state_dir / "redis"
 
     @property
     def keepers(self) -> Sequence[Keeper]:
@@ -92,8 +95,9 @@ class Deployment:
     def start(self) -> None:
         """Start all programs, after a check of everything that can be checked before the first one starts."""
         with contextlib.ExitStack() as held:
-            held.enter_context(local_state.claim(self.state_dir))
             self._check()
+            held.enter_context(local_state.claim(self.state_dir))
+            self._check_ports()
             store = held.enter_context(single_try.connect(self.settings))
             supervisor = self._supervisor = Supervisor(self.say)
             held.callback(supervisor.stop)
@@ -115,6 +119,8 @@ class Deployment:
         with broker_config.make_app(self.settings) as app:
             while missing:
                 for keeper in self.keepers:
+                    if keeper.refused is not None:
+                        raise errors.SettingsError(keeper.refused)
                     if keeper.restarts >= HOPELESS_RESTARTS:
                         msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
                         raise errors.ResultTimeoutError(msg)
@@ -142,6 +148,12 @@ class Deployment:
         require_worker_packages()
         if self.redis_port is not None:
             embedded_redis.find_binary()
+        if self.redis_port is not None and self.redis_port == self.flower_port:
+            msg = f"port {self.redis_port} cannot be that of Redis and that of Flower"
+            raise errors.SettingsError(msg, errors.Remedy.OTHER_FLOWER_PORT)
+
+    def _check_ports(self) -> None:
+        if self.redis_port is not None:
             embedded_redis.require_free(
                 self.redis_port, needed_by="the embedded Redis", remedy=errors.Remedy.OTHER_REDIS_PORT
             )
@@ -151,7 +163,7 @@ class Deployment:
             )
 
     def _start_redis(self, supervisor: Supervisor, port: int) -> None:
-        folder = self.state_dir / "redis"
+        folder = self._redis_folder
         folder.mkdir(exist_ok=True)
         command = embedded_redis.command(
             embedded_redis.find_binary(), port=port, folder=folder.resolve(), password=self._password
