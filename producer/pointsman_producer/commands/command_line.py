@@ -90,6 +90,9 @@ def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or not name:
             msg = f"--attr {pair}: expected NAME=VALUE, as plan=pro"
             raise click.UsageError(msg)
+        if name in found:
+            msg = f"--attr {name} is given twice: give it one value"
+            raise click.UsageError(msg)
         found[name] = value
     return found
 

@@ -529,7 +529,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_done(tmp
     for out, reason in (("absent/out.jsonl", "is not a folder"), ("out.doc", "has to end in one of")):
         with pytest.raises(errors.InvalidDataError, match=reason):
             run(plan_in(tmp_path, out), workers)
-    with pytest.raises(errors.InvalidDataError, match="batch: String should have at least 1 character"):
+    with pytest.raises(errors.InvalidDataError, match="batch: is empty"):
         run(plan_in(tmp_path, batch_id=""), workers)
     assert workers.connections == 0
 

@@ -101,9 +101,9 @@ def test_a_user_is_an_object_an_id_or_missing(
         ),
         (chat(says(ts=True)), "turn 0: ts is neither a string nor a number"),
         (chat(says(ts=2**63)), "turn 0: ts is neither a string nor a number"),
-        (chat(says(), user=""), "user: id: String should have at least 1 character"),
-        (chat(says(), user={"email": "a"}), "user: id: Field required"),
-        (chat(says(), user=[]), "user: id: Input should be a valid string"),
+        (chat(says(), user=""), "user: id: is empty"),
+        (chat(says(), user={"email": "a"}), "user: id: is missing"),
+        (chat(says(), user=[]), "user: id: is not a text"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_rejected_with_its_reason_and_the_rest_goes_on(
