@@ -108,8 +108,7 @@ class Deployment:
                     supervisor.start(program, partial(is_well, store, node(program.name)))
                 else:
                     supervisor.start(program)
-            embedded = self.settings.redis_url.get_secret_value() if self.redis_port is not None else None
-            local_state.announce(self.state_dir, embedded)
+            local_state.announce(self.state_dir, self.settings)
             self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -30,7 +30,7 @@ def test_a_folder_without_tiers_is_said_before_anything_starts(tmp_path: Path) -
     settings = Settings.model_validate({"data_dir": tmp_path / "nowhere"})
     with pytest.raises(errors.SettingsError, match=r"clone of the repository.*POINTSMAN_DATA_DIR"):
         deployment(settings, tmp_path).start()
-    assert local_state.running_redis(tmp_path / "state") is None
+    assert local_state.running(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize(
