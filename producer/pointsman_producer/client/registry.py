@@ -6,6 +6,7 @@ from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 
 TIMEOUT_S = 30.0
+NO_PAIR = "none. A comparison needs a second tier or a candidate, the flag shadowSampleRate above 0, and texts since then"
 CHAMPION, CANDIDATE = "champion", "candidate"
 
 
@@ -49,7 +50,7 @@ def find_pair(client: Client, pair: str | None) -> tuple[str, str]:
     wanted = [one for one in known if pair is None or pair == names.pair_name(*one)]
     if wanted:
         return wanted[0]
-    there_are = ", ".join(names.pair_name(*one) for one in known) or "none: is shadowSampleRate above 0?"
+    there_are = ", ".join(names.pair_name(*one) for one in known) or NO_PAIR
     problem = "nothing was compared yet" if pair is None else f"no pair {pair!r} was compared"
     msg = f"{problem}; there are: {there_are}"
     raise errors.InvalidDataError(msg)

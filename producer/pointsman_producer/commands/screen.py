@@ -114,9 +114,13 @@ def wait_for_training(
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     with progress_bar(*columns) as bar:
         shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
+        stage = ""
         while not futures.wait([handle.future], POLL_S).done and time.monotonic() < deadline:
             if progress := handle.progress():
                 bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
+                if not command_line.err.is_terminal and progress.stage != stage:
+                    stage = progress.stage
+                    command_line.say(escape(f"{tier}: {stage}"))
     return handle.result(max(0.0, deadline - time.monotonic()))
 
 

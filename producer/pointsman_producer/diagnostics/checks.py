@@ -26,7 +26,11 @@ CANDIDATE_REMEDIES = {
     "process_lost": Remedy.LOOK_AT_MEMORY,
 }
 # How the problems of a worker process begin that do not concern what it serves.
-FAULTS = {"flag ": ("flags", Remedy.MEND_FLAG), "shadow candidate ": ("models", Remedy.CHANGE_CANDIDATE)}
+FAULTS = {
+    "flag ": ("flags", Remedy.MEND_FLAG),
+    "shadow candidate ": ("models", Remedy.CHANGE_CANDIDATE),
+    names.OF_TIERS: ("tiers", Remedy.MEND_TIERS),
+}
 OF_MODELS = "models", Remedy.TRAIN_AGAIN
 
 
