@@ -79,7 +79,7 @@ def test_a_user_is_an_object_an_id_or_missing(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not JSON: EOF while parsing an object"),
         ("[1]", "is not a JSON object"),
         ('{"conversation_id": "c", "turns": NaN}', "is not JSON"),
         ('{"text": "\\ud800"}', "is not JSON"),
