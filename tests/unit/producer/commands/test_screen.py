@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pointsman_producer.commands import screen
+from pointsman_producer.commands import command_line, screen
+from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.files import tables
 from pointsman_shared.wire import jobs
 
@@ -105,3 +106,17 @@ def test_a_training_tells_its_stages_where_no_bar_can_be_shown(
     run: Any = Run()
     screen.wait_for_training(run, "base")
     assert capsys.readouterr().err.splitlines() == ["base: search", "base: fit"]
+
+
+@pytest.mark.parametrize("width", [20, 32, 33, 36, 40, 60])
+def test_a_narrow_terminal_breaks_no_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(command_line, "out", Terminal())
+    row = {"tier": "base", "pipeline": "LinearSVC characters", "intent": "payment_methods"}
+    screen.give_table([row, row], {name: name for name in row}, "nothing", as_json=False)
+    words = capsys.readouterr().out.split()
+    assert words.count("payment_methods") == 2
+    assert words.count("characters") == 2

@@ -224,3 +224,12 @@ def test_a_json_list_is_refused_once_and_not_line_by_line(tmp_path: Path) -> Non
     path.write_text('[\n{"text": "hi"},\n{"text": "bye"}\n]\n')
     with pytest.raises(errors.InvalidDataError, match="is a JSON list; expected JSON lines"):
         read(path)
+
+
+def test_a_reason_names_no_line_but_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "hi"}\n{"text": "a" "b"}\n')
+    rejected: list[transcript_reader.Rejection] = []
+    with transcript_reader.Reader(path, reject=rejected.append) as lines_read:
+        assert len(list(lines_read)) == 1
+    assert [(each.line, each.reason) for each in rejected] == [(2, "is not JSON: expected `,` or `}`")]
