@@ -6,6 +6,9 @@ same request can succeed later.
 
 from enum import StrEnum
 
+# How the line begins with which a worker ends that cannot use its settings; its exit code is `os.EX_CONFIG`.
+SAID_BY = "pointsman: "
+
 
 class Remedy(StrEnum):
     """What helps against an error, where the error knows it."""

@@ -25,6 +25,8 @@ OUT_OF_SCOPE: Final = "out_of_scope"
 TASK_PREFIX: Final = "pointsman."
 # The counter of messages that were left out of shadowing before their models were known.
 SHADOW_DROPPED: Final = "shadow_dropped"
+# How a worker process's problem with `tiers.toml` begins.
+OF_TIERS: Final = "tiers: "
 # The counter of served messages that could not be read for shadowing.
 SHADOW_UNREADABLE: Final = "shadow_unreadable"
 

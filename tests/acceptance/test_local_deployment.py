@@ -61,7 +61,8 @@ class Up:
     @property
     def redis_url(self) -> str:
         """The URL of its Redis, with the password."""
-        return local_state.running_redis(self.folder / local_state.STATE_DIR) or ""
+        found = local_state.running(self.folder / local_state.STATE_DIR)
+        return found.redis_url.get_secret_value() if found else ""
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
         """Run a command in the same folder."""

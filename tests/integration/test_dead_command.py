@@ -123,3 +123,24 @@ def test_purging_forgets_what_it_is_asked_to_and_nothing_unasked(
     assert run(capsys, "purge", "--reason", "poison")[0] == 0
     assert run(capsys, "purge", "--all")[0] == 0
     assert json.loads(run(capsys, "list", "--json")[1]) == []
+
+
+def test_a_letter_is_shown_with_the_time_in_words_and_a_wrong_id_says_what_to_do(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert redis.exists(keys.dead("m-0"))
+    code, out = run(capsys, "show", "m-0")
+    assert code == 0
+    died_at = float(redis.hget(keys.dead("m-0"), "died_at") or 0)
+    assert time.strftime("%m-%d %H:%M:%S", time.localtime(died_at)) in out
+    assert str(died_at) not in out
+    assert command_line.run(root.pointsman, ["dead", "show", "zzz"]) == command_line.BAD_INPUT
+    assert "`pointsman dead list` names those that there are" in " ".join(capsys.readouterr().err.split())
+
+
+def test_cancelling_an_unknown_batch_is_not_silent(redis: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.run(root.pointsman, ["cancel", "--batch", "nosuch"]) == command_line.OK
+    assert "check the id" in capsys.readouterr().err
+    redis.hset(keys.batch("known"), "done", 1)
+    assert command_line.run(root.pointsman, ["cancel", "--batch", "known"]) == command_line.OK
+    assert "check the id" not in capsys.readouterr().err

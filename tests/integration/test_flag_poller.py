@@ -110,9 +110,14 @@ def test_an_answer_that_is_no_configuration_is_not_stored(
         server.break_with(fault)
         server.wait_for_requests(3)
         assert stored(store) == PRO
+        source = config_sources.StoreSource(store, keys.flag_config)
+        assert source.read() is not None
+        assert "ConfigCat's answer is refused: not " in str(source.refusal)
+        assert source.problem == source.refusal
         server.set_config(NO_PLAN)
         server.heal()
         deadlines.eventually(lambda: stored(store) == NO_PLAN, "the next proper configuration is stored")
+        deadlines.eventually(lambda: bool(source.read()) and source.problem is None, "the problem is over")
 
 
 def test_a_configuration_without_an_etag_gets_one_from_its_content(

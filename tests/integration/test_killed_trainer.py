@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client
+from pointsman_shared.store.training_claims import CLAIM_S
 from tests.support import live_tiers, running
 from tests.support.deadlines import eventually
 from tests.support.default_keys import keys
@@ -86,6 +87,27 @@ def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) ->
         check(deployed)
         assert last.promoted
         assert deployed.registry.champion("base") == last.version
+
+
+def test_a_training_whose_process_was_killed_for_memory_is_taken_up_without_waiting_for_its_claim(
+    tmp_path: Path,
+) -> None:
+    extra = {"data_dir": live_tiers.write(tmp_path / "data")}
+    with (
+        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
+        Client(settings=deployed.settings) as client,
+        Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
+    ):
+        claim = keys.training("base")
+        parent = trainer(deployed)
+        run = client.train("base")
+        eventually(lambda: bool(redis.hget(claim, "holder")), "the run has started", TIMEOUT_S)
+        holder = redis.hget(claim, "holder")
+        for child in parent.children():
+            child.send_signal(signal.SIGKILL)
+        # The dead process's claim would hold for longer.
+        eventually(lambda: run.done() or redis.hget(claim, "holder") != holder, "it goes on", CLAIM_S - 5)
+        assert run.result(TIMEOUT_S).promoted
 
 
 def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(tmp_path: Path) -> None:

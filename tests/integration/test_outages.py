@@ -92,6 +92,13 @@ def cut(redis: RedisServer) -> None:
             client.execute_command("CLIENT", "KILL", "TYPE", kind)
 
 
+def test_no_worker_listens_to_the_others(staged: Staged) -> None:
+    with staged.redis.client() as redis:
+        bindings = [bound for key in redis.scan_iter("*_kombu.binding.*") for bound in redis.smembers(key)]
+    assert bindings
+    assert not [bound for bound in bindings if bound.startswith(b"worker.#")]
+
+
 @pytest.mark.parametrize("outage", [kill, restart, pause, silence, cut])
 def test_workers_serve_again_soon_after_redis_is_back(
     staged: Staged, outage: Callable[[RedisServer], None]

@@ -94,6 +94,16 @@ def test_labels_that_were_drawn_and_filled_in_decide(pointsman: Command, tmp_pat
     assert all(label["drawn"] for label in labels)
 
 
+def test_an_import_with_a_refused_label_fails_and_names_the_line(pointsman: Command, tmp_path: Path) -> None:
+    (row, *_) = parsed(pointsman("label", "queue", PAIR, "--json"))
+    path = tmp_path / "labels.csv"
+    path.write_text(f"job_id,label\n{row['job_id']},greeting\nnosuch:0,greeting\n")
+    code, _, err = pointsman("label", "import", path)
+    assert code == command_line.BAD_INPUT
+    assert "1 labels taken" in err
+    assert f"{path}:3: nosuch:0: there is no such job" in "".join(err.split("\n"))
+
+
 def test_a_file_that_is_there_is_not_overwritten_unasked(pointsman: Command, tmp_path: Path) -> None:
     todo = tmp_path / "todo.csv"
     todo.write_text("hours of work")

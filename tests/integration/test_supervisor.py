@@ -54,6 +54,18 @@ def is_gone(pid: int) -> bool:
     return not watchdog.is_alive(pid)
 
 
+def test_a_program_that_cannot_use_its_settings_is_not_started_again(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    said = shell(f"echo started; echo 'pointsman: POINTSMAN_X is wrong' >&2; exit {os.EX_CONFIG}")
+    keeper = supervisor.start(program(said))
+    keeper.thread.join(10)
+    assert not keeper.thread.is_alive()
+    assert (keeper.refused, keeper.restarts) == ("POINTSMAN_X is wrong", 0)
+    assert [line for _, line in lines.all].count("started") == 1
+    assert lines.has("is not started again")
+
+
 def test_what_a_program_prints_is_heard_with_its_name(supervisor: Supervisor, lines: Lines) -> None:
     supervisor.start(program(shell("echo out; echo err >&2; exec sleep 1000"), name="talker"))
     eventually(lambda: len(lines.all) == 2, "two lines")

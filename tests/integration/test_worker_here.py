@@ -261,6 +261,20 @@ def test_a_file_is_classified_at_the_command_line_once(pointsman: Callable[..., 
     assert json.loads(pointsman(*command, "--resume", "--json").partition("}")[0] + "}")["already"] is True
 
 
+def test_a_batch_says_that_its_id_was_used_before(pointsman: Callable[..., str], tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("hi\n")
+    said = [
+        pointsman("batch", str(source), "-o", str(tmp_path / f"{name}.jsonl"), "--batch-id", "again", *more)
+        for name, more in (("one", ()), ("two", ()), ("two", ("--force",)))
+    ]
+    assert ["was run before: its stored outcomes are given again" in each for each in said] == [
+        False,
+        True,
+        False,
+    ]
+
+
 def test_a_chat_ends_with_its_input(pointsman: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("1\nhi\n"))
     assert "greeting" in pointsman("chat", "--plan", "pro")

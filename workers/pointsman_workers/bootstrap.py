@@ -46,7 +46,7 @@ from pointsman_workers.training.notifications import Notifications
 # A room is taken out of an application by deleting its name here; the room itself may then be deleted, too.
 SERVING_ROOMS: Final = ("serving", "registry", "shadow")
 TRAINING_ROOMS: Final = ("training", "registry", "shadow")
-# How long a promotion that failed is remembered, so that people are notified of it once.
+# How long a promotion that failed, or a flag configuration that was refused, is remembered, so that people are notified of it once.
 REFUSED_TTL_S: Final = 86_400
 
 
@@ -73,7 +73,9 @@ def training_app(settings: Settings) -> WorkerApp:
     timeout, so a trainer notes its messages under keys of its own: a serving worker must not restart a long training.
     """
     limits = training_limits(settings)
-    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, ServingParts(settings), limits)
+    parts = ServingParts(settings)
+    wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, parts, limits)
+    _connect(signals.worker_init, lambda **_: parts.check())
     _connect(signals.worker_process_init, lambda **_: wiring.app.pauses())
     wiring.app.conf.broker_transport_options |= broker_config.unacked_options(
         wiring.app.keys.train_unacked, settings.train_visibility_timeout_s
@@ -104,8 +106,15 @@ class ServingParts:
         self.process = PerProcess(self._build)
         self.problems: list[Any] = []
 
+    def check(self) -> None:
+        """End the worker if its registry or its Redis can never be used; a Redis that is away may come."""
+        with celery_config.explained(), contextlib.suppress(*UNAVAILABLE):
+            self.registry()
+            self.store().require_one_server()
+
     def load(self) -> None:
         """Load the champions before the fork, and start polling ConfigCat."""
+        self.check()
         self._inherited = LoadedModels(self.registry(), self.tiers())
         self._inherited.refresh()
         # Objects that the collector never touches keep their pages shared.
@@ -130,12 +139,23 @@ class ServingParts:
             self.watched(), self.tiers(), inherited=self._inherited, on_refused=self._report_refusal
         )
         models.refresh()
-        return Process(models, self.tiers(), ConfigCatFlags(self._source()), self.store(), self.problems)
+        flags = ConfigCatFlags(self._source(), on_refusal=self._report_flags)
+        return Process(models, self.tiers(), flags, self.store(), self.problems)
 
     def _source(self) -> ConfigSource:
         if self._settings.configcat_sdk_key is None:
             return FileSource(self._settings.flags_file)
         return StoreSource(self.store(), self.store().keys.flag_config)
+
+    def _report_flags(self, why: str | None) -> None:
+        """Notify people of a flag configuration that is refused; of all processes, the first one does."""
+        store, key = self.store(), self.store().keys.flags_refused
+        with contextlib.suppress(*UNAVAILABLE):
+            if why is None:
+                store.delete(key)
+            elif store.set(key, why, ex=REFUSED_TTL_S, get=True) != why.encode():
+                text = f"{why}; the last good configuration goes on serving"
+                self.notify.notify("flags refused", None, None, text)
 
     def _report_refusal(self, tier: str, version: int, why: str) -> None:
         if self.store().set(self.store().keys.refused(tier, version), "1", nx=True, ex=REFUSED_TTL_S):

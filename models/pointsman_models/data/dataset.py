@@ -108,6 +108,11 @@ def assemble(tier: tiers.Tier, more: Sequence[Source] = ()) -> Dataset:
     rows.extend(_as_out_of_scope(row) for _, found in background for row in found)
     added, left_out = _fitting(tier, rows, more)
     rows.extend(added)
+    if len(rows) > formats.MAX_ROWS:
+        problems.add(
+            f"tier {tier.name!r}", f"has more than {formats.MAX_ROWS:,} rows of data: use a part of them"
+        )
+        problems.raise_if_any()
     rows, dropped = _drop_conflicts(rows) if tier.on_conflict == "drop" else (rows, [])
     examples, warnings = _drop_duplicates(rows, problems)
     _check_counts(tier, examples, problems)

@@ -19,6 +19,13 @@ from pointsman_shared.wire import jobs
 FILE_NAME = "tiers.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_NGRAM = 8
+MAX_TIERS = 100
+MAX_FILES = 1_000
+MAX_INTENTS = 5_000
+# Of one kind: a training fits each combination.
+MAX_CHOICES = 50
+# More of tiers.toml than this is not read.
+MAX_CHARS = 4_000_000
 
 
 class _Declared(BaseModel):
@@ -51,7 +58,7 @@ class ClassifierOptions(_Declared):
     """A linear classifier and the inverse regularisation strengths to try."""
 
     kind: Literal["LinearSVC", "LogisticRegression"]
-    c: tuple[float, ...] = Field(min_length=1)
+    c: tuple[float, ...] = Field(min_length=1, max_length=MAX_CHOICES)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -70,11 +77,14 @@ class SearchSpace(_Declared):
             FeatureOptions(words=(1, 2), characters=(2, 5), sublinear=True),
         ),
         min_length=1,
+        max_length=MAX_CHOICES,
     )
     classifiers: tuple[ClassifierOptions, ...] = Field(
-        default=(ClassifierOptions(kind="LinearSVC", c=(0.1, 0.3, 1.0)),), min_length=1
+        default=(ClassifierOptions(kind="LinearSVC", c=(0.1, 0.3, 1.0)),),
+        min_length=1,
+        max_length=MAX_CHOICES,
     )
-    background: tuple[bool, ...] = Field(default=(True, False), min_length=1)
+    background: tuple[bool, ...] = Field(default=(True, False), min_length=1, max_length=2)
     """Whether to learn the out-of-scope rows as a class."""
     folds: int = Field(default=3, ge=2, le=10)
     recall_floor: float = Field(default=0.9, ge=0, le=1)
@@ -182,9 +192,9 @@ class _RoutingTable(_Declared):
 
 
 class _TierTable(_Declared):
-    intents: tuple[str, ...] = Field(min_length=1)
-    datasets: tuple[Path, ...] = Field(min_length=1)
-    out_of_scope: tuple[Path, ...] = ()
+    intents: tuple[str, ...] = Field(min_length=1, max_length=MAX_INTENTS)
+    datasets: tuple[Path, ...] = Field(min_length=1, max_length=MAX_FILES)
+    out_of_scope: tuple[Path, ...] = Field(default=(), max_length=MAX_FILES)
     golden: Path | None = None
     on_conflict: Literal["error", "drop"] = "error"
     out_of_scope_labels: tuple[str, ...] = ()
@@ -206,7 +216,7 @@ class _TierTable(_Declared):
 
 
 class _TiersFile(_Declared):
-    tiers: dict[str, _TierTable] = Field(min_length=1)
+    tiers: dict[str, _TierTable] = Field(min_length=1, max_length=MAX_TIERS)
     search: dict[str, Any] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
     routing: _RoutingTable | None = None
@@ -270,15 +280,25 @@ def find(declared: Mapping[str, Tier], name: str) -> Tier:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARS + 1)
+        if len(text) > MAX_CHARS:
+            msg = f"{path}: has more than {MAX_CHARS:,} characters"
+            raise errors.SettingsError(msg)
+        return tomllib.loads(text)
     except FileNotFoundError:
         msg = f"{path}: there is no such file; it declares the tiers (set POINTSMAN_DATA_DIR to its folder)"
         raise errors.SettingsError(msg) from None
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise errors.SettingsError(msg) from error
-    except ValueError as error:
-        msg = f"{path}: is not TOML: {error}"
+    except UnicodeDecodeError as error:
+        msg = f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise errors.SettingsError(msg) from None
+    except (ValueError, RecursionError) as error:
+        sound = isinstance(error, tomllib.TOMLDecodeError)
+        why = error if sound else "it is nested too deeply, or a number has too many digits"
+        msg = f"{path}: is not TOML: {why}"
         raise errors.SettingsError(msg) from None
 
 

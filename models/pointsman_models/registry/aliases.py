@@ -186,7 +186,11 @@ class AliasHistory:
         return found or Aliases()
 
     def _entry(self, tier: str, change: int) -> HistoryEntry | None:
-        return self._storage.read_model(self._entry_path(tier, change), HistoryEntry)
+        try:
+            return self._storage.read_model(self._entry_path(tier, change), HistoryEntry)
+        except errors.RegistryError as error:
+            msg = f"{error}: restore it from a backup"
+            raise errors.RegistryError(msg) from None
 
     def _entry_path(self, tier: str, change: int) -> str:
         return self._storage.path(tier, HISTORY, f"{change:08d}.json")

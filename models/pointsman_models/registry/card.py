@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 import sklearn
 import skops
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pointsman_models.data.dataset import FileFacts
 from pointsman_models.inference.classifier import Classifier
@@ -65,8 +65,8 @@ class Card(_Stored):
     """The in-scope intents, in the order of `classes`."""
     classes: tuple[str, ...]
     """The classes of the fitted classifier, in its order; `out_of_scope` may be one of them."""
-    temperature: float
-    threshold: float
+    temperature: float = Field(gt=0)
+    threshold: float = Field(ge=0, le=1)
     metrics: dict[str, float]
     """Figures on the test part: see `evaluation.evaluate`."""
     per_intent: dict[str, IntentFigures]

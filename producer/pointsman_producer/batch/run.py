@@ -196,11 +196,14 @@ class _Run:
         if self.journal.replay(1):
             self._refuse_other_input()
         seen = self.reader.speakers_seen
-        if self.progress.outcomes or not (seen or self.progress.rejected):
+        if self.progress.outcomes:
             return
         if seen:
             asked, others = ", ".join(self.header.speakers), ", ".join(sorted(seen))
             msg = f"{self.plan.source} has no turn by {asked}: choose a speaker among {others}, or `all`"
             raise errors.InvalidDataError(msg, errors.Remedy.OTHER_SPEAKER)
+        if not self.progress.rejected:
+            msg = f"{self.plan.source}: holds no texts"
+            raise errors.InvalidDataError(msg)
         msg = f"no line of {self.plan.source} can be used: {self.plan.rejected} says why"
         raise errors.InvalidDataError(msg)

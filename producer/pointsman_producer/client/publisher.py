@@ -60,6 +60,8 @@ class Outbox:
             except _UNSENT as error:
                 if "maxmemory" in str(error):
                     raise errors.QueueFullError(connection.FULL) from error
+                if connection.is_of_cluster(error) or connection.is_of_cluster(error.__cause__):
+                    raise errors.SettingsError(connection.NO_CLUSTER) from error
                 if pause_s is None or time.monotonic() - started > PATIENCE_S:
                     msg = f"the broker did not take the message: {type(error).__name__}"
                     raise errors.BrokerUnavailableError(msg) from error

@@ -6,6 +6,7 @@ from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 
 TIMEOUT_S = 30.0
+NO_PAIR = "none. A comparison needs a second tier or a candidate, the flag shadowSampleRate above 0, and texts since then"
 CHAMPION, CANDIDATE = "champion", "candidate"
 
 
@@ -20,8 +21,9 @@ def tiers(client: Client) -> dict[str, int | None]:
 
 
 def missing_tiers(client: Client) -> list[str]:
-    """Name the declared tiers without a champion."""
-    return [tier for tier, champion in tiers(client).items() if champion is None]
+    """Name the declared tiers without a champion; a tier whose aliases are damaged may have one."""
+    found = client.models("tiers").result(TIMEOUT_S)
+    return [line["tier"] for line in found if line[CHAMPION] is None and not line.get("problem")]
 
 
 def find_version(client: Client, name: str) -> str:
@@ -48,7 +50,7 @@ def find_pair(client: Client, pair: str | None) -> tuple[str, str]:
     wanted = [one for one in known if pair is None or pair == names.pair_name(*one)]
     if wanted:
         return wanted[0]
-    there_are = ", ".join(names.pair_name(*one) for one in known) or "none: is shadowSampleRate above 0?"
+    there_are = ", ".join(names.pair_name(*one) for one in known) or NO_PAIR
     problem = "nothing was compared yet" if pair is None else f"no pair {pair!r} was compared"
     msg = f"{problem}; there are: {there_are}"
     raise errors.InvalidDataError(msg)

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 
 from redis.client import PubSub
+from redis.exceptions import AuthenticationError
 
+from pointsman_shared import errors
 from pointsman_shared.store import connection
 from pointsman_shared.store.connection import Store
 
@@ -68,6 +70,7 @@ class Inbox:
         self._waiting.clear()
 
     def _start(self) -> None:
+        self._store.require_one_server()
         with connection.translated():
             pubsub = self._store.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
             pubsub.subscribe(self._channel)
@@ -88,9 +91,22 @@ class Inbox:
                     polled = time.monotonic()
                     self._resolve(self._next_to_poll())
             except connection.UNAVAILABLE as error:
+                if isinstance(error.__cause__, AuthenticationError):
+                    self._fail(error.__cause__)
                 logger.warning("no results are received, trying again: %s", type(error.__cause__).__name__)
                 self._closed.wait(POLL_S)
         pubsub.close()
+
+    def _fail(self, cause: AuthenticationError) -> None:
+        """End all waits: a password that is refused does not become right by itself."""
+        with self._lock:
+            futures = list(self._waiting.values())
+            self._waiting.clear()
+        for future in futures:
+            if future.set_running_or_notify_cancel():
+                refusal = errors.BrokerUnavailableError(f"Redis refuses the user or the password: {cause}")
+                refusal.__cause__ = cause
+                future.set_exception(refusal)
 
     def _next_to_poll(self) -> list[str]:
         """Take turns, so that messages without an outcome do not keep the others from being polled."""

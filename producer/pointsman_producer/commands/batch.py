@@ -17,12 +17,14 @@ from pointsman_producer.batch import run as batches
 from pointsman_producer.batch.plan import Plan
 from pointsman_producer.batch.progress import Progress, Watcher
 from pointsman_producer.client import window
+from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import signals
 from pointsman_producer.deployment import state as local_state
 from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
 
 # Without a terminal, a line in the log replaces the bar.
 LINE_EVERY_S = 5.0
@@ -90,13 +92,24 @@ def batch(
         **limits,
     )
     with _resumable(plan), Display() as display:
-        report = batches.run(plan, lambda: command_line.connected(settings), display)
+        report = batches.run(plan, lambda: _connected(plan, settings), display)
     if report is None:
         command_line.say(f"{escape(str(out))} is complete already")
     if as_json:
         command_line.emit(_facts(plan, report))
     if report is not None:
         _conclude(plan, report)
+
+
+@contextmanager
+def _connected(plan: Plan, settings: Settings) -> Iterator[Client]:
+    """Open a client, and say whether the batch's id was used before."""
+    with command_line.connected(settings) as client:
+        is_new = plan.batch_id is None or plan.resume or plan.force
+        if not is_new and client.progress(str(plan.batch_id)):
+            told = f"batch {plan.batch_id} was run before: its stored outcomes are given again; --force classifies anew"
+            command_line.note("note", told)
+        yield client
 
 
 @contextmanager

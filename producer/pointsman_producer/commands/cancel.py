@@ -20,11 +20,15 @@ def cancel(*, message_ids: tuple[str, ...], batch: str | None, as_json: bool) ->
     if bool(message_ids) == bool(batch):
         msg = "give either message ids or --batch"
         raise click.UsageError(msg)
+    is_known = True
     with command_line.connected() as client:
         if batch:
             client.cancel_batch(batch)
+            is_known = bool(client.progress(batch))
         cancelled = [message_id for message_id in message_ids if client.cancel(message_id)]
     told = f"cancelled: {len(cancelled)} of {len(message_ids)}; the others have an outcome, or do not exist"
     if batch:
         told = f"Batch {batch} was cancelled: workers drop its remaining messages."
+        if not is_known:
+            told += " None of its messages has an outcome yet: if you expected some, check the id."
     screen.give({"batch": batch, "cancelled": cancelled}, told, as_json=as_json)

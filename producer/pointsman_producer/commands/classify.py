@@ -8,6 +8,7 @@ import click
 
 from pointsman_producer.client.client import DEFAULT_TIMEOUT_S
 from pointsman_producer.commands import command_line, screen
+from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
 STDIN = "-"
@@ -41,6 +42,9 @@ def classify(
     With - as TEXT, the text is read from stdin.
     """
     text = sys.stdin.read().strip() if text == STDIN else text
+    if not text.strip():
+        msg = "the text is empty: give the words to classify"
+        raise errors.InvalidMessageError(msg)
     user = describe_user(**described)
     with command_line.connected() as client:
         outcome = client.classify(text, user=user, timeout_s=timeout_s)

@@ -90,6 +90,9 @@ def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or not name:
             msg = f"--attr {pair}: expected NAME=VALUE, as plan=pro"
             raise click.UsageError(msg)
+        if name in found:
+            msg = f"--attr {name} is given twice: give it one value"
+            raise click.UsageError(msg)
         found[name] = value
     return found
 
@@ -154,6 +157,7 @@ def require_redis(settings: Settings, advice: str = NO_REDIS_ADVICE) -> None:
     """Check that Redis answers, so that a missing deployment is reported at once, with advice."""
     with reaching(settings, advice), single_try.connect(settings) as store:
         store.ping()
+        store.require_one_server()
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def show(*, letter_id: str, payload: bool, as_json: bool) -> None:
     with connected() as letters:
         letter = one(letters, letter_id)
     shown = facts(letter) | ({"payload": letter.arguments()} if payload else {})
-    lines = {name: str(value) for name, value in shown.items()}
+    lines = {name: str(value) for name, value in shown.items()} | {"died_at": moment(letter)}
     screen.give(shown, lambda _: screen.show_facts(lines), as_json=as_json)
 
 
@@ -105,6 +105,9 @@ where no other id begins so.""",
 def replay(*, ids: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  the selection
     """Send dead letters again: the named ones, or those that the options select."""
     # A malformed letter cannot be sent again; for one that is named, an error says so.
+    if not ids and options["reason"] == dead_letters.MALFORMED:
+        msg = "malformed letters cannot be sent again: no worker could read them; `dead show` and `dead purge` take them"
+        raise click.UsageError(msg)
     act("replayed", DeadLetters.replay, ids, skipped=None if ids else dead_letters.MALFORMED, **options)
 
 
@@ -179,7 +182,10 @@ def one(letters: DeadLetters, letter_id: str) -> DeadLetter:
             raise errors.InvalidMessageError(msg)
         letter = letters.get(ids[0])
     if letter is None:
-        msg = f"there is no dead letter {letter_id}: it was replayed or purged, or has expired"
+        msg = (
+            f"there is no dead letter {letter_id}: the id is wrong, or it was replayed or purged, or has expired; "
+            "`pointsman dead list` names those that there are"
+        )
         raise errors.InvalidMessageError(msg)
     return letter
 
@@ -189,7 +195,16 @@ def facts(letter: DeadLetter) -> dict[str, Any]:
     return letter.model_dump(exclude={"payload", "counted"})
 
 
+def moment(letter: DeadLetter) -> str:
+    """Return when a letter was given up, in the time of this machine."""
+    return time.strftime("%m-%d %H:%M:%S", time.localtime(letter.died_at))
+
+
 def row(letter: DeadLetter) -> dict[str, Any]:
     """Return the facts of a letter for a table."""
-    died = time.strftime("%m-%d %H:%M:%S", time.localtime(letter.died_at))
-    return {**facts(letter), "died": died, "texts": letter.texts or "", "attempts": letter.attempts or ""}
+    return {
+        **facts(letter),
+        "died": moment(letter),
+        "texts": letter.texts or "",
+        "attempts": letter.attempts or "",
+    }

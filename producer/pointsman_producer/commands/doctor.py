@@ -24,6 +24,7 @@ ADVICE = {
     Remedy.TRAIN: "pointsman train {}",
     Remedy.TRAIN_AGAIN: "the previous version continues to serve; train again, or see the registry",
     Remedy.LOOK_AT_LOG: "look at its log; it may hang",
+    Remedy.MEND_TIERS: "correct that file; until then, the tiers stay as they were declared before",
     Remedy.WAIT_FOR_FLAGS: "the last good configuration serves; until there is one, the base tier",
     Remedy.WAIT_FOR_SWAP: "wait some seconds and ask again; then look at the log of the processes that stay behind",
     Remedy.MEND_FLAG: "give the flag the type and the values that [routing] in tiers.toml names, or change [routing]",

@@ -111,7 +111,9 @@ def export(*, pair: str | None, out: Path | None, force: bool, raw: bool, as_jso
     epilog=examples(
         "pointsman label import todo.csv --by ana",
         "pointsman label import labels.jsonl --json",
-        note="Rows without a label are left out, so you can fill in a file step by step.",
+        note="""\
+Rows without a label are left out, so you can fill in a file step by step. Exit code 3 if a label is refused: the others
+are stored.""",
     ),
 )
 @click.argument("file", type=command_line.FILE)
@@ -119,18 +121,21 @@ def export(*, pair: str | None, out: Path | None, force: bool, raw: bool, as_jso
 @command_line.json_option
 def import_labels(*, file: Path, by: str | None, as_json: bool) -> None:
     """Submit the labels in FILE: JSON lines, JSON or CSV with job_id, label and perhaps by."""
-    labels, empty = label_files.read(file, by=by)
+    labels, lines, empty = label_files.read(file, by=by)
+    line_of = {label["job_id"]: line for label, line in zip(labels, lines, strict=True)}
     accepted, rejected = 0, []
     with command_line.connected() as client:
         for start in range(0, len(labels), LABELS_PER_MESSAGE):
             done = client.shadow.label_many(labels[start : start + LABELS_PER_MESSAGE])
             accepted += done["accepted"]
-            rejected += done["rejected"]
+            rejected += [{**refused, "line": line_of[refused["job_id"]]} for refused in done["rejected"]]
     told = f"{accepted} labels taken, {empty} rows without one left out, {len(rejected)} refused"
     facts = {"accepted": accepted, "rejected": rejected, "without_label": empty}
     screen.give(facts, told, as_json=as_json)
     for refused in () if as_json else rejected[:SHOWN_REFUSALS]:
-        command_line.note("refused", f"{refused['job_id']}: {refused['reason']}")
+        command_line.note("refused", f"{file}:{refused['line']}: {refused['job_id']}: {refused['reason']}")
+    if rejected:
+        raise click.exceptions.Exit(command_line.BAD_INPUT)
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:

@@ -34,13 +34,13 @@ def models() -> None:
 def list_versions(*, tier: str | None, as_json: bool) -> None:
     """List the versions of TIER, or of every tier."""
     versions = _ask("list", tier=tier)
-    rows = versions if as_json else [_listed(version) for version in versions]
+    rows = versions if as_json else [_listed(version) for version in versions if version["version"]]
     nothing = "There is no version yet: train one with `pointsman train base`."
     screen.give_table(rows, {name: name for name in LISTED}, nothing, as_json=as_json)
     for broken in () if as_json else filter(_problem, versions):
-        command_line.note(
-            "broken", f"{names.version_name(broken['tier'], broken['version'])}: {_problem(broken)}"
-        )
+        tier, version = broken["tier"], broken["version"]
+        what = f"tier {tier}" if version is None else names.version_name(tier, version)
+        command_line.note("broken", f"{what}: {_problem(broken)}")
 
 
 @models.command("show", epilog=examples("pointsman models show base", "pointsman models show pro 3 --json"))

@@ -1,5 +1,6 @@
 """The `pointsman` command and the list of its commands, each of which is imported when it is used."""
 
+import difflib
 import importlib
 from importlib import metadata
 
@@ -59,6 +60,15 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"pointsman_producer.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; the error for one that does not exist names the closest."""
+        close = difflib.get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        if close:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """Write the list of commands without importing any."""

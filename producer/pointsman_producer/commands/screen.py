@@ -55,10 +55,23 @@ def give_table(
     """Print rows as JSON for programs, or as a table for a person, who is told if there are none."""
     if as_json:
         command_line.emit(rows)
-    elif rows:
-        command_line.out.print(table(rows, columns))
-    else:
+    elif not rows:
         command_line.say(nothing)
+    elif (made := _fitting(rows, columns)) is not None:
+        command_line.out.print(made)
+    else:
+        for row in rows:
+            show_facts({title: row[name] for name, title in columns.items()})
+            command_line.out.print()
+
+
+def _fitting(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table | None:
+    """Make a table that breaks no word, or return None if the terminal is too narrow for one."""
+    made, out = table(rows, columns), command_line.out
+    if out.is_terminal:
+        found = tables.spans(([row[name] for name in columns] for row in rows), columns.values())
+        return made if tables.fit(made, found, out.width) else None
+    return made
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
@@ -114,9 +127,13 @@ def wait_for_training(
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     with progress_bar(*columns) as bar:
         shown = bar.add_task(f"{tier}: waiting for a trainer", total=1.0)
+        stage = ""
         while not futures.wait([handle.future], POLL_S).done and time.monotonic() < deadline:
             if progress := handle.progress():
                 bar.update(shown, description=f"{tier}: {progress.stage}", completed=progress.fraction)
+                if not command_line.err.is_terminal and progress.stage != stage:
+                    stage = progress.stage
+                    command_line.say(escape(f"{tier}: {stage}"))
     return handle.result(max(0.0, deadline - time.monotonic()))
 
 

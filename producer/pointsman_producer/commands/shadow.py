@@ -44,7 +44,7 @@ def pairs(*, as_json: bool) -> None:
     """List the compared pairs of versions, the latest first."""
     with command_line.connected() as client:
         found = client.shadow.pairs()
-    nothing = "Nothing was compared yet: set the flag shadowSampleRate to a share above 0, and classify."
+    nothing = f"Nothing was compared yet; there are {registry.NO_PAIR}."
     screen.give_table(found, PAIR_COLUMNS, nothing, as_json=as_json)
 
 

@@ -7,6 +7,8 @@ local deployment, it listens on the loopback interface only.
 import contextlib
 import importlib.util
 import os
+import re
+import secrets
 import shutil
 import socket
 import time
@@ -21,6 +23,9 @@ from pointsman_shared.store import connection
 HOST = "127.0.0.1"
 DEFAULT_PORT = 6390
 CONFIG_NAME = "redis.conf"
+REQUIRE = "requirepass"
+PASSWORD_BYTES = 24
+PASSWORD = re.compile(r"[\w-]{32}", re.ASCII)
 START_TIMEOUT_S = 20.0
 
 
@@ -40,13 +45,22 @@ def find_binary() -> Path:
     raise errors.SettingsError(msg)
 
 
+def password(folder: Path) -> str:
+    """Return the password of a folder's server; a new one if the server never ran, for what waits outlives a restart."""
+    with contextlib.suppress(OSError, ValueError):
+        name, _, kept = (folder / CONFIG_NAME).read_text(encoding="utf-8").strip().partition(" ")
+        if name == REQUIRE and PASSWORD.fullmatch(kept):
+            return kept
+    return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
 def command(binary: Path, *, port: int, folder: Path, password: str) -> list[str]:
     """Return the command line of a server that keeps its append-only file in a folder, and has its password from there."""
     # Others see a command line.
     config = folder / CONFIG_NAME
     config.unlink(missing_ok=True)
     with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(f"requirepass {password}\n")
+        file.write(f"{REQUIRE} {password}\n")
     options = {
         "bind": HOST,
         "port": str(port),

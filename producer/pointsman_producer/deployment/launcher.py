@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import secrets
 import socket
 import sys
 import sysconfig
@@ -35,6 +34,8 @@ PING_TIMEOUT_S = 1.0
 # A program that ended this often before everything was ready keeps ending.
 HOPELESS_RESTARTS = 3
 
+# The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
+CELERY = os.path.join(sysconfig.get_path("scripts"), "celery")
 WORKERS = ("serving", "trainer")
 APP = "pointsman_workers.app"
 TRAINER_APP = "pointsman_workers.trainer"
@@ -64,7 +65,7 @@ class Deployment:
     def __post_init__(self) -> None:
         if self.redis_port is not None:
             # Other users of this machine reach its port, too.
-            self._password = secrets.token_urlsafe(24)
+            self._password = embedded_redis.password(self._redis_folder)
             url = SecretStr(embedded_redis.url(self.redis_port, self._password))
             self.settings = self.settings.model_copy(update={"redis_url": url})
         self._supervisor: Supervisor | None = None
@@ -74,6 +75,10 @@ class Deployment:
     def flower_url(self) -> str | None:
         """The URL of Flower, if it is started."""
         return f"http://{embedded_redis.HOST}:{self.flower_port}/" if self.flower_port is not None else None
+
+    @property
+    def _redis_folder(self) -> Path:
+        return self.state_dir / "redis"
 
     @property
     def keepers(self) -> Sequence[Keeper]:
@@ -90,8 +95,9 @@ class Deployment:
     def start(self) -> None:
         """Start all programs, after a check of everything that can be checked before the first one starts."""
         with contextlib.ExitStack() as held:
-            held.enter_context(local_state.claim(self.state_dir))
             self._check()
+            held.enter_context(local_state.claim(self.state_dir))
+            self._check_ports()
             store = held.enter_context(single_try.connect(self.settings))
             supervisor = self._supervisor = Supervisor(self.say)
             held.callback(supervisor.stop)
@@ -102,8 +108,7 @@ class Deployment:
                     supervisor.start(program, partial(is_well, store, node(program.name)))
                 else:
                     supervisor.start(program)
-            embedded = self.settings.redis_url.get_secret_value() if self.redis_port is not None else None
-            local_state.announce(self.state_dir, embedded)
+            local_state.announce(self.state_dir, self.settings)
             self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -113,6 +118,8 @@ class Deployment:
         with broker_config.make_app(self.settings) as app:
             while missing:
                 for keeper in self.keepers:
+                    if keeper.refused is not None:
+                        raise errors.SettingsError(keeper.refused)
                     if keeper.restarts >= HOPELESS_RESTARTS:
                         msg = f"{keeper.program.name} keeps ending; its lines in the log say why"
                         raise errors.ResultTimeoutError(msg)
@@ -140,6 +147,12 @@ class Deployment:
         require_worker_packages()
         if self.redis_port is not None:
             embedded_redis.find_binary()
+        if self.redis_port is not None and self.redis_port == self.flower_port:
+            msg = f"port {self.redis_port} cannot be that of Redis and that of Flower"
+            raise errors.SettingsError(msg, errors.Remedy.OTHER_FLOWER_PORT)
+
+    def _check_ports(self) -> None:
+        if self.redis_port is not None:
             embedded_redis.require_free(
                 self.redis_port, needed_by="the embedded Redis", remedy=errors.Remedy.OTHER_REDIS_PORT
             )
@@ -149,7 +162,7 @@ class Deployment:
             )
 
     def _start_redis(self, supervisor: Supervisor, port: int) -> None:
-        folder = self.state_dir / "redis"
+        folder = self._redis_folder
         folder.mkdir(exist_ok=True)
         command = embedded_redis.command(
             embedded_redis.find_binary(), port=port, folder=folder.resolve(), password=self._password
@@ -175,23 +188,23 @@ class Deployment:
                 f"--port={self.flower_port}",
                 f"--max_tasks={FLOWER_TASKS}",
             ]
-            programs.append(self._celery("flower", APP, ["flower", "--logging=warning", *options]))
+            flower = ["-m", "pointsman_producer.deployment.local_flower"]
+            programs.append(
+                self._celery("flower", APP, ["flower", "--logging=warning", *options], celery=flower)
+            )
         return programs
 
     def _celery(
-        self, name: str, app: str, arguments: list[str], environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        app: str,
+        arguments: list[str],
+        environ: Mapping[str, str] | None = None,
+        celery: Sequence[str] = (CELERY,),
     ) -> Program:
         return Program(
             name=name,
-            # The script, not `-m celery`: on SIGHUP a worker starts itself again by its file's name.
-            command=[
-                sys.executable,
-                os.path.join(sysconfig.get_path("scripts"), "celery"),
-                "--quiet",
-                "-A",
-                app,
-                *arguments,
-            ],
+            command=[sys.executable, *celery, "--quiet", "-A", app, *arguments],
             environ={
                 **os.environ,
                 **self.settings.environ(),

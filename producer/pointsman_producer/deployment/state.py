@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from pointsman_shared import errors
 from pointsman_shared.settings import PREFIX, Settings
 
@@ -22,6 +20,7 @@ STATE_DIR = Path(".pointsman")
 LOCK_NAME = "up.lock"
 FILE_NAME = "up.json"
 REDIS_URL_VARIABLE = PREFIX + "REDIS_URL"
+NAMESPACE_VARIABLE = PREFIX + "NAMESPACE"
 # Other commands hold the lock only for the moment in which they look for a deployment.
 LOCK_PATIENCE_S = 0.3
 
@@ -52,36 +51,38 @@ def _lock(lock: IO[str]) -> bool:
     return False
 
 
-def announce(state_dir: Path, redis_url: str | None) -> None:
-    """Announce the embedded Redis, if there is one, to the other commands of this folder; only this user may read it."""
+def announce(state_dir: Path, settings: Settings) -> None:
+    """Announce the Redis and the namespace to the other commands of this folder; only this user may read them."""
     partial = state_dir / (FILE_NAME + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"redis_url": redis_url}, file)
+        json.dump({"redis_url": settings.redis_url.get_secret_value(), "namespace": settings.namespace}, file)
     partial.replace(state_dir / FILE_NAME)
 
 
-def running_redis(state_dir: Path = STATE_DIR) -> str | None:
-    """Find the embedded Redis of the deployment that runs in a state folder, if there is one."""
+def running(state_dir: Path = STATE_DIR) -> Settings | None:
+    """Return the settings by which the deployment that runs in a state folder is reached, if there is one."""
     try:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         # Without a usable file, the launcher is still starting, or belongs to another version of Pointsman.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            url = json.loads((state_dir / FILE_NAME).read_text(encoding="utf-8"))["redis_url"]
-            return url if isinstance(url, str) else None
+        with contextlib.suppress(OSError, ValueError):
+            return Settings.model_validate_json((state_dir / FILE_NAME).read_text(encoding="utf-8"))
     except OSError:
         pass
     return None
 
 
 def settings(environ: Mapping[str, str] | None = None, state_dir: Path = STATE_DIR) -> Settings:
-    """Read the settings; if the environment names no Redis, take the one that runs in this folder."""
+    """Read the settings; if the environment names no Redis, take that of the deployment that runs in this folder."""
     environ = os.environ if environ is None else environ
     from_env = Settings.from_env(environ)
-    url = None if environ.get(REDIS_URL_VARIABLE) else running_redis(state_dir)
-    return from_env.model_copy(update={"redis_url": SecretStr(url)}) if url else from_env
+    found = None if environ.get(REDIS_URL_VARIABLE) else running(state_dir)
+    if found is None:
+        return from_env
+    namespace = from_env.namespace if environ.get(NAMESPACE_VARIABLE) else found.namespace
+    return from_env.model_copy(update={"redis_url": found.redis_url, "namespace": namespace})
 
 
 def shown_url(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from pointsman_producer.deployment import watchdog
+from pointsman_shared import errors
 from pointsman_shared.store import heartbeat
 
 # How often a program is asked whether it is well: each time is a question to Redis.
@@ -58,6 +59,10 @@ class Keeper:
     pump: threading.Thread = field(init=False)
     thread: threading.Thread = field(init=False)
     restarts: int = 0
+    last: str = ""
+    """The last line of its output."""
+    refused: str | None = None
+    """What the program said of a setting that it cannot use; it is not started again."""
 
     @property
     def alive(self) -> bool:
@@ -122,7 +127,7 @@ class Supervisor:
             self._list.close()
 
     def _keep(self, keeper: Keeper) -> None:
-        """Start a program again each time it ends, until everything stops."""
+        """Start a program again each time it ends, until everything stops, or until it refuses its settings."""
         while True:
             started_at = time.monotonic()
             self._wait_for_end(keeper)
@@ -132,6 +137,10 @@ class Supervisor:
             self._clean_up(keeper)
             if time.monotonic() - started_at >= STABLE_AFTER_S:
                 keeper.delay_s = self._first_delay_s
+            if keeper.process.returncode == os.EX_CONFIG:
+                keeper.refused = keeper.last.removeprefix(errors.SAID_BY)
+                self._say(keeper.program.name, "WARNING cannot use its settings, and is not started again")
+                return
             ending = how_it_ended(keeper.process.returncode)
             self._say(
                 keeper.program.name, f"WARNING ended ({ending}); starting again in {keeper.delay_s:g} s"
@@ -172,16 +181,15 @@ class Supervisor:
             if self._stopping.is_set():
                 raise InterruptedError
             keeper.process = _start_listed(keeper.program, self._list)
-        keeper.pump = threading.Thread(
-            target=self._pass_on, args=(keeper.program.name, keeper.process), daemon=True
-        )
+        keeper.pump = threading.Thread(target=self._pass_on, args=(keeper, keeper.process), daemon=True)
         keeper.pump.start()
 
-    def _pass_on(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _pass_on(self, keeper: Keeper, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is not None:
             with process.stdout as lines:
                 for line in lines:
-                    self._say(name, line.decode(errors="replace").rstrip())
+                    keeper.last = line.decode(errors="replace").rstrip()
+                    self._say(keeper.program.name, keeper.last)
 
 
 def _start_watchdog(grace_s: float) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:

@@ -29,7 +29,11 @@ CANDIDATE_REMEDIES = {
     "process_lost": Remedy.LOOK_AT_MEMORY,
 }
 # How the problems of a worker process begin that do not concern what it serves.
-FAULTS = {"flag ": ("flags", Remedy.MEND_FLAG), "shadow candidate ": ("models", Remedy.CHANGE_CANDIDATE)}
+FAULTS = {
+    "flag ": ("flags", Remedy.MEND_FLAG),
+    "shadow candidate ": ("models", Remedy.CHANGE_CANDIDATE),
+    names.OF_TIERS: ("tiers", Remedy.MEND_TIERS),
+}
 OF_MODELS = "models", Remedy.TRAIN_AGAIN
 
 
@@ -44,7 +48,7 @@ def redis(info: Mapping[str, Any], shown_url: str) -> Iterator[Finding]:
     valkey = info.get("valkey_version")
     version = f"Valkey version {valkey}" if valkey else f"version {info.get('redis_version', 'unknown')}"
     yield ok("redis", f"{version} answers at {shown_url}")
-    if info.get("redis_mode") == "cluster":
+    if is_cluster(info):
         yield problem("redis", "it is a cluster, which Pointsman does not support", Remedy.ONE_SERVER)
     eviction = info.get("maxmemory_policy")
     if eviction not in (None, "noeviction"):
@@ -59,6 +63,11 @@ def redis(info: Mapping[str, Any], shown_url: str) -> Iterator[Finding]:
         report = problem if fill > 1 else warning
         detail = f"uses {fill:.0%} of its maxmemory: producers are refused"
         yield report("redis", detail, Remedy.FREE_MEMORY)
+
+
+def is_cluster(info: Mapping[str, Any]) -> bool:
+    """Return whether the server is part of a cluster."""
+    return info.get("redis_mode") == "cluster"
 
 
 def queues(found: Mapping[str, tuple[int, float | None]], in_flight: int) -> Iterator[Finding]:

@@ -27,6 +27,8 @@ def examine(settings: Settings, shown_url: str) -> Iterator[Finding]:
             yield problem("redis", f"{what} at {shown_url}: {error.__cause__ or error}", remedy)
             return
         yield from checks.redis(info, shown_url)
+        if checks.is_cluster(info):
+            return
         yield from checks.queues(probe.queues(store), probe.in_flight(store))
         yield from checks.strays(probe.strays(store))
         letters = DeadLetters(store, ttl_s=settings.dead_letter_ttl_s)

@@ -24,6 +24,7 @@ class Remedy(Enum):
     TRAIN_AGAIN = auto()
     LOOK_AT_LOG = auto()
     WAIT_FOR_FLAGS = auto()
+    MEND_TIERS = auto()
     WAIT_FOR_SWAP = auto()
     MEND_FLAG = auto()
     LOOK_AT_LETTERS = auto()

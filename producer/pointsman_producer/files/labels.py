@@ -45,10 +45,10 @@ def write(
             write({name: row.get(name) for name in columns})
 
 
-def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], int]:
-    """Read labels from JSON lines, a JSON list or CSV, and count the rows without one (`InvalidDataError`)."""
+def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], list[int], int]:
+    """Read labels and their lines from JSON lines, a JSON list or CSV, and count the rows without one (`InvalidDataError`)."""
     problems = formats.Problems()
-    labels = []
+    labels, lines = [], []
     empty = 0
     for record in formats.read(path, problems, columns=REQUIRED):
         label = record.fields.get("label")
@@ -66,8 +66,9 @@ def read(path: Path, *, by: str | None = None) -> tuple[list[dict[str, str]], in
         except (ValueError, errors.InvalidMessageError) as error:
             problems.add(f"{path}:{record.line}", str(error) if row["job_id"] else "job_id is missing")
         labels.append(row)
+        lines.append(record.line)
     problems.raise_if_any()
     if not labels and not empty:
         msg = f"{path}: holds no labels"
         raise errors.InvalidDataError(msg)
-    return labels, empty
+    return labels, lines, empty

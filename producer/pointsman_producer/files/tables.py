@@ -20,6 +20,7 @@ from pointsman_producer.files.writers import Row
 from pointsman_shared.data_files.cells import guard
 
 PARQUET_ROWS = 10_000
+GAP = 2
 SEPARATOR = " > "
 SHARE = re.compile(r"[\d.,]+%")
 # The columns whose ids one copies.
@@ -128,6 +129,26 @@ def table(
     for row in listed:
         made.add_row(*map(cell, row))
     return made
+
+
+def spans(rows: Iterable[Sequence[object]], columns: Iterable[str]) -> list[tuple[int, int]]:
+    """Return the longest word and the longest text of each column."""
+    lines = [list(columns), *([str(cell(value)) for value in row] for row in rows)]
+    return [
+        (max(len(word) for text in column for word in (*text.split(), "")), max(map(len, column)))
+        for column in zip(*lines, strict=True)
+    ]
+
+
+def fit(made: TerminalTable, found: Sequence[tuple[int, int]], width: int) -> bool:
+    """Give a table's columns widths that break no word; return whether that is possible."""
+    spare = width - sum(word for word, _ in found) - GAP * (len(found) - 1)
+    if spare < 0:
+        return False
+    for column, (word, text) in zip(made.columns, found, strict=True):
+        column.width = word + min(text - word, spare)
+        spare -= column.width - word
+    return True
 
 
 def cell(value: object) -> str | Text:

@@ -1,6 +1,7 @@
 """The fields of a transcript's line, in any format."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -15,6 +16,9 @@ from pointsman_shared.wire import jobs
 MAX_IDENTIFIER_CHARS = 1_000
 MAX_INTEGER = 2**63
 USER_FIELDS = tuple(jobs.User.model_fields)
+
+# The parser counts the lines of what it was given, which is a single line of the file.
+_POSITION = re.compile(r" at line \d+ column \d+$")
 
 Timestamp = str | int | float | None
 
@@ -93,7 +97,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     try:
         record = pydantic_core.from_json(line, allow_inf_nan=False)
     except ValueError as error:
-        msg = f"is not JSON: {error}"
+        msg = f"is not JSON: {_POSITION.sub('', str(error))}"
         raise UnusableError(msg) from None
     if type(record) is not dict:
         msg = "is not a JSON object"

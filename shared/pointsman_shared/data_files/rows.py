@@ -11,11 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pointsman_shared import errors
 from pointsman_shared.data_files.cells import unguard
 
+# All rows of a file are in memory at once, and a row may be much larger there than in the file.
+MAX_ROWS = 1_000_000
+MAX_CHARS = 100_000_000
+MAX_BYTES_A_CHAR = 4
 MAX_PROBLEMS_SHOWN = 20
 LABELLED = ("text", "intent")
 # Rasa's annotations: [Berlin](city), [Berlin](city:capital), [Berlin]{"entity": "city"}, [Berlin][{...}, {...}].
@@ -62,6 +66,13 @@ class _File:
 
     def object_to(self, line: int, what: str) -> None:
         self.problems.add(f"{self.name}:{line}", what)
+        self.bound(len(self.problems.found))
+
+    def bound(self, rows: int) -> None:
+        """Raise InvalidDataError for more rows than a file may have."""
+        if rows > MAX_ROWS:
+            msg = f"{self.name}: has more than {MAX_ROWS:,} rows: use a part of it, such as a random sample"
+            raise errors.InvalidDataError(msg)
 
 
 def read(
@@ -77,18 +88,28 @@ def read(
     if reader is None:
         msg = f"{name}: cannot tell its format from its ending; use one of {', '.join(_READERS)}"
         raise errors.InvalidDataError(msg)
-    return list(reader(_File(_read_text(path, name), name, problems, columns)))
+    file = _File(_read_text(path, name), name, problems, columns)
+    found = []
+    for record in reader(file):
+        found.append(record)
+        file.bound(len(found))
+    return found
 
 
 def _read_text(path: Path, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8-sig") if size <= MAX_BYTES_A_CHAR * MAX_CHARS else None
     except UnicodeDecodeError as error:
         msg = f"{name}: is not UTF-8 (byte {error.start}); save it as UTF-8"
         raise errors.InvalidDataError(msg) from None
     except OSError as error:
         msg = f"{name}: cannot be read: {error.strerror}"
         raise errors.InvalidDataError(msg) from error
+    if text is None or len(text) > MAX_CHARS:
+        msg = f"{name}: has more than {MAX_CHARS:,} characters: use a part of it, such as a random sample"
+        raise errors.InvalidDataError(msg)
+    return text
 
 
 def _read_json_lines(file: _File) -> Iterator[Record]:
@@ -97,11 +118,26 @@ def _read_json_lines(file: _File) -> Iterator[Record]:
         if not row.strip():
             continue
         try:
-            value = json.loads(row)
-        except (ValueError, RecursionError):
-            file.object_to(line, "is not JSON")
+            value = _parse_json(row)
+        except (ValueError, RecursionError) as error:
+            why = "" if isinstance(error, json.JSONDecodeError) else f": {_unparsed(error)}"
+            file.object_to(line, f"is not JSON{why}")
             continue
         yield from _record(file, line, value)
+
+
+def _parse_json(text: str) -> object:
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _unparsed(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "a number is NaN or infinite, or has too many digits"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _record(file: _File, line: int, value: object) -> Iterator[Record]:
@@ -113,15 +149,12 @@ def _record(file: _File, line: int, value: object) -> Iterator[Record]:
 
 def _read_json(file: _File) -> Iterator[Record]:
     try:
-        content = json.loads(file.text)
+        content = _parse_json(file.text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             yield from _read_json_lines(file)
             return
-        unparsed = (
-            "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
-        )
-        line, why = getattr(error, "lineno", 1), getattr(error, "msg", unparsed)
+        line, why = getattr(error, "lineno", 1), getattr(error, "msg", _unparsed(error))
         file.object_to(line, f"is not JSON: {why}")
         return
     for place, element in enumerate(content if isinstance(content, list) else [content], start=1):
@@ -158,7 +191,12 @@ def _read_rasa_yaml(file: _File) -> Iterator[Record]:
         raise errors.InvalidDataError(msg) from None
 
     class Loader(yaml.SafeLoader):
+        nodes = 0
+
         def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  PyYAML's signature
+            # A node takes hundreds of times the memory of the two characters that may stand for it.
+            self.nodes += 1
+            file.bound(self.nodes)
             # A few kilobytes of aliases of aliases stand for millions of rows.
             if self.check_event(yaml.AliasEvent):
                 mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's

@@ -8,8 +8,18 @@ from typing import Any, Final, Self
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.client import Pipeline
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    WatchError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.typing import KeyT
@@ -30,6 +40,10 @@ RETRIES: Final = 6
 CLOCK_S: Final = 30.0
 PATIENT_TIMEOUT_S: Final = 5
 FULL: Final = "Redis is full (maxmemory): nothing was submitted or changed; try again when work has been done"
+NO_CLUSTER: Final = (
+    "POINTSMAN_REDIS_URL leads to a Redis Cluster, which is not supported: "
+    "use one server, with a replica if you like"
+)
 # What a caller that needs Redis may get from any call; both are retryable.
 UNAVAILABLE: Final = (errors.BrokerUnavailableError, errors.QueueFullError)
 
@@ -64,6 +78,18 @@ class Store(Redis):
             seconds, microseconds = self.time()
             asked_at, redis_time = self._clock = time.monotonic(), seconds + microseconds / 1e6
         return redis_time + time.monotonic() - asked_at
+
+    def require_one_server(self) -> None:
+        """Raise SettingsError if the server is part of a cluster; one that does not tell passes."""
+        try:
+            found: dict[str, Any] = self.info("cluster")
+        except errors.BrokerUnavailableError as error:
+            # An ACL may forbid the question.
+            if not isinstance(error.__cause__, ResponseError):
+                raise
+        else:
+            if found.get("cluster_enabled"):
+                raise errors.SettingsError(NO_CLUSTER)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's signature
         """Send one command."""
@@ -100,8 +126,16 @@ def translated() -> Iterator[None]:
         raise explained(error) from error
 
 
-def explained(error: RedisError) -> errors.RetryableError:
+def is_of_cluster(error: BaseException | None) -> bool:
+    """Return whether only a server of a cluster answers so."""
+    answers = ClusterDownError, AskError, ClusterCrossSlotError
+    return isinstance(error, answers) and not isinstance(error, MasterDownError)
+
+
+def explained(error: RedisError) -> errors.PointsmanError:
     """Return the error of ours that says what one of redis-py's means."""
+    if is_of_cluster(error):
+        return errors.SettingsError(NO_CLUSTER)
     if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
         return errors.QueueFullError(FULL)
     return errors.BrokerUnavailableError(f"Redis cannot be reached: {error}")

@@ -10,6 +10,8 @@ class Keys:
         self._queues = f"{namespace}."
         self.prefix = prefix = f"{namespace}:"
         self.flag_config = f"{prefix}flags:config"
+        # The refused flag configuration that people were notified of.
+        self.flags_refused = f"{prefix}flags:refused"
         # Hash: tier -> how often its aliases changed, for those who read them.
         self.alias_changes = f"{prefix}registry:changes"
         # Hash: job -> its label; sorted set: job -> when it was labelled.

@@ -48,6 +48,9 @@ elseif action == 'renew' then
   end
   if redis.call('HEXISTS', claim, 'cancel') == 1 then return 'cancelled' end
   return 'mine'
+elseif action == 'abandon' then
+  -- Its process is gone; a request to stop stays.
+  if current == run then redis.call('HSET', claim, 'ends', 0) end
 elseif action == 'release' then
   if owner == holder then redis.call('DEL', claim) end
 end

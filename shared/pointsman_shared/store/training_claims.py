@@ -62,6 +62,10 @@ class TrainingClaims:
         """Free a tier, if the holder still has it."""
         self._do("release", tier, run, holder)
 
+    def abandon(self, tier: str, run: str) -> None:
+        """End the claim of a delivery whose process is gone, so that the next one need not wait for that."""
+        self._do("abandon", tier, run)
+
     def _do(self, action: str, tier: str, run: str, holder: str = "", *, ttl_s: float = 0) -> str | None:
         answer: bytes | None = SCRIPT(
             self._store,

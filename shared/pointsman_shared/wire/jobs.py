@@ -8,7 +8,7 @@ Schemas in `docs/schemas/` are generated from these models.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -58,6 +58,15 @@ class User(Wire):
     country: str | None = Field(default=None, max_length=100)
     custom: dict[str, CustomValue] = Field(default_factory=dict, max_length=MAX_CUSTOM_ATTRIBUTES)
     """Further attributes, such as `plan`. One that is None is left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain_custom(cls, value: object) -> object:
+        unknown = value.keys() - cls.model_fields.keys() if isinstance(value, dict) else ()
+        if unknown:
+            msg = f"a user has no field {min(unknown, key=str)!r}: further attributes, such as plan, go into custom"
+            raise ValueError(msg)
+        return value
 
     @field_validator("custom", mode="before")
     @classmethod
@@ -281,11 +290,35 @@ class TrainReply(Wire):
     warnings: list[str]
 
 
+_WORDS: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "is not a text",
+    "string_unicode": "is not valid Unicode (half of a surrogate pair)",
+    "int_type": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "bool_type": "is not true or false",
+    "list_type": "is not a list",
+    "dict_type": "is not an object",
+    "model_type": "is not an object",
+    "finite_number": "is NaN or infinite",
+}
+
+
 def describe(error: ValidationError) -> str:
     """Describe an error by place and kind, without quoting the input, which may be private."""
     parts = [
-        f"{'.'.join(map(str, detail['loc'])) or 'message'}: {detail['msg'].removeprefix('Value error, ')}"
-        for detail in error.errors(include_url=False, include_input=False, include_context=False)[:5]
+        f"{'.'.join(map(str, detail['loc'])) or 'message'}: {_words(detail)}"
+        for detail in error.errors(include_url=False, include_input=False)[:5]
     ]
     more = error.error_count() - len(parts)
     return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
+
+
+def _words(detail: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails
+    kind, limits = detail["type"], detail.get("ctx", {})
+    if kind == "string_too_short":
+        return "is empty"
+    if kind == "string_too_long":
+        return f"has more than {limits['max_length']} characters"
+    return _WORDS.get(kind) or str(detail["msg"]).removeprefix("Value error, ")

@@ -206,6 +206,18 @@ def test_only_its_holder_releases_a_claim(store: Store, redis: Redis) -> None:
     assert redis.exists("claim") == 0
 
 
+def test_the_next_delivery_takes_an_abandoned_claim_and_no_other_run_does(store: Store, redis: Redis) -> None:
+    redis.hset("entry:one", "message", "{}")
+    claim(store, "claim", "one", "trainer")
+    claim(store, "cancel", holder="marge")
+    claim(store, "abandon", "two")
+    assert claim(store, "claim", "one", "another") == b"held"
+    claim(store, "abandon", "one")
+    assert claim(store, "claim", "two", "another") == b"one"
+    assert claim(store, "claim", "one", "another") == b"mine"
+    assert claim(store, "renew", "one", "another") == b"cancelled"
+
+
 def test_a_claim_is_renewed_for_its_holder_and_lost_to_another(store: Store, redis: Redis) -> None:
     claim(store, "claim", "one", "trainer")
     redis.hset("claim", "ends", time.time() + 1)

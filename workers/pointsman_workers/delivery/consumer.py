@@ -42,6 +42,11 @@ class WatchfulConsumer(Consumer):
 
     app: WorkerApp
 
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  Celery's signature
+        # No worker needs to know of the others, and gossip fills the log with errors when Redis comes back.
+        options["worker_options"] = {**(options.get("worker_options") or {}), "without_gossip": True}
+        super().__init__(*args, **options)
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:  # noqa: ANN401  Celery's signature
         """Return the function that takes each message."""
         handle = super().create_task_handler(*args, **kwargs)

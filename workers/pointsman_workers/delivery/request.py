@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any
 
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.worker import request as celery_request
 from celery.worker.state import task_ready
 
@@ -35,6 +35,12 @@ class LedgerRequest(celery_request.Request):
             # The acknowledgement fails as well: the message comes again.
             logger.warning("%s[%s] is %s; Redis is away, so it will come again", self.name, self.id, reason)
         super()._announce_revoked(reason, *args)  # type: ignore[misc]  # the types for Celery lack it
+
+    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:  # noqa: ANN401  Celery's signature
+        """Tell the task of a process that is gone, before its message returns to the queue."""
+        if issubclass(exc_info.type, WorkerLostError):
+            self.task.when_lost(self.id, payloads.argument(self.args, self.kwargs))  # type: ignore[attr-defined]  # see above
+        super().on_failure(exc_info, *args, **options)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Return a message to its queue whose hard limit passed while its process, or this one, stood still.

@@ -114,6 +114,9 @@ class LedgerTask(Task):  # type: ignore[type-arg]  # celery's own class takes no
         """Return an outcome in the form in which it goes on through Celery."""
         return outcome
 
+    def when_lost(self, message_id: str, payload: object) -> None:
+        """Free what a delivery held whose process is gone; called in the worker's parent."""
+
     def digest(self, payload: object) -> str:  # noqa: ARG002  for those who have one
         """Return what tells the request from another one under the same id; empty if any is the same."""
         return ""

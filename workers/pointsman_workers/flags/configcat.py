@@ -41,11 +41,15 @@ class ConfigCatFlags:
     """The flags of one process. Create it after the fork."""
 
     def __init__(
-        self, source: config_sources.ConfigSource, *, clock: Callable[[], float] = time.monotonic
+        self,
+        source: config_sources.ConfigSource,
+        *,
+        on_refusal: Callable[[str | None], object] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         configcat_logs.quieten()
         self._source = source
-        self._memo = _Memo(source, clock)
+        self._memo = _Memo(source, on_refusal, clock)
         self._client = _offline_client(self._memo)
         # Protects refresh and evaluation together, so that the etag belongs to the decision.
         self._lock = threading.Lock()
@@ -124,8 +128,15 @@ class ConfigCatFlags:
 class _Memo(interfaces.ConfigCache):
     """The cache that the SDK reads at each evaluation: in memory, refreshed from the source once a second."""
 
-    def __init__(self, source: config_sources.ConfigSource, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        source: config_sources.ConfigSource,
+        on_refusal: Callable[[str | None], object],
+        clock: Callable[[], float],
+    ) -> None:
         self._source = source
+        self._on_refusal = on_refusal
+        self._refusal: str | None = None
         self._clock = clock
         self._entry: config_sources.ConfigEntry | None = None
         self._text: str | None = None
@@ -147,6 +158,9 @@ class _Memo(interfaces.ConfigCache):
         if self._source.problem != self._problem:
             self._problem = self._source.problem
             logger.warning("flag configuration: %s", self._problem or "the problem is over")
+        if self._source.refusal != self._refusal:
+            self._refusal = self._source.refusal
+            self._on_refusal(self._refusal)
 
     def get(self, key: str) -> str | None:  # noqa: ARG002  # the SDK's interface
         return self._text

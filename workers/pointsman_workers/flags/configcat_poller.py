@@ -103,10 +103,13 @@ class _StoreCache(interfaces.ConfigCache):
             self._refuse(str(error))
             return
         self._store.set(self._key, entry.serialize().encode())
+        self._store.set(config_sources.refusal_key(self._key), b"")
         self._refused = None
         configcat_logs.FETCH_FAILURES.clear()
 
     def _refuse(self, why: str) -> None:
         if why != self._refused:
+            refusal = f"ConfigCat's answer is refused: {why}"
+            logger.warning("%s; the last good configuration goes on serving", refusal)
+            self._store.set(config_sources.refusal_key(self._key), refusal.encode())
             self._refused = why
-            logger.warning("ConfigCat's answer is refused, the last configuration goes on serving: %s", why)

@@ -57,8 +57,17 @@ class ConfigSource(Protocol):
     def problem(self) -> str | None:
         """The reason why the configuration may be out of date; None after a successful read."""
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the newest configuration was refused; None if it serves, or if only the way to it is interrupted."""
+
     def read(self) -> ConfigEntry | None:
         """Return the last usable configuration, or None if there never was one. Never raises."""
+
+
+def refusal_key(key: str) -> str:
+    """Name the key beside that of the configuration: why a newer one was refused, or nothing."""
+    return f"{key}:refused"
 
 
 class KeyValue(Protocol):
@@ -86,6 +95,11 @@ class FileSource:
     @property
     def problem(self) -> str | None:
         """What is wrong with the file now."""
+        return self._problem
+
+    @property
+    def refusal(self) -> str | None:
+        """The same: a file that is away is a mistake, too."""
         return self._problem
 
     def read(self) -> ConfigEntry | None:
@@ -128,16 +142,23 @@ class StoreSource:
         self._raw: bytes | None = None
         self._entry: ConfigEntry | None = None
         self._problem: str | None = None
+        self._refusal: str | None = None
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the store or its content."""
-        return self._problem
+        """What is wrong with the store, its content or ConfigCat's last answer."""
+        return self._problem or self._refusal
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the parent process refused ConfigCat's last answer."""
+        return self._refusal
 
     def read(self) -> ConfigEntry | None:
-        """Return the last usable configuration of the store; costs one read."""
+        """Return the last usable configuration of the store; costs two reads."""
         try:
             raw = self._store.get(self._key)
+            self._refusal = (self._store.get(refusal_key(self._key)) or b"").decode() or None
         except Exception as error:  # any client may be behind the port; the error's text may hold an address
             self._raw = None
             self._problem = f"the stored flag configuration cannot be read: {type(error).__name__}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,7 +18,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except errors.SettingsError as error:
-        sys.exit(f"pointsman: {error}")
+        sys.stderr.write(f"{errors.SAID_BY}{error}\n")
+        sys.exit(os.EX_CONFIG)
 
 
 def queues_named(names: Iterable[str]) -> list[Queue]:

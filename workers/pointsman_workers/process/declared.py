@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from pointsman_models.data import tiers
-from pointsman_shared import errors
+from pointsman_shared import errors, names
 
 
 class DeclaredTiers(Mapping[str, tiers.Tier]):
@@ -42,7 +42,7 @@ class DeclaredTiers(Mapping[str, tiers.Tier]):
 
     def problems(self) -> list[str]:
         """Return what is wrong with the file now."""
-        return [self._problem] if self._problem else []
+        return [f"{names.OF_TIERS}{self._problem}"] if self._problem else []
 
     def __getitem__(self, name: str) -> tiers.Tier:
         return self._declared.tiers[name]

@@ -12,6 +12,7 @@ from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion import decision, judgement
 from pointsman_models.promotion.gate import Shadow
+from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
 from pointsman_shared import errors, names
@@ -44,7 +45,7 @@ class Commands:
             tiers.find(self._tiers, query.tier)
         wanted = [query.tier] if query.tier else list(self._tiers)
         if query.action == "tiers":
-            return [{"tier": tier, "champion": self._registry.champion(tier)} for tier in wanted]
+            return [self._tier(tier) for tier in wanted]
         if query.action == "list":
             return [line for tier in wanted for line in self._list(tier)]
         if query.tier is None:
@@ -62,9 +63,21 @@ class Commands:
         }
         return answers[query.action](query.tier, query)
 
+    def _tier(self, tier: str) -> dict[str, Any]:
+        aliases, problem = self._aliases(tier)
+        return {"tier": tier, "champion": aliases.champion, "problem": problem}
+
+    def _aliases(self, tier: str) -> tuple[Aliases, str | None]:
+        """Return a tier's aliases, or none and why they cannot be read: the other tiers are answered for."""
+        try:
+            return self._registry.aliases(tier), None
+        except errors.RegistryError as error:
+            return Aliases(), str(error)
+
     def _list(self, tier: str) -> Lines:
-        aliases = self._registry.aliases(tier)
-        lines = []
+        aliases, problem = self._aliases(tier)
+        nothing = {"tier": tier, "version": None, "champion": False, "candidate": False}
+        lines = [] if problem is None else [nothing | _broken(problem)]
         for version in self._registry.versions(tier):
             line = {
                 "tier": tier,
@@ -80,13 +93,7 @@ class Commands:
         try:
             card = self._registry.card(tier, version)
         except errors.RegistryError as error:
-            return {
-                "created_at": "",
-                "requested_by": "",
-                "pipeline": "",
-                "metrics": {},
-                "problem": str(error),
-            }
+            return _broken(str(error))
         return {
             "created_at": card.created_at,
             "requested_by": card.requested_by,
@@ -187,6 +194,10 @@ def _wanted(query: jobs.ModelsQuery) -> int:
         msg = f"{query.action} needs a version"
         raise errors.InvalidMessageError(msg)
     return query.version
+
+
+def _broken(problem: str) -> dict[str, Any]:
+    return {"created_at": "", "requested_by": "", "pipeline": "", "metrics": {}, "problem": problem}
 
 
 def _facts(card: Card) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Notifying people of what happened to a tier, through webhooks, chats and mail.
+"""Notifying people of what happened to a tier or to the flags, through webhooks, chats and mail.
 
 A notification that cannot be delivered is logged and forgotten: it never fails or delays a job. Webhooks need only
 Python; other chat and mail services need apprise, which `pointsman[notices]` installs.
@@ -14,7 +14,9 @@ from typing import Any, Literal
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 10
-Event = Literal["trained", "promoted", "candidate", "rejected", "failed", "swap failed", "rolled back"]
+Event = Literal[
+    "trained", "promoted", "candidate", "rejected", "failed", "swap failed", "rolled back", "flags refused"
+]
 
 
 class Notifications:
@@ -24,14 +26,14 @@ class Notifications:
         self._urls = tuple(urls)
         self._threads: list[threading.Thread] = []
 
-    def notify(self, event: Event, tier: str, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
-        """Send a notification to every URL."""
-        name = f"{tier} {version}" if version is not None else tier
+    def notify(self, event: Event, tier: str | None, version: int | None, text: str, **facts: Any) -> None:  # noqa: ANN401  JSON values
+        """Send a notification to every URL; one about the flags names no tier."""
+        name = "".join(f"{part} " for part in (tier, version) if part is not None)
         notice = {
             "event": event,
             "tier": tier,
             "version": version,
-            "text": f"{name} {event}: {text}",
+            "text": f"{name}{event}: {text}",
             **facts,
         }
         self._threads = [thread for thread in self._threads if thread.is_alive()]

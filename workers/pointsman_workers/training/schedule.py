@@ -13,6 +13,7 @@ from celery import Celery
 from celery.beat import PersistentScheduler
 from celery.schedules import crontab
 
+from pointsman_models.data import tiers
 from pointsman_shared import errors, names
 from pointsman_shared.settings import Settings
 from pointsman_shared.wire import jobs
@@ -26,7 +27,13 @@ _DAYS_BACK = 8 * 366
 
 
 def configure(app: Celery, settings: Settings) -> None:
-    """Set an application's schedule for beat."""
+    """Set an application's schedule for beat; SettingsError if it names a tier that is not declared."""
+    if settings.train_schedule:
+        declared = tiers.load(settings.data_dir)
+        for tier in settings.train_schedule:
+            if tier not in declared:
+                msg = f"POINTSMAN_TRAIN_SCHEDULE: no tier {tier!r} is declared; there are: {', '.join(declared)}"
+                raise errors.SettingsError(msg)
     app.conf.beat_schedule = entries(settings)
     app.conf.beat_scheduler = SCHEDULER
     app.conf.beat_cron_starting_deadline = CATCH_UP_S

@@ -1,5 +1,6 @@
 """The training task: decode, call, encode."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from celery import Task
 
 from pointsman_models.data.dataset import Source
-from pointsman_shared import names
+from pointsman_shared import errors, names
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.store.training_claims import TrainingClaims
@@ -27,7 +28,15 @@ def install(wiring: Wiring) -> None:
     claims = PerProcess(lambda: TrainingClaims(Store.connect(wiring.settings)))
     sources = wiring.sources = _sources(wiring)
 
-    @wiring.app.task(shared=False, bind=True, base=LedgerTask, name=names.TRAIN_TASK)
+    class TrainTask(LedgerTask):
+        abstract = True
+
+        def when_lost(self, message_id: str, payload: object) -> None:
+            # If Redis is away, the claim ends by itself.
+            with contextlib.suppress(errors.PointsmanError):
+                claims().abandon(jobs.TrainRequest.parse(payload).tier, message_id)
+
+    @wiring.app.task(shared=False, bind=True, base=TrainTask, name=names.TRAIN_TASK)
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
         wanted = jobs.TrainRequest.parse(request)
         trainer = Trainer(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pointsman_models.data import dataset, golden, splits, tiers
 from pointsman_shared import errors, names
+from pointsman_shared.data_files import rows as formats
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
 
@@ -32,6 +33,16 @@ def test_every_row_of_an_out_of_scope_file_is_out_of_scope_whatever_its_label(tm
     assert counts == {"greeting": 24, "goodbye": 24, "business_hours": 24, names.OUT_OF_SCOPE: 24}
     assert found.has_out_of_scope
     assert found.warnings == ()
+
+
+def test_more_rows_in_all_files_than_memory_may_hold_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file of 72 rows, and one of 24.
+    monkeypatch.setattr(formats, "MAX_ROWS", 80)
+    assert refusal(tier_files.small_tier(tmp_path)) == [
+        "tier 'small': has more than 80 rows of data: use a part of them"
+    ]
 
 
 def test_a_row_labelled_out_of_scope_may_stand_in_any_file(tmp_path: Path) -> None:

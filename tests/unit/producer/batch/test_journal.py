@@ -98,9 +98,7 @@ def test_a_journal_that_does_not_fit_is_refused_and_let_go(
 def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "j").touch()
     (tmp_path / "h").write_text("{}")
-    with pytest.raises(
-        errors.InvalidDataError, match="h is not the header of a batch: batch: Field required"
-    ):
+    with pytest.raises(errors.InvalidDataError, match="h is not the header of a batch: batch: is missing"):
         opened(tmp_path, header())
 
 

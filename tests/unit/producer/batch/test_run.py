@@ -492,11 +492,12 @@ def test_texts_can_be_left_out_of_the_outcomes(tmp_path: Path) -> None:
     assert not any("text" in row for row in rows(plan.out))
 
 
-def test_an_empty_file_gives_empty_files(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").touch()
-    plan = plan_in(tmp_path)
-    assert run(plan).complete
-    assert files(tmp_path) == {"out.jsonl": b"", "out.conversations.jsonl": b""}
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_file_is_an_error_as_it_is_for_the_other_commands(tmp_path: Path, content: str) -> None:
+    (tmp_path / "in.jsonl").write_text(content)
+    with pytest.raises(errors.InvalidDataError, match=r"in\.jsonl: holds no texts"):
+        run(plan_in(tmp_path))
+    assert files(tmp_path) == {}
 
 
 def test_a_file_without_the_asked_speaker_is_an_error_that_names_the_others(tmp_path: Path) -> None:
@@ -528,7 +529,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_done(tmp
     for out, reason in (("absent/out.jsonl", "is not a folder"), ("out.doc", "has to end in one of")):
         with pytest.raises(errors.InvalidDataError, match=reason):
             run(plan_in(tmp_path, out), workers)
-    with pytest.raises(errors.InvalidDataError, match="batch: String should have at least 1 character"):
+    with pytest.raises(errors.InvalidDataError, match="batch: is empty"):
         run(plan_in(tmp_path, batch_id=""), workers)
     assert workers.connections == 0
 

@@ -11,7 +11,7 @@ ANA = jobs.User(id="ana", custom={"plan": "pro"})
 
 def test_a_bare_id_is_a_user_and_none_stays_none() -> None:
     assert [users.as_user(user) for user in ("ana", ANA, None)] == [jobs.User(id="ana"), ANA, None]
-    with pytest.raises(errors.InvalidMessageError, match="id: String should have at least 1 character"):
+    with pytest.raises(errors.InvalidMessageError, match="id: is empty"):
         users.as_user("")
 
 
@@ -34,7 +34,14 @@ def test_an_integer_that_not_every_library_reads_is_refused() -> None:
         users.as_user({"id": "ana", "custom": {"score": 10**400}})
 
 
+def test_an_attribute_that_is_no_field_is_sent_to_custom() -> None:
+    with pytest.raises(
+        errors.InvalidMessageError, match=r"no field 'plan': further attributes.* go into custom"
+    ):
+        users.as_user({"id": "a", "plan": "pro"})
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_what_json_cannot_say_is_refused_before_it_is_submitted(number: float) -> None:
-    with pytest.raises(errors.InvalidMessageError, match="finite number"):
+    with pytest.raises(errors.InvalidMessageError, match="is NaN or infinite"):
         users.as_user({"id": "ana", "custom": {"score": number}})

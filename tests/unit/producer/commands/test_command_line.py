@@ -58,6 +58,31 @@ def test_an_expected_error_is_one_line_on_stderr_and_nothing_on_stdout(
     assert written.err == "error: line [3] of the file is wrong\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["clasify", "hi"], command_line.USAGE, "No such command 'clasify'. Did you mean 'classify'?"),
+        (["nosuch"], command_line.USAGE, "No such command 'nosuch'."),
+        (["classify", " "], command_line.BAD_INPUT, "error: the text is empty: give the words to classify"),
+        (
+            ["classify", "hi", "--attr", "plan=pro", "--attr", "plan=free"],
+            command_line.USAGE,
+            "--attr plan is given twice: give it one value",
+        ),
+        (
+            ["dead", "replay", "--reason", "malformed"],
+            command_line.USAGE,
+            "malformed letters cannot be sent again",
+        ),
+    ],
+)
+def test_a_slip_of_the_pen_is_explained(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    assert command_line.run(root.pointsman, arguments) == code
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("remedy", errors.Remedy)
 def test_every_remedy_is_said_in_options_of_the_command_line(
     remedy: errors.Remedy, capsys: pytest.CaptureFixture[str]

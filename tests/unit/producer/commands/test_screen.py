@@ -1,11 +1,13 @@
 """Tables and answers as several commands show them."""
 
 import getpass
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from pointsman_producer.commands import screen
+from pointsman_producer.commands import command_line, screen
+from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.files import tables
 from pointsman_shared.wire import jobs
 
@@ -78,3 +80,43 @@ def test_a_training_says_whether_its_version_serves(
     written = capsys.readouterr()
     assert said in " ".join(written.out.split())
     assert "an intent has few examples" in " ".join(written.err.split())
+
+
+class Run:
+    """A training run that is done after its third look."""
+
+    def __init__(self) -> None:
+        self.future: Future[Any] = Future()
+        self._stages = iter(("search", "search", "fit"))
+
+    def progress(self) -> jobs.TrainProgress:
+        stage = next(self._stages)
+        if stage == "fit":
+            self.future.set_result("done")
+        return jobs.TrainProgress(tier="base", stage=stage, fraction=0.5)
+
+    def result(self, _: float) -> Any:
+        return self.future.result(0)
+
+
+def test_a_training_tells_its_stages_where_no_bar_can_be_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(screen, "POLL_S", 0.01)
+    run: Any = Run()
+    screen.wait_for_training(run, "base")
+    assert capsys.readouterr().err.splitlines() == ["base: search", "base: fit"]
+
+
+@pytest.mark.parametrize("width", [20, 32, 33, 36, 40, 60])
+def test_a_narrow_terminal_breaks_no_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(command_line, "out", Terminal())
+    row = {"tier": "base", "pipeline": "LinearSVC characters", "intent": "payment_methods"}
+    screen.give_table([row, row], {name: name for name in row}, "nothing", as_json=False)
+    words = capsys.readouterr().out.split()
+    assert words.count("payment_methods") == 2
+    assert words.count("characters") == 2

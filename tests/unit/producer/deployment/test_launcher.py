@@ -30,7 +30,7 @@ def test_a_folder_without_tiers_is_said_before_anything_starts(tmp_path: Path) -
     settings = Settings.model_validate({"data_dir": tmp_path / "nowhere"})
     with pytest.raises(errors.SettingsError, match=r"clone of the repository.*POINTSMAN_DATA_DIR"):
         deployment(settings, tmp_path).start()
-    assert local_state.running_redis(tmp_path / "state") is None
+    assert local_state.running(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_a_taken_port_is_named_with_what_helps(
         with pytest.raises(errors.SettingsError, match=f"port {port}") as refusal:
             deployment(settings, tmp_path, **{option: port}).start()
     assert refusal.value.remedy == remedy
+
+
+def test_one_port_for_two_programs_is_refused_and_no_state_folder_is_left(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.SettingsError, match="port 6400 cannot be that of Redis and that of Flower"):
+        deployment(settings, tmp_path, redis_port=6400, flower_port=6400).start()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_restarted_redis_keeps_its_password(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "redis"
+    folder.mkdir(parents=True)
+    before = deployment(settings, tmp_path, redis_port=6400).settings.redis_url.get_secret_value()
+    (password,) = re.findall(r":([\w-]{32})@", before)
+    embedded_redis.command(Path("redis-server"), port=6400, folder=folder, password=password)
+    assert deployment(settings, tmp_path, redis_port=6400).settings.redis_url.get_secret_value() == before
+    (folder / embedded_redis.CONFIG_NAME).write_text("requirepass short\n")
+    assert deployment(settings, tmp_path, redis_port=6400).settings.redis_url.get_secret_value() != before
 
 
 def test_a_start_that_failed_leaves_the_folder_free(settings: Settings, tmp_path: Path) -> None:

@@ -246,6 +246,12 @@ def test_a_flag_that_leads_to_no_tier_is_no_reason_to_train() -> None:
     assert (status, what, advice) == ("warning", "flags", doctor.ADVICE[Remedy.MEND_FLAG])
 
 
+def test_a_broken_declaration_of_tiers_is_no_reason_to_train() -> None:
+    problem = "tiers: data/tiers.toml: is not TOML"
+    ((_, what, advice),) = complaints(Patient(reports=[{**PROCESS, "problems": (problem,)}]))
+    assert (what, advice) == ("tiers", doctor.ADVICE[Remedy.MEND_TIERS])
+
+
 def test_unreadable_messages_need_no_further_worker() -> None:
     (complaint,) = complaints(Patient(unreadable=2))
     assert complaint == ("warning", "shadow", doctor.ADVICE[Remedy.SAME_RELEASE])

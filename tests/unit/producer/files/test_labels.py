@@ -21,15 +21,16 @@ ROW = {
 def test_what_was_drawn_can_be_filled_and_read_again(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     label_files.write(path, [ROW, {**ROW, "job_id": "m:4"}], label_files.QUEUE_COLUMNS)
-    assert label_files.read(path) == ([], 2)
+    assert label_files.read(path) == ([], [], 2)
     label_files.write(path, [ROW | {"label": "goodbye"}, ROW], {"label": "text", **label_files.QUEUE_COLUMNS})
     filled = path.read_text()
     if name.endswith("csv"):
         filled = filled.replace(",,", ",goodbye,", 1)
     path.write_text(filled)
-    labels, empty = label_files.read(path, by="ana")
+    labels, lines, empty = label_files.read(path, by="ana")
     assert {"job_id": "m:3", "label": "goodbye", "by": "ana"} in labels
     assert len(labels) + empty == 2
+    assert len(lines) == len(labels)
 
 
 def test_parquet_has_the_same_columns(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_user_is_an_object_an_id_or_missing(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not JSON: EOF while parsing an object"),
         ("[1]", "is not a JSON object"),
         ('{"conversation_id": "c", "turns": NaN}', "is not JSON"),
         ('{"text": "\\ud800"}', "is not JSON"),
@@ -101,9 +101,9 @@ def test_a_user_is_an_object_an_id_or_missing(
         ),
         (chat(says(ts=True)), "turn 0: ts is neither a string nor a number"),
         (chat(says(ts=2**63)), "turn 0: ts is neither a string nor a number"),
-        (chat(says(), user=""), "user: id: String should have at least 1 character"),
-        (chat(says(), user={"email": "a"}), "user: id: Field required"),
-        (chat(says(), user=[]), "user: id: Input should be a valid string"),
+        (chat(says(), user=""), "user: id: is empty"),
+        (chat(says(), user={"email": "a"}), "user: id: is missing"),
+        (chat(says(), user=[]), "user: id: is not a text"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_rejected_with_its_reason_and_the_rest_goes_on(
@@ -224,3 +224,12 @@ def test_a_json_list_is_refused_once_and_not_line_by_line(tmp_path: Path) -> Non
     path.write_text('[\n{"text": "hi"},\n{"text": "bye"}\n]\n')
     with pytest.raises(errors.InvalidDataError, match="is a JSON list; expected JSON lines"):
         read(path)
+
+
+def test_a_reason_names_no_line_but_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "hi"}\n{"text": "a" "b"}\n')
+    rejected: list[transcript_reader.Rejection] = []
+    with transcript_reader.Reader(path, reject=rejected.append) as lines_read:
+        assert len(list(lines_read)) == 1
+    assert [(each.line, each.reason) for each in rejected] == [(2, "is not JSON: expected `,` or `}`")]

@@ -151,7 +151,18 @@ def test_of_very_many_bad_rows_the_first_are_named_and_the_others_counted(tmp_pa
         ("a.json", '[\n{"text": }]', "a.json:2: is not JSON"),
         ("a.json", '{"utterances": 1}', "a.json:1: text is missing"),
         ("a.json", "[" * 100_000, "a.json:1: is not JSON: nested too deeply"),
-        ("a.json", f"[{'9' * 5_000}]", "a.json:1: is not JSON: a number has too many digits"),
+        (
+            "a.json",
+            f"[{'9' * 5_000}]",
+            "a.json:1: is not JSON: a number is NaN or infinite, or has too many digits",
+        ),
+        (
+            "a.jsonl",
+            '{"text": "a", "intent": "b", "n": NaN}',
+            "a.jsonl:1: is not JSON: a number is NaN or infinite",
+        ),
+        ("a.json", '[{"n": -Infinity}]', "a.json:1: is not JSON: a number is NaN or infinite"),
+        ("a.jsonl", "[" * 100_000, "a.jsonl:1: is not JSON: nested too deeply"),
         ("a.csv", "words,label\nhi,greeting\n", "a.csv:1: the header must name"),
         ("a.csv", "text,intent\nhi, you,greeting\n", "a.csv:2: has more columns"),
         ("a.csv", 'text,intent\n"hi,greeting\n', "a.csv:2: is not CSV"),
@@ -166,6 +177,35 @@ def test_a_file_that_cannot_be_used_says_where_and_why(
     tmp_path: Path, name: str, content: str, problem: str
 ) -> None:
     assert problems_of(write(tmp_path, name, content))[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "a", "intent": "b"}\n' * 21),
+        ("a.jsonl", "bad\n" * 21),
+        ("a.json", json.dumps([{"text": "a", "intent": "b"}] * 21)),
+        ("a.csv", "text,intent\n" + "a,b\n" * 21),
+        ("a.yml", "other: [[a],[a],[a],[a],[a],[a],[a],[a],[a],[a],[a]]\n"),
+    ],
+)
+def test_a_file_with_more_rows_than_memory_may_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    monkeypatch.setattr(formats, "MAX_ROWS", 20)
+    path = write(tmp_path, name, content)
+    with pytest.raises(errors.InvalidDataError, match=f"^{name}: has more than 20 rows: use a part of it"):
+        utterances.read(path, shown_as=name)
+
+
+@pytest.mark.parametrize("limit", [10, 2])
+def test_a_file_with_too_many_characters_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(formats, "MAX_CHARS", limit)
+    path = write(tmp_path, "a.csv", "text,intent\n")
+    with pytest.raises(errors.InvalidDataError, match=f"has more than {limit} characters: use a part of it"):
+        utterances.read(path)
 
 
 def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class FakeSource:
 
     def __init__(self, document: dict[str, Any] | None = None) -> None:
         self.problem: str | None = None
+        self.refusal: str | None = None
         self.reads = 0
         self._entry: config_sources.ConfigEntry | None = None
         if document is not None:

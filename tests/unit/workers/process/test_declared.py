@@ -40,6 +40,7 @@ def test_a_broken_file_leaves_the_last_good_declaration_in_force(path: Path) -> 
     declared.refresh()
     assert list(declared) == ["base"]
     assert "is not TOML" in declared.problems()[0]
+    assert declared.problems()[0].startswith("tiers: ")
     with pytest.raises(errors.SettingsError, match="is not TOML"):
         declared.current()
     path.unlink()

@@ -1,5 +1,7 @@
 """Questions about versions, and changes of which one serves."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from pointsman_models.promotion import training_run
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
+from pointsman_workers.process.loaded_models import LoadedModels
 from pointsman_workers.registry.commands import Commands
 from tests.support import running, tier_files, tiny
 
@@ -122,4 +125,33 @@ def test_a_question_that_lacks_something_says_what(office: Office, tier: tiers.T
         office.ask("promote")
     with pytest.raises(errors.RegistryError, match="has no champion yet"):
         Office(Registry(str(tmp_path / "empty")), tier).ask("show")
-    assert office.ask("tiers", tier=None) == [{"tier": "small", "champion": 1}]
+    assert office.ask("tiers", tier=None) == [{"tier": "small", "champion": 1, "problem": None}]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{half", "\0\xff", "[]", '{"champion": "one"}', '{"champion": NaN}', "[" * 9_999]
+)
+def test_damaged_aliases_are_named_once_and_the_versions_are_listed_and_served(
+    office: Office, tmp_path: Path, content: str
+) -> None:
+    serving = LoadedModels(office.registry, ["small"])
+    serving.refresh()
+    folder = tmp_path / "registry" / "small"
+    (folder / "aliases.json").write_text(content)
+    shutil.rmtree(folder / "history")
+    what = r"aliases\.json is damaged.*: remove it and promote a version again"
+    broken, *versions = office.ask("list", tier=None)
+    assert (broken["tier"], broken["version"]) == ("small", None)
+    assert re.search(what, broken["problem"])
+    assert [(line["version"], line["problem"]) for line in versions] == [(1, None), (2, None), (3, None)]
+    (tier,) = office.ask("tiers", tier=None)
+    assert tier["problem"] == broken["problem"]
+    for action in ("promote", "rollback"):
+        with pytest.raises(errors.RegistryError, match=what):
+            office.ask(action, version=2, force=True, why="an emergency")
+    serving.refresh()
+    assert serving.versions() == {"small": 1}
+    assert re.search(what, serving.problems()[0])
+    (folder / "aliases.json").unlink()
+    office.ask("promote", version=2, force=True, why="as it was")
+    assert office.serves == (2, None)

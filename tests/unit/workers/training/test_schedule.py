@@ -1,13 +1,16 @@
 """When beat asks for training, and that two requests for the same time ask for the same run."""
 
 import datetime
+from pathlib import Path
 
 import pytest
+from celery import Celery
 from celery.schedules import crontab
 
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
 from pointsman_workers.training import schedule as schedules
+from tests.support import tier_files
 
 
 def at(text: str) -> datetime.datetime:
@@ -40,6 +43,15 @@ def test_settings_become_entries() -> None:
     entries = schedules.entries(Settings(train_schedule=wanted))
     assert entries["train base"]["schedule"] == crontab(minute="0", hour="3")
     assert entries["train pro"]["schedule"] == crontab(minute="0", hour="*/6")
+
+
+def test_a_tier_that_is_not_declared_is_refused(tmp_path: Path) -> None:
+    tier_files.small_tier(tmp_path)
+    with (
+        Celery() as app,
+        pytest.raises(errors.SettingsError, match="SCHEDULE: no tier 'bsae' is declared; there are: small"),
+    ):
+        schedules.configure(app, Settings(data_dir=tmp_path, train_schedule={"bsae": "0 3 * * *"}))
 
 
 @pytest.mark.parametrize("times", ["3 o'clock", "every 6 h", "every day", "61 3 * * *"])
