@@ -104,11 +104,12 @@ def has_written(partial: Path, count: int) -> bool:
     return partial.exists() and partial.read_bytes().count(b"\n") >= count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ending",
     [
         pytest.param(signal.SIGKILL, id="killed"),
-        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, id="interrupted"),
     ],
 )
 def test_a_run_that_was_interrupted_and_resumed_gives_the_file_of_one_that_was_not(

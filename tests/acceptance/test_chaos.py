@@ -16,6 +16,8 @@ from tests.chaos.stage import Stage, ground, stage
 from tests.support.default_keys import BULK, SERVING, keys
 from tests.support.ledgers import open_letters
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def set_up(tmp_path: Path) -> Iterator[Stage]:
@@ -23,7 +25,6 @@ def set_up(tmp_path: Path) -> Iterator[Stage]:
         yield set_up
 
 
-@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_happens() -> None:
     once = ("kill_worker", "stop_worker", "kill_beat", "kill_redis", "pause_redis", "fill_redis", "delay")
     more = ("reset_connections", "break_flags", "submit_poison", "push_garbage")
@@ -53,7 +54,6 @@ def test_a_message_that_kills_its_worker_is_attempted_three_times_and_delays_no_
     assert {(letter.reason, letter.attempts, letter.texts) for letter in letters} == {("poison", 3, 2)}
 
 
-@pytest.mark.slow
 def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stage) -> None:
     with Client(settings=set_up.settings) as client, set_up.redis.client() as redis:
         # What a kill between kombu's two steps leaves behind: the ledger's entry, and the message nowhere.
@@ -64,7 +64,6 @@ def test_a_message_lost_between_queue_and_worker_is_published_again(set_up: Stag
         assert message.result(30).intent == ["greeting"]
 
 
-@pytest.mark.slow
 def test_a_producer_rides_out_a_short_outage_and_says_clearly_that_a_long_one_is_there(set_up: Stage) -> None:
     with Client(settings=set_up.settings) as client:
         client.classify("hi")

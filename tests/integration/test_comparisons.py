@@ -164,6 +164,7 @@ def test_work_is_shed_while_redis_is_full(store: Store, settings: Settings) -> N
     assert Comparisons(store, settings, max_memory=1e-9).pressure() == "redis_memory"
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_texts_take_a_few_megabytes(redis: Redis, kept: Comparisons) -> None:
     chance = random.Random(7)
     for message in range(400):

@@ -79,9 +79,9 @@ def test_new_data_that_is_as_good_is_promoted(folder: Path, registry: Registry) 
 @pytest.mark.parametrize(
     ("worsen", "reason"),
     [
-        (shuffle_labels, "macro-F1 "),
+        pytest.param(shuffle_labels, "macro-F1 ", marks=pytest.mark.slow),
         pytest.param(shuffle_labels, "recall of 'goodbye'", marks=pytest.mark.slow),
-        pytest.param(break_golden, "golden utterance", marks=pytest.mark.slow),
+        (break_golden, "golden utterance"),
     ],
 )
 def test_a_worse_dataset_is_stopped_with_its_reasons_and_the_champion_serves_on(

@@ -25,7 +25,7 @@ SLOW = f"""
 [search]
 folds = 10
 features = [{{ words = [1, 2], characters = [1, 8] }}]
-classifiers = [{{ kind = "LogisticRegression", c = {[number / 10 for number in range(1, 200)]} }}]
+classifiers = [{", ".join(4 * [f'{{ kind = "LogisticRegression", c = {[number / 10 for number in range(1, 50)]} }}'])}]
 """
 
 

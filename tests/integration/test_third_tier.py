@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from pointsman_producer.client import registry
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors
@@ -31,6 +33,7 @@ def declare_third(data: Path) -> None:
     staged.replace(data / "tiers.toml")
 
 
+@pytest.mark.slow
 def test_a_third_tier_serves_after_its_training_without_code_and_without_restart(tmp_path: Path) -> None:
     data = live_tiers.write(tmp_path / "data")
     with (

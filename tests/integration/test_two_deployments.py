@@ -33,6 +33,8 @@ from tests.support.ledgers import open_letters
 from tests.support.redis_server import RedisServer
 from tests.support.running import Running
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 60
 VISIBILITY_S = 10
@@ -193,7 +195,6 @@ def test_a_plain_client_reads_outcomes_with_one_setting_and_a_chain_goes_on_else
     assert AsyncResult(counted.id, app=house.foreign).get(timeout=TIMEOUT_S) == 2
 
 
-@pytest.mark.slow
 def test_the_other_applications_unacknowledged_messages_are_its_own(house: House, redis: Redis) -> None:
     long_ago = time.time() - 10 * VISIBILITY_S
     redis.zadd("unacked_index", {"tag": long_ago})

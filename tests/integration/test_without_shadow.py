@@ -50,7 +50,11 @@ def environ(copy: Path, settings: Settings) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("app", "task"), [("serving_app", names.CLASSIFY_TASK), ("training_app", names.TRAIN_TASK)]
+    ("app", "task"),
+    [
+        ("serving_app", names.CLASSIFY_TASK),
+        pytest.param("training_app", names.TRAIN_TASK, marks=pytest.mark.slow),
+    ],
 )
 def test_an_application_is_built_without_the_shadow(copy: Path, app: str, task: str) -> None:
     settings = Settings.model_validate({"data_dir": running.DATA})

@@ -15,6 +15,14 @@ from pointsman_shared.settings import Settings
 from pointsman_workers import bootstrap
 from pointsman_workers.delivery.task import WorkerApp
 
+SIGNALS = (
+    signals.worker_init,
+    signals.worker_process_init,
+    signals.worker_ready,
+    signals.worker_process_shutdown,
+    signals.worker_shutdown,
+)
+
 
 @contextlib.contextmanager
 def serving(settings: Settings, patch: pytest.MonkeyPatch) -> Iterator[WorkerApp]:
@@ -23,6 +31,8 @@ def serving(settings: Settings, patch: pytest.MonkeyPatch) -> Iterator[WorkerApp
     signals.setup_logging.connect(_leave_logging)
     handlers: dict[Any, Any] = {}
     patch.setattr(bootstrap, "_connect", handlers.__setitem__)
+    for signal in SIGNALS:
+        patch.setattr(signal, "receivers", [])
     with bootstrap.serving_app(settings) as app:
         handlers[signals.worker_init]()
         handlers[signals.worker_process_init]()

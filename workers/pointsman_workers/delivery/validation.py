@@ -114,6 +114,8 @@ class _Embed(_Part):
     chord: _Signature | None = None
 
 
+# Celery's own tasks that run another one inside them, with no message of its own.
+_UNDER_NO_ID: Final = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 _BODY: Final = TypeAdapter(tuple[list[Any], dict[str, Any], _Embed | None])
 
 
@@ -130,8 +132,7 @@ def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
         content = _content(found)
         args, kwargs, _ = _BODY.validate_json(content)
         body = [args, kwargs, json.loads(content)[2]]
-    # Celery's own tasks would run ours inside them, under no id.
-    if found.headers.task.startswith("celery.") or found.headers.task not in tasks:  # type: ignore[operator]  # any container
+    if found.headers.task in _UNDER_NO_ID or found.headers.task not in tasks:  # type: ignore[operator]  # any container
         msg = "headers.task: this worker knows no such task"
         raise UnknownTaskError(msg, found.headers.task)
     # Ours have limits of their own, and it is they that an error names.
