@@ -20,7 +20,7 @@ TIMEOUT_S = 60
 SAID = "leads to a Redis Cluster, which is not supported"
 
 
-@pytest.fixture(params=["no slot", "all slots"])
+@pytest.fixture(params=["all slots", pytest.param("no slot", marks=pytest.mark.slow)])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     # The port of the cluster's own bus is this one and 10,000.
     port = next(port for port in iter(embedded_redis.free_port, 0) if port < 55_000)

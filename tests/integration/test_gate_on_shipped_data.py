@@ -76,11 +76,12 @@ def test_new_data_that_is_as_good_is_promoted(folder: Path, registry: Registry) 
     assert registry.champion("base") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("worsen", "reason"),
     [
-        pytest.param(shuffle_labels, "macro-F1 ", marks=pytest.mark.slow),
-        pytest.param(shuffle_labels, "recall of 'goodbye'", marks=pytest.mark.slow),
+        (shuffle_labels, "macro-F1 "),
+        (shuffle_labels, "recall of 'goodbye'"),
         (break_golden, "golden utterance"),
     ],
 )

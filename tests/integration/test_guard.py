@@ -118,6 +118,7 @@ def test_health_is_an_exit_code(
     assert command_line.run(root.pointsman, ["health", NODE]) == command_line.TRY_LATER
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_hung_up_starts_itself_again(shared_deployment: Running) -> None:
     def serving() -> psutil.Process:
         return psutil.Process(shared_deployment.deployment.pids()["serving"])

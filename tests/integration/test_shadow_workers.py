@@ -138,7 +138,8 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
     outlast(FRESH_S, "the aliases that processes remember")
 
 
-@pytest.mark.parametrize("texts", [3_900, pytest.param(20_020, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("texts", [3_900, 20_020])
 def test_totals_match_to_the_text_while_workers_are_killed(
     client: Client, deployed: Running, texts: int
 ) -> None:
