@@ -9,7 +9,7 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, WatchError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.typing import KeyT
@@ -30,6 +30,9 @@ RETRIES: Final = 6
 CLOCK_S: Final = 30.0
 PATIENT_TIMEOUT_S: Final = 5
 FULL: Final = "Redis is full (maxmemory): nothing was submitted or changed; try again when work has been done"
+# What redis-py raises where Redis answers, but refuses; and all that it raises.
+REFUSED: Final = ResponseError
+FAILED: Final = RedisError
 # What a caller that needs Redis may get from any call; both are retryable.
 UNAVAILABLE: Final = (errors.BrokerUnavailableError, errors.QueueFullError)
 
@@ -89,6 +92,14 @@ class TranslatingPipeline(Pipeline):
             return super().execute(raise_on_error)
 
 
+class Piecemeal(Redis):
+    """A client for kombu whose pipelines are no transactions: a full Redis refuses all of one, even what only deletes."""
+
+    def pipeline(self, transaction: bool = False, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002  redis-py's
+        """Collect commands that are sent together."""
+        return super().pipeline(False, shard_hint)
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Translate Redis's errors, but for those that callers handle: a script that is not loaded, a watched key."""
@@ -100,8 +111,13 @@ def translated() -> Iterator[None]:
         raise explained(error) from error
 
 
-def explained(error: RedisError) -> errors.RetryableError:
-    """Return the error of ours that says what one of redis-py's means."""
-    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+def is_full(error: Exception) -> bool:
+    """Return whether an error of redis-py's, or of kombu's, says that Redis is full; one of a script has no class of its own."""
+    return isinstance(error, OutOfMemoryError) or "maxmemory" in str(error)
+
+
+def explained(error: Exception) -> errors.RetryableError:
+    """Return the error of ours that says what one of redis-py's, or of kombu's, means."""
+    if is_full(error):
         return errors.QueueFullError(FULL)
     return errors.BrokerUnavailableError(f"Redis cannot be reached: {error}")

@@ -6,6 +6,7 @@ Kombu parses what it takes from a Redis list before anything can check it, and w
 Celery logs in full what it does not understand. So every message is checked here, once, before both.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -17,15 +18,18 @@ from typing import Any, Final
 
 from celery.exceptions import NotRegistered
 from kombu.transport import redis as kombu_redis
+from kombu.transport.redis import REFRESH_BINDING  # type: ignore[attr-defined]  # the types lack it
 from kombu.transport.virtual import Message as KombuMessage
 from kombu.utils.encoding import bytes_to_str
 
 from pointsman_shared import errors
 from pointsman_shared.broker import transport
 from pointsman_shared.store import dead_letters
+from pointsman_shared.store.connection import REFUSED, Piecemeal, is_full
 from pointsman_workers.delivery import validation
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import Ledger
+from pointsman_workers.delivery.unacked import Unacked
 from pointsman_workers.process import refresh
 from pointsman_workers.process.per_process import PerProcess
 
@@ -119,7 +123,33 @@ class Channel(transport.Channel):
 
     from_transport_options = (*transport.Channel.from_transport_options, "intake")
     Message = Message
+    QoS = Unacked
     intake: Intake
+
+    def _get_client(self) -> type[Piecemeal]:
+        return Piecemeal
+
+    @functools.cached_property
+    def _refresh_binding(self) -> Any:  # noqa: ANN401  redis-py's script
+        # Kombu's script adds first, which a full Redis refuses.
+        client: Any = self._create_client()  # type: ignore[attr-defined]  # the types lack it
+        return client.register_script(f"redis.call('SREM', KEYS[1], '')\n{REFRESH_BINDING}")
+
+    def _queue_bind(self, *args: Any) -> None:  # noqa: ANN401  kombu's signature
+        try:
+            super()._queue_bind(*args)  # type: ignore[misc]  # kombu's
+        except REFUSED as error:
+            # A worker can consume all the same, and who publishes binds the queue as well.
+            if not is_full(error):
+                raise
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
+        try:
+            super()._put(queue, message, **kwargs)
+        except REFUSED as error:
+            # Who asks this worker something while Redis is full gets no answer.
+            if not (queue.endswith(REPLIES) and is_full(error)):
+                raise
 
     def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401  kombu's signature
         # As kombu's own, except for what happens between the answer and the delivery.
@@ -155,3 +185,5 @@ class Transport(kombu_redis.Transport):
     """The worker's transport on one Redis server."""
 
     Channel = Channel
+    # What a Redis refuses that is full, or was made a replica, it takes again later: for a worker, it is away.
+    connection_errors = (*kombu_redis.Transport.connection_errors, REFUSED)
