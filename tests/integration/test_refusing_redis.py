@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.running import Running
 MESSAGES = 30
 TIMEOUT_S = 60
 # Longer than a worker waits for a message, and than it waits before it connects again.
-REFUSES_S = 3
+REFUSES_S = 5
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +62,17 @@ def test_a_worker_that_starts_while_redis_is_full_does_what_waits(
     assert deployed.deployment.pids() == after
 
 
-def test_workers_outlive_that_their_redis_is_a_replica_for_a_while(
+def test_workers_and_producers_outlive_that_their_redis_is_a_replica_for_a_while(
     deployed: Running, client: Client, redis: Redis
 ) -> None:
     client.classify("hi", timeout_s=TIMEOUT_S)
     before = deployed.deployment.pids()
     redis.replicaof("127.0.0.1", "1")
-    try:
-        outlast(REFUSES_S, "what a worker does while it waits")
-    finally:
-        redis.replicaof("no", "one")
+    back = threading.Timer(REFUSES_S, redis.replicaof, ("no", "one"))
+    back.start()
+    # It waits for the fail-over.
+    meanwhile = client.submit("hi")
+    back.join()
+    assert meanwhile.result(TIMEOUT_S).intent == "greeting"
     assert client.classify("hi", timeout_s=TIMEOUT_S).intent == "greeting"
     eventually(lambda: deployed.deployment.pids() == before, "the same processes")
