@@ -19,6 +19,8 @@ from tests.support.running import Running
 
 MESSAGES = 30
 TIMEOUT_S = 60
+# A worker asks for a message so long.
+ASKED_S = 1
 # Longer than a worker waits for a message, and than it waits before it connects again.
 REFUSES_S = 5
 
@@ -45,6 +47,7 @@ def test_a_worker_that_starts_while_redis_is_full_does_what_waits(
     request = checked_request(["hi"] * 100, [None] * 100)
     os.kill(before["serving"], signal.SIGKILL)
     eventually(lambda: deployed.deployment.pids().get("serving") != before["serving"], "the worker is gone")
+    outlast(ASKED_S, "what the worker asked for, which could take a message with it")
     waiting = [client.submit_message(request) for _ in range(MESSAGES)]
     redis.config_set("maxmemory", 1)
     try:
