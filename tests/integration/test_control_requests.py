@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import signals
 
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors, names
@@ -29,8 +30,10 @@ QUESTION = {"reason": "tests", "by": "tests"}
     ],
 )
 def test_a_request_that_failed_has_an_outcome_and_leaves_no_dead_letter(
-    settings: Settings, tmp_path: Path, task: str, request_: Any
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, request_: Any
 ) -> None:
+    handlers: dict[Any, Any] = {}
+    monkeypatch.setattr(bootstrap, "_connect", handlers.__setitem__)
     settings = settings.model_copy(
         update={"data_dir": live_tiers.write(tmp_path), "registry_url": str(tmp_path / "registry")}
     )
@@ -39,6 +42,7 @@ def test_a_request_that_failed_has_an_outcome_and_leaves_no_dead_letter(
         with pytest.raises(errors.PermanentError):
             app.tasks[task](request_)
         app.tasks[task].pop_request()
+        handlers[signals.worker_process_shutdown]()
     assert ledgers.stored(settings, "typo")["dead_letter"] is None
     assert ledgers.open_letters(settings).count() == 0
 

@@ -9,6 +9,7 @@ import gc
 import importlib
 import os
 import socket
+import threading
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, cast
@@ -60,7 +61,7 @@ def serving_app(settings: Settings) -> WorkerApp:
     _connect(
         signals.worker_ready, lambda sender, **_: _start_parent(wiring, sender, limits.hard_s, looks=True)
     )
-    _connect(signals.worker_process_init, lambda **_: (parts.process(), wiring.app.pauses()))
+    _connect(signals.worker_process_init, lambda **_: _start_child(wiring, parts))
     _connect(signals.worker_process_shutdown, lambda **_: parts.close())
     _connect(signals.worker_shutdown, lambda **_: _stop_parent(wiring))
     return wiring.app
@@ -77,6 +78,7 @@ def training_app(settings: Settings) -> WorkerApp:
     wiring = _wire(settings, [names.TRAIN_QUEUE], TRAINING_ROOMS, parts, limits)
     _connect(signals.worker_init, lambda **_: parts.check())
     _connect(signals.worker_process_init, lambda **_: wiring.app.pauses())
+    _connect(signals.worker_process_shutdown, lambda **_: parts.close())
     wiring.app.conf.broker_transport_options |= broker_config.unacked_options(
         wiring.app.keys.train_unacked, settings.train_visibility_timeout_s
     )
@@ -250,6 +252,12 @@ def _start_parent(wiring: Wiring, worker: Any, limit_s: float, *, looks: bool) -
     for start in wiring.when_ready:
         start(worker)
     shutdown.leave_in_time(end_this_process)
+
+
+def _start_child(wiring: Wiring, parts: ServingParts) -> None:
+    """Have a child load its models meanwhile, for which its first message waits: one that is slow to say that it is up is killed."""
+    wiring.app.pauses()
+    threading.Thread(target=parts.process, name="pointsman: first models", daemon=True).start()
 
 
 def _start(wiring: Wiring, thread: Periodic) -> None:

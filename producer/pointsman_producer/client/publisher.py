@@ -13,9 +13,9 @@ from pointsman_shared.settings import Settings
 from pointsman_shared.store import connection
 from pointsman_shared.wire import jobs
 
-# Five more tries bridge an outage of about three seconds. A longer one is reported, also if each try waits for an
-# answer. Kombu's own retry is not used, because after a reconnection it publishes on the old channel.
-PAUSES_S = (0.2, 0.4, 0.6, 0.8, 1.0)
+# More tries bridge an outage, or a fail-over, of about ten seconds. A longer one is reported, also if each try waits for
+# an answer. Kombu's own retry is not used, because after a reconnection it publishes on the old channel.
+PAUSES_S = (0.2, 0.4, 0.6, 0.8, *[1.0] * 8)
 PATIENCE_S = 10.0
 _UNSENT = (KombuError, OperationalError, RedisError, OSError)
 
@@ -58,12 +58,12 @@ class Outbox:
                     retry=False,
                 )
             except _UNSENT as error:
-                if "maxmemory" in str(error):
+                if connection.is_full(error):
                     raise errors.QueueFullError(connection.FULL) from error
                 if connection.is_of_cluster(error) or connection.is_of_cluster(error.__cause__):
                     raise errors.SettingsError(connection.NO_CLUSTER) from error
                 if pause_s is None or time.monotonic() - started > PATIENCE_S:
-                    msg = f"the broker did not take the message: {type(error).__name__}"
+                    msg = f"the broker did not take the message: {error or type(error).__name__}"
                     raise errors.BrokerUnavailableError(msg) from error
                 time.sleep(pause_s)
             else:

@@ -44,6 +44,9 @@ NO_CLUSTER: Final = (
     "POINTSMAN_REDIS_URL leads to a Redis Cluster, which is not supported: "
     "use one server, with a replica if you like"
 )
+# What redis-py raises where Redis answers, but refuses; and all that it raises.
+REFUSED: Final = ResponseError
+FAILED: Final = RedisError
 # What a caller that needs Redis may get from any call; both are retryable.
 UNAVAILABLE: Final = (errors.BrokerUnavailableError, errors.QueueFullError)
 
@@ -115,6 +118,14 @@ class TranslatingPipeline(Pipeline):
             return super().execute(raise_on_error)
 
 
+class Piecemeal(Redis):
+    """A client for kombu whose pipelines are no transactions: a full Redis refuses all of one, even what only deletes."""
+
+    def pipeline(self, transaction: bool = False, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002  redis-py's
+        """Collect commands that are sent together."""
+        return super().pipeline(False, shard_hint)
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Translate Redis's errors, but for those that callers handle: a script that is not loaded, a watched key."""
@@ -132,10 +143,15 @@ def is_of_cluster(error: BaseException | None) -> bool:
     return isinstance(error, answers) and not isinstance(error, MasterDownError)
 
 
-def explained(error: RedisError) -> errors.PointsmanError:
-    """Return the error of ours that says what one of redis-py's means."""
+def is_full(error: Exception) -> bool:
+    """Return whether an error of redis-py's, or of kombu's, says that Redis is full; one of a script has no class of its own."""
+    return isinstance(error, OutOfMemoryError) or "maxmemory" in str(error)
+
+
+def explained(error: Exception) -> errors.PointsmanError:
+    """Return the error of ours that says what one of redis-py's, or of kombu's, means."""
     if is_of_cluster(error):
         return errors.SettingsError(NO_CLUSTER)
-    if isinstance(error, OutOfMemoryError) or "maxmemory" in str(error):
+    if is_full(error):
         return errors.QueueFullError(FULL)
     return errors.BrokerUnavailableError(f"Redis cannot be reached: {error}")

@@ -21,6 +21,8 @@ ID_OF = Script("local raw = unpack(ARGV)\nreturn id_of(raw)", IDS)
 EXTEND = Script("local id = unpack(ARGV)\nreturn {extend(id), 'nothing'}", NO_EXTENSION)
 ATTEMPT = lua.script("workers/delivery/attempt")
 CLOSE = lua.script("workers/delivery/close", BURY, NO_EXTENSION)
+HOLD = lua.script("workers/delivery/hold")
+LET_GO = lua.script("workers/delivery/let_go")
 PROGRESS = lua.script("workers/delivery/progress")
 CLOSE_AND_NOTE = lua.script("workers/delivery/close", BURY, NOTING)
 QUEUED = lua.script("workers/delivery/queued", IDS)
@@ -323,3 +325,39 @@ def test_a_message_that_is_done_or_unknown_is_not_published_again(
     redis.set("guard" if guarded else "elsewhere", "1")
     assert republish(store) == 0
     assert redis.exists("bulk", "entry", "open", "stats") == 0
+
+
+def hold(store: Store, at: int) -> None:
+    HOLD(store, unacked="unacked", index="index", tag="t", now=at, held="message")
+
+
+def let_go(store: Store, push: str = "", latest: float | str = "") -> None:
+    names = {"unacked": "unacked", "index": "index", "queue": "queue"}
+    LET_GO(store, **names, tag="t", latest=latest, push=push, message="again" if push else "")
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize(
+    ("push", "queued"), [("", []), ("LPUSH", [b"again", b"o"]), ("RPUSH", [b"o", b"again"])]
+)
+def test_a_message_is_held_and_goes_back_once_also_where_redis_is_full(
+    store: Store, redis: Redis, is_full: bool, push: str, queued: list[bytes]
+) -> None:
+    if push:
+        redis.lpush("queue", "o")
+    redis.config_set("maxmemory", int(is_full))
+    hold(store, 7)
+    assert (redis.zscore("index", "t"), redis.hgetall("unacked")) == (7, {b"t": b"message"})
+    for _ in range(2):
+        let_go(store, push)
+    redis.config_set("maxmemory", 0)
+    assert redis.lrange("queue", 0, -1) == queued
+    assert not redis.exists("index", "unacked")
+
+
+def test_a_message_that_was_taken_again_meanwhile_stays_with_its_worker(store: Store, redis: Redis) -> None:
+    hold(store, 7)
+    let_go(store, "RPUSH", latest=6.9)
+    assert redis.hlen("unacked") == redis.zcard("index") == 1
+    let_go(store, "RPUSH", latest=7.1)
+    assert redis.lrange("queue", 0, -1) == [b"again"]

@@ -11,6 +11,7 @@ from pointsman_shared.store.connection import Store
 from pointsman_shared.store.scripts import Script
 from tests.support import lua
 
+BEAT = lua.script("shared/store/beat")
 BURY = lua.library("shared/store/bury")
 # The library's function, called with what stands in the arguments.
 BURIAL = Script(
@@ -267,3 +268,15 @@ def test_a_label_that_is_older_than_its_time_goes_with_the_next_one(store: Store
     for job, at in (("old", 100), ("corrected", 100), ("corrected", 101), ("new", 160)):
         label(store, job, "greeting", at)
     assert set(redis.hkeys("labels")) == set(redis.zrange("times", 0, -1)) == {b"corrected", b"new"}
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_worker_writes_its_heartbeat_also_where_redis_is_full(
+    store: Store, redis: Redis, is_full: bool
+) -> None:
+    redis.config_set("maxmemory", int(is_full))
+    for at in (7, 8):
+        BEAT(store, pulse="pulse", heard_at=at, ttl_ms=60_000)
+    redis.config_set("maxmemory", 0)
+    assert redis.get("pulse") == b"8"
+    assert 0 < redis.pttl("pulse") <= 60_000

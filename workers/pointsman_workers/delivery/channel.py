@@ -6,12 +6,13 @@ Kombu parses what it takes from a Redis list before anything can check it, and w
 Celery logs in full what it does not understand. So every message is checked here, once, before both.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from queue import Empty
 from typing import Any, Final
 
@@ -23,9 +24,11 @@ from kombu.utils.encoding import bytes_to_str
 from pointsman_shared import errors
 from pointsman_shared.broker import transport
 from pointsman_shared.store import dead_letters
+from pointsman_shared.store.connection import REFUSED, Piecemeal, is_full
 from pointsman_workers.delivery import validation
 from pointsman_workers.delivery.in_flight import InFlight
 from pointsman_workers.delivery.ledger import Ledger
+from pointsman_workers.delivery.unacked import Unacked
 from pointsman_workers.process import refresh
 from pointsman_workers.process.per_process import PerProcess
 
@@ -119,7 +122,29 @@ class Channel(transport.Channel):
 
     from_transport_options = (*transport.Channel.from_transport_options, "intake")
     Message = Message
+    QoS = Unacked
     intake: Intake
+
+    def _get_client(self) -> type[Piecemeal]:
+        return Piecemeal
+
+    def _queue_bind(self, *args: Any) -> None:  # noqa: ANN401  kombu's signature
+        # A worker can consume all the same, and who publishes binds the queue as well.
+        with _unless_full():
+            super()._queue_bind(*args)  # type: ignore[misc]  # kombu's
+
+    def _refresh_bindings(self, queues: Any) -> None:  # noqa: ANN401  kombu's signature
+        # The next time makes anew what ran out.
+        with _unless_full():
+            super()._refresh_bindings(queues)  # type: ignore[misc]  # kombu's
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
+        try:
+            super()._put(queue, message, **kwargs)
+        except REFUSED as error:
+            # Who asks this worker something while Redis is full gets no answer.
+            if not (queue.endswith(REPLIES) and is_full(error)):
+                raise
 
     def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401  kombu's signature
         # As kombu's own, except for what happens between the answer and the delivery.
@@ -151,7 +176,19 @@ class Channel(transport.Channel):
             self.connection._deliver(envelope, queue)
 
 
+@contextlib.contextmanager
+def _unless_full() -> Iterator[None]:
+    """Leave out what a full Redis refuses."""
+    try:
+        yield
+    except REFUSED as error:
+        if not is_full(error):
+            raise
+
+
 class Transport(kombu_redis.Transport):
     """The worker's transport on one Redis server."""
 
     Channel = Channel
+    # What a Redis refuses that is full, or was made a replica, it takes again later: for a worker, it is away.
+    connection_errors = (*kombu_redis.Transport.connection_errors, REFUSED)

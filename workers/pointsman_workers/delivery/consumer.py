@@ -1,5 +1,6 @@
 """Celery's consumer, extended: it opens missing ledger entries, shows no texts, and survives any message."""
 
+import contextlib
 import functools
 import logging
 import time
@@ -13,6 +14,7 @@ from kombu.utils.json import dumps
 
 from pointsman_shared import errors, names
 from pointsman_shared.broker import transport
+from pointsman_shared.store.connection import REFUSED
 from pointsman_workers.delivery import channel, payloads
 from pointsman_workers.delivery.task import WorkerApp
 from pointsman_workers.delivery.validation import MalformedMessageError
@@ -61,8 +63,10 @@ class WatchfulConsumer(Consumer):
                     return
                 handle(message)
                 interactive += message.delivery_info.get("routing_key") == interactive_queue
-            except (*lost_redis, errors.RetryableError):
+            except lost_redis:
                 raise
+            except errors.RetryableError as away:
+                raise ConnectionResetError(str(away)) from away
             except Exception as error:  # no message may end the consumer
                 self._refuse(message, error)
 
@@ -74,6 +78,12 @@ class WatchfulConsumer(Consumer):
             conn.ensure_connection, interval_start=0.5, interval_step=0.5, interval_max=RECONNECT_S
         )
         return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Wait before connecting again to a Redis that answers, but refuses: otherwise it would be asked without a pause."""
+        if isinstance(exc, REFUSED):
+            time.sleep(RECONNECT_S)
+        super().on_connection_error_after_connected(exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:  # noqa: ANN401  kombu's message
         """Refuse a message that Celery cannot decode."""
@@ -102,7 +112,9 @@ class WatchfulConsumer(Consumer):
         if message_id is None or message.properties.get(transport.LEDGERED):
             return
         raw["properties"][transport.LEDGERED] = True
-        self.app.in_flight().enter(message_id, message.delivery_info["routing_key"], dumps(raw).encode())
+        # A full Redis has no room for the entry, but doing the message makes room.
+        with contextlib.suppress(errors.QueueFullError):
+            self.app.in_flight().enter(message_id, message.delivery_info["routing_key"], dumps(raw).encode())
 
     def _postpone(self, message: Any) -> bool:  # noqa: ANN401  kombu's message
         """Have a message wait in Redis whose time is far off; a worker holds it for the last few seconds only.
@@ -125,7 +137,11 @@ class WatchfulConsumer(Consumer):
         if ahead_s > MAX_AHEAD_S:
             msg = f"headers.eta: it is more than {MAX_AHEAD_S // 86_400} days ahead"
             raise MalformedMessageError(msg)
-        in_flight.defer(message_id, due - min(longest_s, HELD_S))
+        try:
+            in_flight.defer(message_id, due - min(longest_s, HELD_S))
+        except errors.QueueFullError:
+            # This worker holds it until Redis delivers it again.
+            return False
         message.ack()
         return True
 

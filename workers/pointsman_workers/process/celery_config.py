@@ -37,6 +37,8 @@ def worker_configuration(*, transport: str, consumer: type) -> dict[str, Any]:
         # No message waits behind another one in a child while a second child idles.
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": 4,
+        # A child that is forked while the processors are busy is not stuck after four seconds.
+        "worker_proc_alive_timeout": 30,
         # Celery would end after a hundred attempts to connect.
         "broker_connection_max_retries": None,
         "broker_transport": transport,

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import OperationalError, SoftTimeLimitExceeded
 from celery.worker import state
 
 from pointsman_shared import errors, names
+from pointsman_shared.store import connection
 from pointsman_shared.store.connection import Store
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import jobs
@@ -87,13 +88,16 @@ def _register(wiring: Wiring, parts: PerProcess[Parts], candidates: PerProcess[C
 
 def request_work(app: Celery, brief: bool) -> None:
     """Request shadow work, only one part of it if `brief`. A lost request is made again, so nothing is kept of it."""
-    app.send_task(
-        names.SHADOW_TASK,
-        args=(brief,),
-        expires=REQUEST_EXPIRES_S,
-        ignore_result=True,
-        retry=False,
-    )
+    try:
+        app.send_task(
+            names.SHADOW_TASK,
+            args=(brief,),
+            expires=REQUEST_EXPIRES_S,
+            ignore_result=True,
+            retry=False,
+        )
+    except (OperationalError, connection.FAILED, OSError) as error:
+        raise connection.explained(error) from error
 
 
 def _wish(
