@@ -18,13 +18,6 @@ from tests.support import live_tiers, reaper, running
 from tests.support.deadlines import eventually
 
 TIMEOUT_S = 60
-# Enough fits to be watched.
-SLOW = f"""
-[search]
-folds = 10
-features = [{{ words = [1, 2], characters = [1, 8] }}]
-classifiers = [{{ kind = "LogisticRegression", c = {[number / 10 for number in range(1, 200)]} }}]
-"""
 
 
 def page(url: str) -> str:
@@ -61,7 +54,7 @@ def flower(settings: Settings, log: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_stage_and_the_fraction_are_told_to_the_client_and_shown_by_flower(tmp_path: Path) -> None:
     pytest.importorskip("flower")
-    extra = {"data_dir": live_tiers.write(tmp_path / "data", search=SLOW)}
+    extra = {"data_dir": live_tiers.write(tmp_path / "data", search=live_tiers.SLOW)}
     with (
         running.deployment(tmp_path, workers=1, extra=extra) as deployed,
         Client(settings=deployed.settings) as client,

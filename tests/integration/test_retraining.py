@@ -20,15 +20,9 @@ from tests.support.running import Running
 from tests.support.webhook import Webhook
 
 TIMEOUT_S = 60
+
+
 # Enough fits to be caught in the middle.
-SLOW = f"""
-[search]
-folds = 10
-features = [{{ words = [1, 2], characters = [1, 8] }}]
-classifiers = [{", ".join(4 * [f'{{ kind = "LogisticRegression", c = {[number / 10 for number in range(1, 50)]} }}'])}]
-"""
-
-
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("retraining")
@@ -106,7 +100,7 @@ def test_a_version_the_gate_stopped_needs_force(client: Client, data: Path, webh
 def test_a_second_run_of_a_tier_is_refused_or_joins_and_a_run_can_be_cancelled(
     client: Client, data: Path
 ) -> None:
-    live_tiers.write(data, search=SLOW)
+    live_tiers.write(data, search=live_tiers.SLOW)
     # The trainer reads the declaration anew for each run.
     first = client.train("base")
     with pytest.raises(errors.BusyError, match=first.id):
@@ -124,7 +118,7 @@ def test_a_second_run_of_a_tier_is_refused_or_joins_and_a_run_can_be_cancelled(
 def test_a_scheduled_run_that_meets_another_one_is_left_out(
     deployed: Running, client: Client, data: Path
 ) -> None:
-    live_tiers.write(data, search=SLOW)
+    live_tiers.write(data, search=live_tiers.SLOW)
     slow = client.train("base")
     eventually(lambda: slow.progress() is not None, "the run has started")
     request = jobs.TrainRequest(tier="pro", requested_by="schedule")

@@ -13,6 +13,13 @@ values = { true = "pro", false = "base" }
 default = "base"
 """
 GATE: Final = "[gate]\nmargin = 0.9\n"
+# Fits enough to be watched, and to be cancelled.
+SLOW: Final = f"""
+[search]
+folds = 10
+features = [{{ words = [1, 2], characters = [1, 8] }}]
+classifiers = {json.dumps(4 * [{"kind": "LogisticRegression", "c": [each / 10 for each in range(1, 50)]}])}
+""".replace('": ', '" = ')
 
 
 def write(folder: Path, *, gate: str = GATE, search: str = tier_files.SEARCH) -> Path:
