@@ -14,8 +14,8 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 AGAIN := again
 endif
 
-# Three processes share the tests, module by module, in the order in which tests/conftest.py puts them.
-SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
+# Two processes share the tests, module by module, in the order in which tests/conftest.py puts them.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help demo up test cover lint bench chaos pythons mutants clean $(AGAIN)
 .NOTPARALLEL:
