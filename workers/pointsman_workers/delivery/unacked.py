@@ -76,8 +76,10 @@ class Unacked(kombu_redis.QoS):
         push: str = "",
         message: str = "",
     ) -> None:
+        # An ACL allows no key without a name, also where the script does not use it.
+        named = queue or self.unacked_key
         with self.channel.conn_or_acquire() as redis:
-            LET_GO(redis, **self._notes(), tag=tag, latest=latest, queue=queue, push=push, message=message)
+            LET_GO(redis, **self._notes(), tag=tag, latest=latest, queue=named, push=push, message=message)
 
     def _notes(self) -> dict[str, str]:
         return {"unacked": self.unacked_key, "index": self.unacked_index_key}
