@@ -10,11 +10,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from pointsman_models.inference import scorer
+from pointsman_models.inference import grams
 from pointsman_models.inference.scorer import FusedScorer
+from pointsman_models.inference.tokens import Preprocessor
 from tests.support import tiny
 
 WORD = r"(?u)\b\w+\b"
+PREPROCESSOR = Preprocessor(lowercase=True, strips_accents=False)
 ODD_TEXTS = [
     "",
     "   ",
@@ -29,6 +31,9 @@ ODD_TEXTS = [
     "open " * 400,
     "hi_there under_score 24/7",
     "\ud83d",
+    "\x01",
+    "hi\x00there \x01 good\x01 morning",
+    "ὈΔΥΣΣΕΎΣ ΣΑΣ",
 ]
 PIPELINES = {
     "words": tiny.fitted(tiny.PRO_INTENTS, features=tiny.word_features()),
@@ -73,20 +78,20 @@ def test_no_texts_give_no_scores() -> None:
     assert FusedScorer.from_pipeline(PIPELINES["union"]).decision_function([]).shape == (0, 4)
 
 
-@pytest.mark.parametrize("texts_at_once", [1, scorer.FEW_TEXTS + 1])
-def test_no_more_words_are_remembered_than_the_bound(
+@pytest.mark.parametrize("texts_at_once", [1, 5])
+def test_no_more_is_remembered_of_words_than_the_bound(
     texts_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorer, "MAX_REMEMBERED_WORDS", 50)
-    block = scorer._make_block(TfidfVectorizer(analyzer="char_wb").fit(["hi"]), np.ones((4, 1)))
-    assert isinstance(block, scorer._CharacterBlock)
+    monkeypatch.setattr(grams, "REMEMBERED_BYTES", 20_000)
+    known = grams.CharacterGrams({"wor": 0}, PREPROCESSOR, sizes=(1, 3))
     for number in range(200):
-        block.add_scores([f"word{number} and{number}"] * texts_at_once, np.zeros((texts_at_once, 1)))
-        assert len(block._word_ids) <= scorer.MAX_REMEMBERED_WORDS
+        rows, places = known.find([f"word{number} and{number}"] * texts_at_once)
+        assert (rows.tolist(), places.tolist()) == ([*range(texts_at_once)], [0] * texts_at_once)
+        assert len(known._words) < 20_000 / 200 + 3
 
 
 def test_scores_stay_right_when_the_remembered_words_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "MAX_REMEMBERED_WORDS", 3)
+    monkeypatch.setattr(grams, "REMEMBERED_BYTES", 500)
     fused = FusedScorer.from_pipeline(PIPELINES["union"])
     for _ in range(3):
         assert_equal_scores(PIPELINES["union"], fused, ODD_TEXTS)
