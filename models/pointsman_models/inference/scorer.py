@@ -7,6 +7,7 @@ tests) at a fraction of its cost. The texts of a message are cut into tokens all
 scikit-learn stays the trainer and the oracle; this module only reads what it fitted.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
@@ -82,7 +83,10 @@ class _Grams(Protocol):
     """The n-grams of a vectorizer."""
 
     def find(self, texts: Sequence[str]) -> tuple[Numbers, Numbers]:
-        """Find the known n-grams of texts."""
+        """Return the text and the place of every known n-gram, as often as it occurs."""
+
+    def find_in(self, text: str) -> Sequence[int] | NDArray[np.int32]:
+        """Return the place of every known n-gram of one text, as often as it occurs."""
 
 
 class _Block:
@@ -96,13 +100,11 @@ class _Block:
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return this block's part of every text's scores: shape (texts, columns)."""
+        if len(texts) == 1:
+            return self._scores_of_one(texts[0])
         rows, places = self._grams.find(texts)
         rows, places, counts = _counted(rows, places, len(self._idf))
-        values = (1.0 + np.log(counts)) if self._sublinear else counts
-        values *= self._idf[places]
-        if len(texts) == 1:
-            norm = np.sqrt(values @ values) or 1.0
-            return (values @ self._weights[places] / norm)[None, :]
+        values = self._weigh(places, counts)
         squares = np.bincount(rows, weights=values * values, minlength=len(texts))
         # A text without a known feature has a norm of zero, by which nothing is divided.
         squares[squares == 0] = 1.0
@@ -111,6 +113,21 @@ class _Block:
         matrix = csr_array((values, places, starts), shape=(len(texts), len(self._weights)))
         product: Scores = matrix @ self._weights
         return product
+
+    def _scores_of_one(self, text: str) -> Scores:
+        places = np.array(self._grams.find_in(text), dtype=np.int64)
+        places.sort()
+        if (places[1:] == places[:-1]).any():
+            _, places, counts = _counted(0 * places, places, len(self._idf))
+            values = self._weigh(places, counts)
+        else:
+            values = self._idf[places]
+        norm = math.sqrt(values @ values) or 1.0
+        return (values @ self._weights[places] / norm)[None, :]
+
+    def _weigh(self, places: Numbers, counts: Scores) -> Scores:
+        frequencies = 1.0 + np.log(counts) if self._sublinear else counts
+        return frequencies * self._idf[places]
 
 
 def _counted(rows: Numbers, places: Numbers, width: int) -> tuple[Numbers, Numbers, Scores]:
