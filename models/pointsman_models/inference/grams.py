@@ -17,8 +17,7 @@ from pointsman_models.inference.tokens import (
 
 _UNKNOWN: Final = -2
 _TOO_SHORT: Final = -3
-_WITHOUT_PLACE: Final = 3
-# Bounds what a process keeps of the words that it met. A word costs some 200 bytes, and those of its n-grams.
+# Bounds what a process keeps of the words that it met. A word costs some 200 bytes, its letters and its n-grams.
 REMEMBERED_BYTES: Final = 8 << 20
 _BYTES_OF_A_WORD: Final = 200
 
@@ -33,7 +32,6 @@ class WordGrams:
         vocabulary: Mapping[str, int],
         preprocessor: Preprocessor,
         *,
-        longest: int,
         shortest_word: int,
     ) -> None:
         """Build the tree.
@@ -41,7 +39,6 @@ class WordGrams:
         Args:
             vocabulary: The place of each n-gram, whose words are separated by a space.
             preprocessor: The vectorizer's.
-            longest: The greatest number of words.
             shortest_word: Words of fewer letters are left out before n-grams are made.
         """
         self._preprocessor = preprocessor
@@ -54,10 +51,10 @@ class WordGrams:
         nodes: dict[Words, int] = {(word,): number for number, word in enumerate(words)}
         self._places = _places(terms, nodes)
         self._levels: list[tuple[Numbers, Numbers]] = []
-        # The same for single texts, for which arrays do not pay.
+        # The same for single texts, for which arrays are slower.
         self._places_of_words: list[int] = self._places.tolist()
         self._tables: list[tuple[dict[int, int], list[int]]] = []
-        for size in range(2, longest + 1):
+        for size in range(2, max(map(len, terms), default=0) + 1):
             nodes = self._grow(terms, nodes, size)
 
     def _grow(self, terms: Mapping[Words, int], shorter: Mapping[Words, int], size: int) -> dict[Words, int]:
@@ -74,7 +71,7 @@ class WordGrams:
         return nodes
 
     def find_in(self, text: str) -> list[int]:
-        """Return the place of every known n-gram of one text, as often as it occurs: the same in less time."""
+        """Return what `find` finds in one text: the same in less time."""
         words = list(map(self._words.__getitem__, self._splitter.split(self._preprocessor.join([text]))))
         if self._leaves_out:
             words = [word for word in words if word != _TOO_SHORT]
@@ -106,12 +103,8 @@ class WordGrams:
             wanted = nodes * self._width + words[ends]
             # A search for values in order takes a third of the time.
             order = wanted.argsort()
-            at, starts, ends, wanted = (
-                keys.searchsorted(wanted[order]),
-                starts[order],
-                ends[order],
-                wanted[order],
-            )
+            starts, ends, wanted = starts[order], ends[order], wanted[order]
+            at = keys.searchsorted(wanted)
             whole = (keys.take(at, mode="clip") == wanted) & (rows[starts] == rows[ends]) & (words[ends] >= 0)
             starts, nodes = starts[whole], at[whole]
             found.append((rows[starts], places[nodes]))
@@ -157,12 +150,13 @@ class CharacterGrams:
 
     def _forget(self) -> None:
         self._words = _Learnt(self._learn)
+        self._bytes = 0
         # The places of the words' n-grams, one word after the other, with room for more; word i ends at ends[i + 1].
         self._places: Places = np.empty(1 << 12, dtype=np.int32)
         self._ends: Places = np.zeros(1 << 10, dtype=np.int32)
 
     def find_in(self, text: str) -> Places:
-        """Return the place of every known n-gram of one text, as often as it occurs: the same in less time."""
+        """Return what `find` finds in one text: the same in less time."""
         words = [self._words[word] for word in self._preprocessor.join([text]).split()]
         starts, places = self._ends, self._places
         parts = [places[starts[word] : starts[word + 1]] for word in words]
@@ -181,7 +175,7 @@ class CharacterGrams:
         return found
 
     def _forget_if_much(self) -> None:
-        if len(self._words) * _BYTES_OF_A_WORD + int(self._ends[len(self._words) - 1]) * 4 > REMEMBERED_BYTES:
+        if self._bytes > REMEMBERED_BYTES:
             self._forget()
 
     def _learn(self, word: str) -> int:
@@ -194,6 +188,7 @@ class CharacterGrams:
         self._places = _with_room(self._places, end)
         self._places[start:end] = found
         self._ends[number + 1] = end
+        self._bytes += _BYTES_OF_A_WORD + word.__sizeof__() + found.__sizeof__()
         return number
 
     def _grams(self, word: str) -> list[str]:

@@ -167,12 +167,7 @@ def _make_block(vectorizer: TfidfVectorizer, weights: Scores) -> _Block:
     vocabulary = {term: int(place) for term, place in vectorizer.vocabulary_.items()}
     grams: _Grams
     if vectorizer.analyzer == "word":
-        grams = WordGrams(
-            vocabulary,
-            preprocessor,
-            longest=vectorizer.ngram_range[1],
-            shortest_word=_SHORTEST_WORD[vectorizer.token_pattern],
-        )
+        grams = WordGrams(vocabulary, preprocessor, shortest_word=_SHORTEST_WORD[vectorizer.token_pattern])
     else:
         grams = CharacterGrams(vocabulary, preprocessor, sizes=vectorizer.ngram_range)
     return _Block(grams, vectorizer, weights)
