@@ -7,10 +7,22 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import corpus, deployment, latency, ledger, memory, promotion, shadow, throughput, training
+from benchmarks import (
+    classifier,
+    corpus,
+    deployment,
+    latency,
+    ledger,
+    memory,
+    promotion,
+    shadow,
+    throughput,
+    training,
+)
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "throughput": throughput.run,
+    "classifier": classifier.run,
     "latency": latency.run,
     "ledger": ledger.run,
     "memory": memory.run,

@@ -1,0 +1,110 @@
+"""What a text costs in one process: the whole answer against scikit-learn's label, on texts of which none repeats.
+
+The models are fitted on CLINC150, with its out-of-scope texts as a class. The texts are made of its utterances: one word
+of each is replaced, and it is cut or filled to nine words. Figures are of processor time.
+"""
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.svm import LinearSVC
+
+from benchmarks import corpus
+from pointsman_models.inference.classifier import Classifier
+from pointsman_models.training.pipelines import WORD
+from pointsman_shared import names
+
+CLINC = corpus.ROOT.parent / "shared" / "data" / "clinc150" / "train_val.jsonl"
+INTENTS = (150, 4)
+TEXTS, WORDS = 10_000, 9
+MESSAGES = (2_000, 500, 100)
+ONE_BY_ONE = 500
+ROUNDS = 5
+PREDICT = "Pipeline.predict, labels"
+
+
+def run(_: Path) -> None:
+    """Print the table."""
+    print("\nOne process, texts all distinct: texts a second of processor time, and against Pipeline.predict")
+    if not CLINC.exists():
+        print(f"  skipped: {CLINC} is not there")
+        return
+    rows = [json.loads(line) for line in CLINC.read_text(encoding="utf-8").splitlines()]
+    texts = distinct([row["text"] for row in rows])
+    for count in INTENTS:
+        labelled = list(of_intents(rows, count))
+        for kind, features in kinds().items():
+            pipeline = Pipeline([("features", features), ("classifier", LinearSVC())])
+            pipeline.fit(*zip(*labelled, strict=True))
+            _show(f"{count} intents, {kind}", pipeline, texts)
+
+
+def kinds() -> Mapping[str, TfidfVectorizer | FeatureUnion]:
+    """Return unfitted features."""
+    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+    sublinear = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD, sublinear_tf=True)
+    return {
+        "words": words,
+        "words and characters": FeatureUnion([("words", sublinear), ("characters", characters)]),
+    }
+
+
+def of_intents(rows: list[dict[str, str]], count: int) -> Iterator[tuple[str, str]]:
+    """Return the texts and labels of the first intents, and of what is out of scope."""
+    outside = {"oos", names.OUT_OF_SCOPE}
+    chosen = sorted({row["intent"] for row in rows} - outside)[:count]
+    for row in rows:
+        if row["intent"] in chosen:
+            yield row["text"], row["intent"]
+        elif row["intent"] in outside:
+            yield row["text"], names.OUT_OF_SCOPE
+
+
+def distinct(utterances: list[str]) -> list[str]:
+    """Return texts of which no two are equal."""
+    chance = random.Random(1)
+    words = [word for utterance in utterances for word in utterance.split()]
+    made: dict[str, None] = {}
+    while len(made) < TEXTS:
+        text = chance.choice(utterances).split()
+        text[chance.randrange(len(text))] = chance.choice(words)
+        made[" ".join((text + chance.choices(words, k=WORDS))[:WORDS])] = None
+    return list(made)
+
+
+def _show(title: str, pipeline: Pipeline, texts: list[str]) -> None:
+    classifier = Classifier(pipeline, tier="any", version=1, temperature=2.0, threshold=0.3)
+    print(f"  {title}")
+    for size in MESSAGES:
+        messages = [texts[start : start + size] for start in range(0, len(texts), size)]
+        _compare(f"messages of {size:,}", pipeline, classifier, messages)
+    _compare("one text at a time", pipeline, classifier, [[text] for text in texts[:ONE_BY_ONE]])
+
+
+def _compare(title: str, pipeline: Pipeline, classifier: Classifier, messages: list[list[str]]) -> None:
+    contestants: dict[str, Callable[[list[str]], object]] = {
+        PREDICT: pipeline.predict,
+        "Classifier.classify, one intent": lambda message: classifier.classify(message, ranked=1),
+        "Classifier.classify, five intents": classifier.classify,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, contestant in contestants.items():
+            began = time.process_time()
+            for message in messages:
+                contestant(message)
+            seconds[name].append(time.process_time() - began)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    count = sum(map(len, messages))
+    for name, took in medians.items():
+        print(
+            f"    {title:<20}{name:<36}{count / took:>10,.0f}/s {medians[PREDICT] / took:>6.2f}"
+            f" {1e6 * took / count:>9.1f} us a text"
+        )
