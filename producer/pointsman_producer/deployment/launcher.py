@@ -108,7 +108,7 @@ class Deployment:
                     supervisor.start(program, partial(is_well, store, node(program.name)))
                 else:
                     supervisor.start(program)
-            local_state.announce(self.state_dir, self.settings)
+            local_state.announce(self.state_dir, self.settings, is_ours=self.redis_port is not None)
             self._held = held.pop_all()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:

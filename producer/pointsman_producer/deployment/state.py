@@ -51,12 +51,16 @@ def _lock(lock: IO[str]) -> bool:
     return False
 
 
-def announce(state_dir: Path, settings: Settings) -> None:
-    """Announce the Redis and the namespace to the other commands of this folder; only this user may read them."""
+def announce(state_dir: Path, settings: Settings, *, is_ours: bool = True) -> None:
+    """Announce the Redis and the namespace to the other commands of this folder; only this user may read them.
+
+    Of a Redis that is not ours, the password stays in the environment.
+    """
+    url = settings.redis_url.get_secret_value() if is_ours else shown_url(settings)
     partial = state_dir / (FILE_NAME + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"redis_url": settings.redis_url.get_secret_value(), "namespace": settings.namespace}, file)
+        json.dump({"redis_url": url, "namespace": settings.namespace}, file)
     partial.replace(state_dir / FILE_NAME)
 
 

@@ -58,6 +58,14 @@ def test_a_state_folder_is_closed_to_others_even_if_it_was_open(tmp_path: Path) 
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
+def test_the_password_of_a_redis_that_is_not_ours_is_not_written(tmp_path: Path) -> None:
+    theirs = Settings.model_validate({"redis_url": "redis://anna:secret@host:6379/0"})
+    with local_state.claim(tmp_path):
+        local_state.announce(tmp_path, theirs, is_ours=False)
+        assert "secret" not in (tmp_path / local_state.FILE_NAME).read_text()
+        assert local_state.settings({}, tmp_path).redis_url.get_secret_value() == "redis://host:6379/0"
+
+
 def test_the_settings_point_to_the_deployment_of_the_folder(tmp_path: Path) -> None:
     with local_state.claim(tmp_path):
         local_state.announce(tmp_path, HERE)
