@@ -8,24 +8,28 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
 from benchmarks import corpus
+from pointsman_models.data import tiers
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.training.pipelines import WORD
+from pointsman_models.training import pipelines
 from pointsman_shared import names
 
-CLINC = corpus.ROOT.parent / "shared" / "data" / "clinc150" / "train_val.jsonl"
+CLINC = corpus.CLINC / "train_val.jsonl"
 INTENTS = (150, 4)
 TEXTS, WORDS = 10_000, 9
 MESSAGES = (2_000, 500, 100)
 ONE_BY_ONE = 500
 ROUNDS = 5
+FEATURES = {
+    "words": tiers.FeatureOptions(words=(1, 2)),
+    "words and characters": tiers.FeatureOptions(words=(1, 2), characters=(2, 4), sublinear=True),
+}
 PREDICT = "Pipeline.predict, labels"
 
 
@@ -39,21 +43,11 @@ def run(_: Path) -> None:
     texts = distinct([row["text"] for row in rows])
     for count in INTENTS:
         labelled = list(of_intents(rows, count))
-        for kind, features in kinds().items():
+        for kind, options in FEATURES.items():
+            features = pipelines.make_features(options)
             pipeline = Pipeline([("features", features), ("classifier", LinearSVC())])
             pipeline.fit(*zip(*labelled, strict=True))
             _show(f"{count} intents, {kind}", pipeline, texts)
-
-
-def kinds() -> Mapping[str, TfidfVectorizer | FeatureUnion]:
-    """Return unfitted features."""
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-    sublinear = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD, sublinear_tf=True)
-    return {
-        "words": words,
-        "words and characters": FeatureUnion([("words", sublinear), ("characters", characters)]),
-    }
 
 
 def of_intents(rows: list[dict[str, str]], count: int) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "transcripts" / "star_first2000.jsonl"
+CLINC = ROOT.parent / "shared" / "data" / "clinc150"
 SHIPPED = ROOT / "data" / "transcripts.jsonl"
 
 

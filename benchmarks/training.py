@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchmarks import corpus
 
-CLINC = corpus.ROOT.parent / "shared" / "data" / "clinc150"
 DOMAINS = ("banking", "credit_cards")
 ROWS = (5_000, 50_000, 500_000)
 REPLACED_WORDS = 2
@@ -38,8 +37,8 @@ print(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss, d
 def run(_: Path) -> None:
     """Print the table."""
     print("\nA whole training, near copies, search, calibration and gate included")
-    if not CLINC.exists():
-        print(f"  skipped: {CLINC} is not there")
+    if not corpus.CLINC.exists():
+        print(f"  skipped: {corpus.CLINC} is not there")
         return
     for rows in ROWS:
         with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +73,7 @@ def _declare(folder: Path, rows: int) -> None:
 
 
 def _rows(count: int) -> Iterator[dict[str, str]]:
-    with (CLINC / "train_val.jsonl").open(encoding="utf-8") as lines:
+    with (corpus.CLINC / "train_val.jsonl").open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
     originals = [row for row in found if row["domain"] in DOMAINS or row["intent"] in {"oos", "out_of_scope"}]
     chance = random.Random(1)

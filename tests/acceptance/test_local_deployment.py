@@ -212,14 +212,7 @@ def test_a_port_that_is_taken_is_named_with_the_option_that_changes_it(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "ending",
-    [
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGKILL,
-    ],
-)
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ending_it_leaves_no_process_behind(tmp_path: Path, ending: signal.Signals) -> None:
     up = Up(furnish(tmp_path))
     family = up.family()

@@ -111,7 +111,7 @@ def test_an_answer_that_is_no_configuration_is_not_stored(
         server.wait_for_requests(3)
         assert stored(store) == PRO
         source = config_sources.StoreSource(store, keys.flag_config)
-        # What is no JSON the SDK itself takes for a failure of the network.
+        # The SDK itself takes an answer that is no JSON for a failure of the network.
         if fault is cdn.Fault.WRONG_JSON:
             deadlines.eventually(lambda: bool(source.read()) and source.refusal is not None, "it is refused")
             assert "ConfigCat's answer is refused: not " in str(source.refusal)

@@ -4,6 +4,7 @@ import functools
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from redis import Redis
 
 from pointsman_producer.client.client import Client
+from pointsman_shared.settings import Settings
 from pointsman_shared.store.training_claims import CLAIM_S
 from tests.support import live_tiers, running
 from tests.support.deadlines import eventually
@@ -59,67 +61,66 @@ def check(deployed: Running) -> None:
     assert set(champions) <= set(versions)
 
 
-def test_ten_kills_of_the_trainer_leave_a_consistent_registry(tmp_path: Path) -> None:
-    moment = random.Random(23)
+@pytest.fixture
+def deployed(tmp_path: Path) -> Iterator[Running]:
     extra = {"data_dir": live_tiers.write(tmp_path / "data")}
-    with (
-        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
-        Client(settings=deployed.settings) as client,
-        Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
-    ):
-        claim = keys.training("base")
-        for _ in range(KILLS):
-            trainer(deployed)
-            # A run whose trainer was killed is delivered again and may have the tier; it is killed again then.
-            started = client.train("base", on_busy="join")
-            eventually(
-                functools.partial(lambda run: bool(redis.hget(claim, "holder")) or run.done(), started),
-                "the run has started",
-                TIMEOUT_S,
-            )
-            time.sleep(moment.uniform(0, LATEST_S))
-            kill(deployed, moment)
-            check(deployed)
-            # The dead trainer's claim ends by itself after half a minute; this test does not wait for that.
-            redis.delete(claim)
-        eventually(lambda: not redis.exists(claim), "no run under way", TIMEOUT_S)
-        last = client.train("base").result(TIMEOUT_S)
+    with running.deployment(tmp_path, workers=1, extra=extra) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def settings(deployed: Running) -> Settings:
+    return deployed.settings
+
+
+def test_ten_kills_of_the_trainer_leave_a_consistent_registry(
+    deployed: Running, client: Client, redis: Redis
+) -> None:
+    moment = random.Random(23)
+    claim = keys.training("base")
+    for _ in range(KILLS):
+        trainer(deployed)
+        # A run whose trainer was killed is delivered again and may have the tier; it is killed again then.
+        started = client.train("base", on_busy="join")
+        eventually(
+            functools.partial(lambda run: bool(redis.hget(claim, "holder")) or run.done(), started),
+            "the run has started",
+            TIMEOUT_S,
+        )
+        time.sleep(moment.uniform(0, LATEST_S))
+        kill(deployed, moment)
         check(deployed)
-        assert last.promoted
-        assert deployed.registry.champion("base") == last.version
+        # The dead trainer's claim ends by itself after half a minute; this test does not wait for that.
+        redis.delete(claim)
+    eventually(lambda: not redis.exists(claim), "no run under way", TIMEOUT_S)
+    last = client.train("base").result(TIMEOUT_S)
+    check(deployed)
+    assert last.promoted
+    assert deployed.registry.champion("base") == last.version
 
 
 def test_a_training_whose_process_was_killed_for_memory_is_taken_up_without_waiting_for_its_claim(
-    tmp_path: Path,
+    deployed: Running, client: Client, redis: Redis
 ) -> None:
-    extra = {"data_dir": live_tiers.write(tmp_path / "data")}
-    with (
-        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
-        Client(settings=deployed.settings) as client,
-        Redis.from_url(deployed.settings.redis_url.get_secret_value()) as redis,
-    ):
-        claim = keys.training("base")
-        parent = trainer(deployed)
-        run = client.train("base")
-        eventually(lambda: bool(redis.hget(claim, "holder")), "the run has started", TIMEOUT_S)
-        holder = redis.hget(claim, "holder")
-        for child in parent.children():
-            child.send_signal(signal.SIGKILL)
-        # The dead process's claim would hold for longer.
-        eventually(lambda: run.done() or redis.hget(claim, "holder") != holder, "it goes on", CLAIM_S - 5)
-        assert run.result(TIMEOUT_S).promoted
+    claim = keys.training("base")
+    parent = trainer(deployed)
+    run = client.train("base")
+    eventually(lambda: bool(redis.hget(claim, "holder")), "the run has started", TIMEOUT_S)
+    holder = redis.hget(claim, "holder")
+    for child in parent.children():
+        child.send_signal(signal.SIGKILL)
+    # The dead process's claim would hold for longer.
+    eventually(lambda: run.done() or redis.hget(claim, "holder") != holder, "it goes on", CLAIM_S - 5)
+    assert run.result(TIMEOUT_S).promoted
 
 
-def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(tmp_path: Path) -> None:
-    extra = {"data_dir": live_tiers.write(tmp_path / "data")}
-    with (
-        running.deployment(tmp_path, workers=1, extra=extra) as deployed,
-        Client(settings=deployed.settings) as client,
-    ):
-        parent = trainer(deployed)
-        run = client.train("base")
-        eventually(lambda: run.progress() is not None, "the run has started", TIMEOUT_S)
-        for victim in (parent, *parent.children()):
-            victim.send_signal(signal.SIGKILL)
-        assert run.result(3 * TIMEOUT_S).promoted
-        check(deployed)
+def test_a_training_whose_trainer_was_killed_is_taken_up_again_by_itself(
+    deployed: Running, client: Client
+) -> None:
+    parent = trainer(deployed)
+    run = client.train("base")
+    eventually(lambda: run.progress() is not None, "the run has started", TIMEOUT_S)
+    for victim in (parent, *parent.children()):
+        victim.send_signal(signal.SIGKILL)
+    assert run.result(3 * TIMEOUT_S).promoted
+    check(deployed)

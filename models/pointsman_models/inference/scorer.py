@@ -118,7 +118,7 @@ class _Block:
         places = np.array(self._grams.find_in(text), dtype=np.int64)
         places.sort()
         if (places[1:] == places[:-1]).any():
-            _, places, counts = _counted(0 * places, places, len(self._idf))
+            _, places, counts = _counted(np.zeros_like(places), places, len(self._idf))
             values = self._weigh(places, counts)
         else:
             values = self._idf[places]

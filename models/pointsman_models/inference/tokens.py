@@ -15,7 +15,7 @@ Places = NDArray[np.int32]
 # Stands between the texts, as a token of its own; `number` in `numbered` gives it this number.
 END: Final = "\x01"
 END_NUMBER: Final = -1
-# Takes its place inside a text: like it, it is no letter and no space, and no file and no vocabulary can hold it.
+# Takes the place of an `END` inside a text: half of a surrogate pair, which no file and so no vocabulary holds.
 _SUBSTITUTE: Final = "\udffe"
 _SPACE: Final = ord(" ")
 
@@ -44,7 +44,7 @@ class Splitter:
     """Cuts a joined text into words as the regular expression for letters, digits and underscores does, and `END`."""
 
     def __init__(self) -> None:
-        # What stands for each character, 0 where that is not known yet. Pages of it that nobody needs take no memory.
+        # What each character becomes, 0 where that is not known yet. A page that was never written takes no memory.
         self._kept = np.zeros(sys.maxunicode + 1, dtype=np.uint32)
         self._kept[ord(END)] = ord(END)
 

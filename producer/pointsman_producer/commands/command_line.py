@@ -179,7 +179,7 @@ def reaching(settings: Settings, advice: str = NO_REDIS_ADVICE) -> Iterator[None
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; an error is one line on stderr."""
     if sys.stdout is None:
-        # Whoever starts a command with a closed stdout wants none of it.
+        # The caller closed stdout: what a command prints there is thrown away.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends
     try:
         with writers.explained():

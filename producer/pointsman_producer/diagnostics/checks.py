@@ -136,10 +136,8 @@ def _alike(alike: Sequence[Process], now: float) -> Iterator[Finding]:
     if fetched_at:
         detail += f", read {duration(now - fetched_at)} ago"
     is_old = fetched_at and flags.get("source") == CONFIGCAT and now - fetched_at > OLD_FLAGS_S
-    if is_old and not flags.get("problem"):
-        yield warning("flags", f"{detail}; nothing was heard from it since", Remedy.WAIT_FOR_FLAGS)
-    elif flags.get("problem"):
-        yield warning("flags", f"{detail}; {flags['problem']}", Remedy.WAIT_FOR_FLAGS)
+    if wrong := flags.get("problem") or ("nothing was heard from it since" if is_old else None):
+        yield warning("flags", f"{detail}; {wrong}", Remedy.WAIT_FOR_FLAGS)
     else:
         yield ok("flags", detail)
     packages = ", ".join(f"{name} {version}" for name, version in first["versions"].items())

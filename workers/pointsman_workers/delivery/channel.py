@@ -139,12 +139,9 @@ class Channel(transport.Channel):
             super()._refresh_bindings(queues)  # type: ignore[misc]  # kombu's
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
-        try:
+        # Who asks this worker something while Redis is full gets no answer.
+        with _unless_full() if queue.endswith(REPLIES) else contextlib.nullcontext():
             super()._put(queue, message, **kwargs)
-        except REFUSED as error:
-            # Who asks this worker something while Redis is full gets no answer.
-            if not (queue.endswith(REPLIES) and is_full(error)):
-                raise
 
     def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401  kombu's signature
         # As kombu's own, except for what happens between the answer and the delivery.

@@ -58,18 +58,19 @@ class Unacked(kombu_redis.QoS):
     def _put_back(self, redis: Any, tag: str | bytes, *, push: str, latest: float | str = "") -> None:  # noqa: ANN401  kombu's client
         held = redis.hget(self.unacked_key, tag)
         if held is None:
-            self._let_go(tag, latest=latest)
+            self._let_go(tag, redis, latest=latest)
             return
         message, _, queue = loads(bytes_to_str(held))
         message.get("headers", {})["redelivered"] = True
         message["properties"]["delivery_info"]["redelivered"] = True
         priority = self.channel._get_message_priority(message, reverse=False)
         named = self.channel._q_for_pri(queue, priority)
-        self._let_go(tag, latest=latest, queue=named, push=push, message=dumps(message))
+        self._let_go(tag, redis, latest=latest, queue=named, push=push, message=dumps(message))
 
     def _let_go(
         self,
         tag: str | bytes,
+        client: Any = None,  # noqa: ANN401  kombu's client
         *,
         latest: float | str = "",
         queue: str = "",
@@ -78,7 +79,7 @@ class Unacked(kombu_redis.QoS):
     ) -> None:
         # An ACL allows no key without a name, also where the script does not use it.
         named = queue or self.unacked_key
-        with self.channel.conn_or_acquire() as redis:
+        with self.channel.conn_or_acquire(client) as redis:
             LET_GO(redis, **self._notes(), tag=tag, latest=latest, queue=named, push=push, message=message)
 
     def _notes(self) -> dict[str, str]:

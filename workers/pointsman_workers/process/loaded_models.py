@@ -124,8 +124,8 @@ class LoadedModels:
             self._forgotten.add(tier)
             msg = f"the registry has no version of it any more: is it in its place? Version {serving.version} serves on"
             raise errors.RegistryError(msg)
-        is_new = serving is None or serving.version != champion or tier in self._forgotten
-        if champion is None or not is_new:
+        serves = serving is not None and serving.version == champion and tier not in self._forgotten
+        if champion is None or serves:
             self._problems.pop(tier, None)
             return
         was_refused = (tier, champion) in self._refused
