@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 from benchmarks import corpus
 from pointsman_models.data import tiers
 from pointsman_models.inference.classifier import Classifier
-from pointsman_models.training import pipelines
+from pointsman_models.training import linear_models, pipelines
 from pointsman_shared import names
 
 CLINC = corpus.CLINC / "train_val.jsonl"
@@ -74,7 +74,9 @@ def distinct(utterances: list[str]) -> list[str]:
 
 
 def _show(title: str, pipeline: Pipeline, texts: list[str]) -> None:
-    classifier = Classifier(pipeline, tier="any", version=1, temperature=2.0, threshold=0.3)
+    classifier = Classifier(
+        linear_models.from_pipeline(pipeline), tier="any", version=1, temperature=2.0, threshold=0.3
+    )
     print(f"  {title}")
     for size in MESSAGES:
         messages = [texts[start : start + size] for start in range(0, len(texts), size)]

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery, signals
 
 from pointsman_models.registry.versions import Registry
+from pointsman_models.training import linear_models
 from pointsman_shared.settings import Settings
 
 settings = Settings.from_env()
@@ -25,7 +26,7 @@ def _load(**_: object) -> None:
     if champion is None:
         msg = "train the pro tier first"
         raise SystemExit(msg)
-    _models["pro"] = registry.load("pro", champion)[0]
+    _models["pro"] = linear_models.to_pipeline(registry.load("pro", champion)[0])
 
 
 @app.task(name="plain.classify")

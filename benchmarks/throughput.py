@@ -9,6 +9,7 @@ from celery import Celery
 
 from benchmarks import corpus, deployment, figures
 from pointsman_models.registry.versions import Registry
+from pointsman_models.training import linear_models
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
 from pointsman_shared.wire import jobs
@@ -29,8 +30,9 @@ def run(trained: Path) -> None:
     """Print the table."""
     texts = corpus.texts(BULK_TEXTS)
     registry = Registry(str(trained))
-    global _pipeline
-    _pipeline, _ = registry.load("pro", registry.champion("pro") or 1)
+    global _pipeline  # noqa: PLW0603  the processes of the pool inherit it
+    model, _ = registry.load("pro", registry.champion("pro") or 1)
+    _pipeline = linear_models.to_pipeline(model)
     classifier = registry.load_classifier("pro", registry.champion("pro") or 1)
     context = multiprocessing.get_context("fork")
     rates: dict[str, float] = {}

@@ -168,7 +168,7 @@ def test_of_a_promoted_version_that_cannot_be_loaded_people_are_notified_and_the
     good = client.train("base").result(TIMEOUT_S).version
     eventually(lambda: served(client) == {good}, "the good one serves")
     bad = client.train("base", promote=False).result(TIMEOUT_S).version
-    model = Path(deployed.settings.registry_url, "base", str(bad), "model.skops")
+    model = Path(deployed.settings.registry_url, "base", str(bad), "model.npz")
     model.write_bytes(model.read_bytes()[:-100])
     with pytest.raises(errors.RegistryError, match="bytes in the place of"):
         client.models("promote", tier="base", version=bad).result(TIMEOUT_S)

@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from pointsman_models.registry.versions import Registry
+from pointsman_models.training import linear_models
 from pointsman_producer.client.client import Client
 from pointsman_shared import errors, names
 from pointsman_shared.wire import jobs
@@ -25,10 +26,11 @@ RIGHT = {
 
 def keep_confused(registry: Registry) -> int:
     """Keep a version of base that takes greetings for goodbyes and goodbyes for greetings."""
-    pipeline, card = registry.load("base", 1)
+    model, card = registry.load("base", 1)
     confused = {"greeting": "goodbye", "goodbye": "greeting"}
     labels = [confused.get(intent, intent) for intent in RIGHT.values()]
-    return registry.save("base", clone(pipeline).fit([*RIGHT], labels), card).version
+    pipeline = clone(linear_models.to_pipeline(model)).fit([*RIGHT], labels)
+    return registry.save("base", linear_models.from_pipeline(pipeline), card).version
 
 
 @pytest.fixture(scope="module")

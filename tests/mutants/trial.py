@@ -22,7 +22,6 @@ LIBRARIES: Final = (
     "scipy.stats",
     "sklearn.linear_model",
     "sklearn.svm",
-    "skops.io",
 )
 MOST_TESTS: Final = 150
 TICK_S: Final = 0.02

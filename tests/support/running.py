@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pointsman_models.registry.card import Card, library_versions
 from pointsman_models.registry.versions import Registry
+from pointsman_models.training import linear_models
 from pointsman_producer.deployment import embedded_redis
 from pointsman_producer.deployment.launcher import Deployment
 from pointsman_producer.diagnostics import probe
@@ -112,7 +111,7 @@ def _serves_first(process: Mapping[str, Any]) -> bool:
 
 def keep(registry: Registry, tier: str, intents: Sequence[str]) -> int:
     """Put a tiny model into a registry and give its version."""
-    pipeline = tiny.fitted((*intents, names.OUT_OF_SCOPE))
+    model = linear_models.from_pipeline(tiny.fitted((*intents, names.OUT_OF_SCOPE)))
     card = Card(
         tier=tier,
         created_at="2026-01-01T00:00:00+00:00",
@@ -121,7 +120,7 @@ def keep(registry: Registry, tier: str, intents: Sequence[str]) -> int:
         pipeline="tiny",
         parameters={},
         intents=tuple(intents),
-        classes=tuple(np.asarray(pipeline.classes_).tolist()),
+        classes=model.classes,
         temperature=TEMPERATURE,
         threshold=THRESHOLD,
         metrics={},
@@ -131,7 +130,7 @@ def keep(registry: Registry, tier: str, intents: Sequence[str]) -> int:
         seed=0,
         libraries=library_versions(),
     )
-    return registry.save(tier, pipeline, card).version
+    return registry.save(tier, model, card).version
 
 
 def write_flags(path: Path, document: Mapping[str, object]) -> None:

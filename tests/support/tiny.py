@@ -9,6 +9,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
 from pointsman_models.inference.classifier import Classifier
+from pointsman_models.training import linear_models
 from pointsman_shared import names
 
 UTTERANCES: Final[Mapping[str, Sequence[str]]] = {
@@ -67,9 +68,8 @@ def make_classifier(
     tier: str = "base", version: int = 1, intents: Sequence[str] = BASE_INTENTS, threshold: float = 0.3
 ) -> Classifier:
     """Make a classifier that also learnt what is out of scope."""
-    pipeline = fitted((*intents, names.OUT_OF_SCOPE))
     return Classifier(
-        pipeline,
+        linear_models.from_pipeline(fitted((*intents, names.OUT_OF_SCOPE))),
         tier=tier,
         version=version,
         temperature=3.0,

@@ -1,3 +1,3 @@
 """The serving classifier and its fused scorer. Knows no training."""
 
-__all__ = ["classifier", "scorer"]
+__all__ = ["classifier", "linear_model", "scorer"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
+from pointsman_models.inference.linear_model import LinearModel
 from pointsman_models.inference.scorer import FusedScorer, Scores
 from pointsman_shared import names
 
@@ -42,25 +42,24 @@ class Classifier:
     """
 
     def __init__(
-        self, pipeline: Pipeline, *, tier: str, version: int, temperature: float, threshold: float
+        self, model: LinearModel, *, tier: str, version: int, temperature: float, threshold: float
     ) -> None:
-        """Build the serving form of a fitted pipeline.
+        """Build the serving form of a model.
 
         Args:
-            pipeline: See `FusedScorer.from_pipeline`; `out_of_scope` may be one of its classes.
+            model: The model; `out_of_scope` may be one of its classes.
             tier: The tier's name.
             version: The version's number.
             temperature: The factor of the scores before the softmax.
             threshold: The confidence below which the answer is `out_of_scope`.
         """
-        classes = pipeline.classes_.tolist()
         self.tier = tier
         self.version = version
-        self.intents = tuple(label for label in classes if label != names.OUT_OF_SCOPE)
+        self.intents = tuple(label for label in model.classes if label != names.OUT_OF_SCOPE)
         self.threshold = threshold
-        self._scorer = FusedScorer.from_pipeline(pipeline)
+        self._scorer = FusedScorer(model)
         self._temperature = temperature
-        self._in_scope = np.flatnonzero([label != names.OUT_OF_SCOPE for label in classes])
+        self._in_scope = np.flatnonzero([label != names.OUT_OF_SCOPE for label in model.classes])
 
     def probabilities(self, texts: Sequence[str]) -> Scores:
         """Return the calibrated probability of every intent: shape (texts, intents).

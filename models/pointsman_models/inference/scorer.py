@@ -4,26 +4,22 @@ For a linear model over tf-idf n-grams a score is a sum of weights divided by a 
 fitted vocabulary and summing the fitted weights gives the same scores as the pipeline (equal to 1e-9 in property
 tests) at a fraction of its cost. The texts of a message are cut into tokens all at once.
 
-scikit-learn stays the trainer and the oracle; this module only reads what it fitted.
+scikit-learn stays the trainer and the oracle; what it fitted comes here as plain data.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import FeatureUnion, Pipeline
 
 from pointsman_models.inference.grams import CharacterGrams, WordGrams
+from pointsman_models.inference.linear_model import Block, LinearModel
 from pointsman_models.inference.tokens import Numbers, Preprocessor
 
 Scores = NDArray[np.float64]
-
-# The token patterns that are known, and the letters of the shortest word that each takes.
-_SHORTEST_WORD = {r"(?u)\b\w+\b": 1, r"(?u)\b\w\w+\b": 2}
 
 
 class FusedScorer:
@@ -32,36 +28,10 @@ class FusedScorer:
     Not safe for concurrent use: one scorer belongs to one thread at a time.
     """
 
-    def __init__(self, blocks: Sequence["_Block"], intercept: Scores) -> None:
-        self._blocks = blocks
-        self._intercept = intercept
-
-    @classmethod
-    def from_pipeline(cls, pipeline: Pipeline) -> Self:
-        """Fold a fitted pipeline's vocabulary, idf and weights together.
-
-        Args:
-            pipeline: `features` (a TfidfVectorizer or a FeatureUnion of them) and `classifier` (linear).
-
-        Raises:
-            ValueError: The pipeline uses something the scorer cannot reproduce.
-        """
-        features, classifier = pipeline.named_steps["features"], pipeline.named_steps["classifier"]
-        vectorizers = (
-            [step for _, step in features.transformer_list]
-            if isinstance(features, FeatureUnion)
-            else [features]
-        )
-        if isinstance(features, FeatureUnion) and features.transformer_weights:
-            msg = "the fused scorer does not reproduce transformer_weights"
-            raise ValueError(msg)
-        weights = np.ascontiguousarray(classifier.coef_.T, dtype=np.float64)
-        ends = np.cumsum([len(vectorizer.vocabulary_) for vectorizer in vectorizers])
-        blocks = [
-            _make_block(vectorizer, part)
-            for vectorizer, part in zip(vectorizers, np.split(weights, ends[:-1]), strict=True)
-        ]
-        return cls(blocks, np.asarray(classifier.intercept_, dtype=np.float64))
+    def __init__(self, model: LinearModel) -> None:
+        """Build the tables in which n-grams are looked up."""
+        self._blocks = [_Block(block) for block in model.blocks]
+        self._intercept = model.intercept
 
     def decision_function(self, texts: Sequence[str]) -> Scores:
         """Score texts.
@@ -90,13 +60,13 @@ class _Grams(Protocol):
 
 
 class _Block:
-    """One fitted TfidfVectorizer with the classifier's weights for its features."""
+    """The n-grams of one kind and their weights."""
 
-    def __init__(self, grams: _Grams, vectorizer: TfidfVectorizer, weights: Scores) -> None:
-        self._grams = grams
-        self._idf: Scores = vectorizer.idf_ if vectorizer.use_idf else np.ones(len(weights))
-        self._weights = weights
-        self._sublinear: bool = vectorizer.sublinear_tf
+    def __init__(self, block: Block) -> None:
+        self._grams = _find_grams(block)
+        self._idf = block.idf
+        self._weights = block.weights
+        self._sublinear = block.grams.sublinear
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return this block's part of every text's scores: shape (texts, columns)."""
@@ -143,31 +113,10 @@ def _counted(rows: Numbers, places: Numbers, width: int) -> tuple[Numbers, Numbe
     return rows, places, counts
 
 
-def _make_block(vectorizer: TfidfVectorizer, weights: Scores) -> _Block:
-    wanted: dict[str, Any] = {
-        "input": "content",
-        "decode_error": "strict",
-        "preprocessor": None,
-        "tokenizer": None,
-        "stop_words": None,
-        "norm": "l2",
-        "binary": False,
-    }
-    odd = [name for name, value in wanted.items() if getattr(vectorizer, name) != value]
-    if vectorizer.strip_accents not in {None, "unicode"}:
-        odd.append("strip_accents")
-    if vectorizer.analyzer == "word" and vectorizer.token_pattern not in _SHORTEST_WORD:
-        odd.append("token_pattern")
-    if odd or vectorizer.analyzer not in {"word", "char_wb"}:
-        msg = f"the fused scorer does not reproduce {', '.join(odd) or f'analyzer={vectorizer.analyzer!r}'}"
-        raise ValueError(msg)
-    preprocessor = Preprocessor(
-        lowercase=vectorizer.lowercase, strips_accents=vectorizer.strip_accents is not None
-    )
-    vocabulary = {term: int(place) for term, place in vectorizer.vocabulary_.items()}
-    grams: _Grams
-    if vectorizer.analyzer == "word":
-        grams = WordGrams(vocabulary, preprocessor, shortest_word=_SHORTEST_WORD[vectorizer.token_pattern])
-    else:
-        grams = CharacterGrams(vocabulary, preprocessor, sizes=vectorizer.ngram_range)
-    return _Block(grams, vectorizer, weights)
+def _find_grams(block: Block) -> _Grams:
+    options = block.grams
+    vocabulary = {term: place for place, term in enumerate(block.terms)}
+    preprocessor = Preprocessor(lowercase=options.lowercase, strips_accents=options.strips_accents)
+    if options.analyzer == "word":
+        return WordGrams(vocabulary, preprocessor, shortest_word=options.shortest_word)
+    return CharacterGrams(vocabulary, preprocessor, sizes=(options.shortest, options.longest))

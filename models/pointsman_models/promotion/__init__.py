@@ -1,3 +1,3 @@
 """Train a tier, judge the new version, and promote it or not. Knows no queue."""
 
-__all__ = ["decision", "gate", "judgement", "training_run"]
+__all__ = ["advice", "decision", "gate", "judgement", "training_run"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointsman_models.data.tiers import GateOptions, Tier
-from pointsman_models.promotion.gate import Advice, Shadow
+from pointsman_models.promotion.advice import Advice, Shadow
 from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.certificate import Certificate

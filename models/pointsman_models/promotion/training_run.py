@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pointsman_models.data import dataset, golden, leakage, tiers
-from pointsman_models.promotion import decision, gate, judgement
+from pointsman_models.promotion import advice, decision, judgement
 from pointsman_models.registry.versions import Registry
 from pointsman_models.training import train as training
 from pointsman_models.training.train import DEFAULT_SEED, EVALUATED, FITTED, SAVED, Progress
@@ -43,7 +43,7 @@ def train(
     requested_by: str = "anonymous",
     promote: bool = True,
     more: Sequence[dataset.Source] = (),
-    shadow: gate.Shadow | None = None,
+    shadow: advice.Shadow | None = None,
 ) -> TrainedVersion:
     """Train a tier and keep the result as a new version.
 
@@ -72,7 +72,7 @@ def train(
     progress("evaluating", FITTED)
     card = training.describe(data, wanted, fitted, seed=seed, requested_by=requested_by, began=began)
     progress("saving", EVALUATED)
-    saved = registry.save(tier.name, fitted.pipeline, card)
+    saved = registry.save(tier.name, fitted.model, card)
     progress("judging", SAVED)
     aliases = registry.aliases(tier.name)
     certificate = judgement.judge(

@@ -2,20 +2,17 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
 
-import numpy as np
-import scipy
-import sklearn
-import skops
 from pydantic import BaseModel, ConfigDict, Field
 
 from pointsman_models.data.dataset import FileFacts
 from pointsman_models.inference.classifier import Classifier
 from pointsman_shared import errors
 
-SELF_TEST_TOLERANCE = 0.001
+SELF_TEST_TOLERANCE: Final = 0.001
+_LIBRARIES: Final = ("scikit-learn", "numpy", "scipy")
 
 
 class _Stored(BaseModel):
@@ -82,14 +79,8 @@ class Card(_Stored):
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that a fitted model depends on."""
-    return {
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "skops": skops.__version__,
-    }
+    """Return the versions of the libraries that fit a model."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 def digest(content: bytes) -> FileDigest:
@@ -111,18 +102,6 @@ def check_digest(content: bytes, name: str, expected: FileDigest | None) -> None
         raise errors.RegistryError(msg)
     if digest(content) != expected:
         msg = f"{name} was changed after it was saved (its SHA-256 differs): restore it, or train the tier again"
-        raise errors.RegistryError(msg)
-
-
-def check_libraries(trained_with: Mapping[str, str]) -> None:
-    """Refuse a version that another scikit-learn trained: its fitted attributes may mean something else.
-
-    Raises:
-        RegistryError: The major or minor version differs.
-    """
-    then, now = trained_with.get("scikit-learn", "unknown"), sklearn.__version__
-    if then.split(".")[:2] != now.split(".")[:2]:
-        msg = f"was trained with scikit-learn {then}, but {now} is installed here: train the tier again, or install {then}"
         raise errors.RegistryError(msg)
 
 

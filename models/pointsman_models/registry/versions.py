@@ -1,6 +1,6 @@
 """The registry: the immutable versions of every tier, and the aliases that say which one serves.
 
-<tier>/<n>/model.skops       the fitted pipeline, never a pickle
+<tier>/<n>/model.npz         the fitted model, never a pickle
 <tier>/<n>/card.json         written last: a folder without it is not a version
 <tier>/<n>/certificate.json  what the gate found
 <tier>/aliases.json, history/  see `aliases`
@@ -10,9 +10,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from sklearn.pipeline import Pipeline
-
 from pointsman_models.inference.classifier import Classifier
+from pointsman_models.inference.linear_model import LinearModel
 from pointsman_models.registry import card as cards
 from pointsman_models.registry import model_file
 from pointsman_models.registry.aliases import Aliases, AliasHistory
@@ -21,7 +20,7 @@ from pointsman_models.registry.certificate import Certificate
 from pointsman_models.registry.storage import Storage
 from pointsman_shared import errors
 
-MODEL: Final = "model.skops"
+MODEL: Final = "model.npz"
 CARD: Final = "card.json"
 CERTIFICATE: Final = "certificate.json"
 KEPT_VERSIONS: Final = 5
@@ -65,21 +64,20 @@ class Registry(AliasHistory):
             raise errors.RegistryError(msg)
         return found
 
-    def load(self, tier: str, version: int) -> tuple[Pipeline, Card]:
-        """Load a version's fitted pipeline.
+    def load(self, tier: str, version: int) -> tuple[LinearModel, Card]:
+        """Load a version's model.
 
         Raises:
-            RegistryError: The version is absent, incomplete, not what was saved, of unknown content, or made with
-                another scikit-learn. The message says which, and what to do.
+            RegistryError: The version is absent, incomplete, not what was saved, or of unknown content. The message
+                says which, and what to do.
         """
         card = self.card(tier, version)
         try:
-            cards.check_libraries(card.libraries)
-            pipeline = model_file.read(self._verified(card), classes=card.classes)
+            model = model_file.read(self._verified(card), classes=card.classes)
         except errors.RegistryError as error:
             msg = f"{tier} {version}: {error}"
             raise errors.RegistryError(msg) from error
-        return pipeline, card
+        return model, card
 
     def load_classifier(self, tier: str, version: int) -> Classifier:
         """Load a version in its serving form and repeat its self-test.
@@ -87,23 +85,23 @@ class Registry(AliasHistory):
         Raises:
             RegistryError: As `load`, or an answer of the self-test differs.
         """
-        pipeline, card = self.load(tier, version)
+        model, card = self.load(tier, version)
         try:
             classifier = Classifier(
-                pipeline,
+                model,
                 tier=tier,
                 version=version,
                 temperature=card.temperature,
                 threshold=card.threshold,
             )
             cards.check_self_test(card, classifier)
-        except (ValueError, errors.RegistryError) as error:
+        except errors.RegistryError as error:
             msg = f"{tier} {version}: {error}"
             raise errors.RegistryError(msg) from error
         return classifier
 
-    def save(self, tier: str, pipeline: Pipeline, card: Card) -> Card:
-        """Keep a fitted pipeline as the tier's next version.
+    def save(self, tier: str, model: LinearModel, card: Card) -> Card:
+        """Keep a model as the tier's next version.
 
         No number is used twice, even if a save was interrupted.
 
@@ -114,7 +112,7 @@ class Registry(AliasHistory):
             RegistryError: The place cannot be written to.
             UnavailableError: It cannot be written now, as when the disk is full.
         """
-        content = model_file.write(pipeline)
+        content = model_file.write(model)
         version = self._claim(tier, content)
         saved = card.model_copy(
             update={"tier": tier, "version": version, "files": {MODEL: cards.digest(content)}}
@@ -230,7 +228,7 @@ class Registry(AliasHistory):
         try:
             content = self._storage.read(self._path(card.tier, card.version, MODEL))
         except FileNotFoundError:
-            msg = f"{MODEL} is missing: train the tier again or promote another version"
+            msg = f"{MODEL} is missing (releases up to 0.1 kept another file): train the tier again or promote another version"
             raise errors.RegistryError(msg) from None
         cards.check_digest(content, MODEL, card.files.get(MODEL))
         return content

@@ -1,7 +1,7 @@
 """The scikit-learn pipelines that a training tries.
 
 All have one shape: `features` (tf-idf over word and character n-grams) and `classifier` (linear). The fused scorer
-reproduces exactly these, and the registry loads no others.
+reproduces exactly these.
 """
 
 from collections.abc import Iterator

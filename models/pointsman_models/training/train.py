@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from itertools import chain, zip_longest
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.inference.classifier import Classifier
+from pointsman_models.inference.linear_model import LinearModel
 from pointsman_models.registry.card import Card, SelfTest, library_versions
-from pointsman_models.training import calibration, evaluation, pipelines, search
+from pointsman_models.training import calibration, evaluation, linear_models, pipelines, search
 from pointsman_shared import errors, names
 from pointsman_shared.data_files import utterances
 
@@ -33,16 +33,15 @@ READ, SEARCHED, CALIBRATED, FITTED, EVALUATED, SAVED = 0.02, 0.85, 0.93, 0.96, 0
 class Fitted:
     """A trained model before it has a number."""
 
-    pipeline: Pipeline
+    model: LinearModel
     candidate: pipelines.Candidate
-    classes: tuple[str, ...]
     temperature: float
     threshold: float
 
     def classifier(self, tier: str) -> Classifier:
         """Build the serving form, which is also the form that is evaluated."""
         return Classifier(
-            self.pipeline,
+            self.model,
             tier=tier,
             version=0,
             temperature=self.temperature,
@@ -83,11 +82,9 @@ def _fit(data: dataset.Dataset, space: tiers.SearchSpace, *, seed: int, progress
     temperature, threshold = calibrate(candidate, known, recall_floor=space.recall_floor, seed=seed)
     progress("fitting", CALIBRATED)
     learnt = search.learnable(known, background=candidate.background)
-    pipeline = search.fit(candidate, learnt, seed=seed)
     return Fitted(
-        pipeline=pipeline,
+        model=linear_models.from_pipeline(search.fit(candidate, learnt, seed=seed)),
         candidate=candidate,
-        classes=tuple(pipeline.classes_.tolist()),
         temperature=temperature,
         threshold=threshold,
     )
@@ -160,7 +157,7 @@ def describe(
             "background": options.background,
         },
         intents=classifier.intents,
-        classes=fitted.classes,
+        classes=fitted.model.classes,
         temperature=fitted.temperature,
         threshold=fitted.threshold,
         metrics={**figures.metrics, "golden": float(len(wanted)), "golden_failed": float(failed)},

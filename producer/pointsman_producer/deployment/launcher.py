@@ -39,7 +39,7 @@ CELERY = os.path.join(sysconfig.get_path("scripts"), "celery")
 WORKERS = ("serving", "trainer")
 APP = "pointsman_workers.app"
 TRAINER_APP = "pointsman_workers.trainer"
-WORKER_PACKAGES = ("configcatclient", "fsspec", "pointsman_workers", "skops", "sklearn", "yaml")
+WORKER_PACKAGES = ("configcatclient", "fsspec", "pointsman_workers", "sklearn", "yaml")
 # On SIGTERM, a worker then finishes its messages within its soft shutdown timeout.
 SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}
 # In a container everything runs as root, and Celery warns of it in five lines per worker.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pointsman_models.data.dataset import Source
-from pointsman_models.promotion.gate import Shadow
+from pointsman_models.promotion.advice import Shadow
 from pointsman_models.registry.versions import Registry
 from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store

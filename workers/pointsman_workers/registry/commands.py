@@ -10,8 +10,8 @@ from typing import Any
 from pointsman_models.data import tiers
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
-from pointsman_models.promotion import decision, judgement
-from pointsman_models.promotion.gate import Shadow
+from pointsman_models.promotion import decision
+from pointsman_models.promotion.advice import Shadow
 from pointsman_models.registry.aliases import Aliases
 from pointsman_models.registry.card import Card
 from pointsman_models.registry.versions import KEPT_VERSIONS, Registry
@@ -134,6 +134,8 @@ class Commands:
         if self._sources is None:
             msg = f"verify is for a trainer: send it to the queue {names.TRAIN_QUEUE}"
             raise errors.InvalidMessageError(msg)
+        from pointsman_models.promotion import judgement  # noqa: PLC0415  serving needs no scikit-learn
+
         different = judgement.verify(self._tiers[tier], self._registry, version, self._sources(tier))
         return [{"tier": tier, "version": version, "holds": not different, "differences": different}]
 

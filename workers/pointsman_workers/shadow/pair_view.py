@@ -7,7 +7,6 @@ from typing import Self
 
 from pointsman_models.comparison import counts
 from pointsman_models.comparison import labels as labelling
-from pointsman_models.comparison import report as comparison_report
 from pointsman_shared import errors, names
 from pointsman_shared.store.labels import Labels
 from pointsman_shared.wire import shadow, shadow_report
@@ -146,6 +145,8 @@ class PairView:
 
     def report(self, *, alpha: float, margin: float) -> shadow_report.ShadowReport:
         """Compute the report."""
+        from pointsman_models.comparison import report as comparison_report  # noqa: PLC0415  few workers are asked, and it imports much of scipy
+
         return comparison_report.build(
             self.found,
             served=self.served,

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from pointsman_models.data.tiers import GateOptions
-from pointsman_models.promotion.gate import SHADOW_MARGIN, Advice
+from pointsman_models.promotion.advice import SHADOW_MARGIN, Advice
 from pointsman_shared import errors, names
 from pointsman_shared.wire import shadow, shadow_report
 from pointsman_workers.shadow.queries import Queries

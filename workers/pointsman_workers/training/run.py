@@ -8,7 +8,7 @@ from pointsman_models.data import tiers
 from pointsman_models.data.dataset import Source
 from pointsman_models.data.tiers import Tier
 from pointsman_models.promotion import decision, training_run
-from pointsman_models.promotion.gate import Shadow
+from pointsman_models.promotion.advice import Shadow
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs

@@ -17,7 +17,6 @@ from pointsman_workers.delivery.task import LedgerTask, WorkerApp
 from pointsman_workers.delivery.wiring import Wiring
 from pointsman_workers.process.per_process import PerProcess
 from pointsman_workers.training import claim
-from pointsman_workers.training.run import Trainer
 from pointsman_workers.training.sources import Annotations, LabelledJobs
 
 logger = logging.getLogger(__name__)
@@ -38,6 +37,8 @@ def install(wiring: Wiring) -> None:
 
     @wiring.app.task(shared=False, bind=True, base=TrainTask, name=names.TRAIN_TASK)
     def train(task: Task, request: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # noqa: ANN401  off the wire
+        from pointsman_workers.training.run import Trainer  # noqa: PLC0415  scikit-learn comes with the first training
+
         wanted = jobs.TrainRequest.parse(request)
         trainer = Trainer(
             wiring.registry(), wiring.tiers().current(), wiring.notify, sources, wiring.advisor()

@@ -6,6 +6,7 @@ from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 
 from pointsman_models.inference.classifier import Classifier, softmax
+from pointsman_models.training import linear_models
 from pointsman_shared import names
 from tests.support import tiny
 
@@ -54,6 +55,8 @@ def test_repeated_texts_get_the_answers_they_get_alone() -> None:
 
 def test_the_fused_form_answers_as_the_pipeline_does() -> None:
     pipeline = tiny.fitted(tiny.PRO_INTENTS)
-    classifier = Classifier(pipeline, tier="pro", version=1, temperature=1.0, threshold=0.0)
+    classifier = Classifier(
+        linear_models.from_pipeline(pipeline), tier="pro", version=1, temperature=1.0, threshold=0.0
+    )
     texts = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
     assert classifier.classify(texts).intent == pipeline.predict(texts).tolist()

@@ -13,6 +13,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from pointsman_models.inference import grams
 from pointsman_models.inference.scorer import FusedScorer
 from pointsman_models.inference.tokens import Preprocessor
+from pointsman_models.training import linear_models
 from tests.support import tiny
 
 WORD = r"(?u)\b\w+\b"
@@ -51,6 +52,10 @@ texts = st.lists(
 )
 
 
+def scorer_of(pipeline: Pipeline) -> FusedScorer:
+    return FusedScorer(linear_models.from_pipeline(pipeline))
+
+
 def assert_equal_scores(pipeline: Pipeline, fused: FusedScorer, sample: list[str]) -> None:
     if sample:
         expected = pipeline.decision_function(sample).reshape(len(sample), -1)
@@ -60,7 +65,7 @@ def assert_equal_scores(pipeline: Pipeline, fused: FusedScorer, sample: list[str
 @pytest.mark.parametrize("name", PIPELINES)
 @given(sample=texts)
 def test_scores_equal_those_of_the_pipeline_whatever_is_typed(name: str, sample: list[str]) -> None:
-    fused = FusedScorer.from_pipeline(PIPELINES[name])
+    fused = scorer_of(PIPELINES[name])
     assert_equal_scores(PIPELINES[name], fused, sample)
     for text in sample:
         assert_equal_scores(PIPELINES[name], fused, [text])
@@ -68,10 +73,20 @@ def test_scores_equal_those_of_the_pipeline_whatever_is_typed(name: str, sample:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_scores_equal_those_of_the_pipeline_for_odd_texts(name: str) -> None:
-    fused = FusedScorer.from_pipeline(PIPELINES[name])
+    fused = scorer_of(PIPELINES[name])
     assert_equal_scores(PIPELINES[name], fused, ODD_TEXTS)
     for text in ODD_TEXTS:
         assert_equal_scores(PIPELINES[name], fused, [text])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_pipeline_that_is_made_of_a_model_answers_as_the_fitted_one(name: str) -> None:
+    pipeline = PIPELINES[name]
+    again = linear_models.to_pipeline(linear_models.from_pipeline(pipeline))
+    assert again.predict(ODD_TEXTS).tolist() == pipeline.predict(ODD_TEXTS).tolist()
+    np.testing.assert_allclose(
+        again.decision_function(ODD_TEXTS), pipeline.decision_function(ODD_TEXTS), atol=1e-12, rtol=0
+    )
 
 
 @pytest.mark.parametrize("sample", [ODD_TEXTS, ["hi you", "hi"], ["you you hi"]])
@@ -80,11 +95,11 @@ def test_scores_equal_those_of_a_pipeline_that_knows_no_word_pairs(sample: list[
         [("features", TfidfVectorizer(ngram_range=(1, 3))), ("classifier", LogisticRegression())]
     )
     pipeline.fit(["hi", "bye", "you"], ["a", "b", "a"])
-    assert_equal_scores(pipeline, FusedScorer.from_pipeline(pipeline), sample)
+    assert_equal_scores(pipeline, scorer_of(pipeline), sample)
 
 
 def test_no_texts_give_no_scores() -> None:
-    assert FusedScorer.from_pipeline(PIPELINES["union"]).decision_function([]).shape == (0, 4)
+    assert scorer_of(PIPELINES["union"]).decision_function([]).shape == (0, 4)
 
 
 @pytest.mark.parametrize("texts_at_once", [1, 5])
@@ -101,7 +116,7 @@ def test_no_more_is_remembered_of_words_than_the_bound(
 
 def test_scores_stay_right_when_the_remembered_words_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grams, "REMEMBERED_BYTES", 500)
-    fused = FusedScorer.from_pipeline(PIPELINES["union"])
+    fused = scorer_of(PIPELINES["union"])
     for _ in range(3):
         assert_equal_scores(PIPELINES["union"], fused, ODD_TEXTS)
 
@@ -113,11 +128,12 @@ def test_scores_stay_right_when_the_remembered_words_are_forgotten(monkeypatch: 
         TfidfVectorizer(norm="l1"),
         TfidfVectorizer(binary=True),
         TfidfVectorizer(stop_words="english"),
+        TfidfVectorizer(token_pattern=r"[a-z]+"),
         FeatureUnion([("words", TfidfVectorizer())], transformer_weights={"words": 2.0}),
     ],
-    ids=["char", "l1", "binary", "stop words", "weighted"],
+    ids=["char", "l1", "binary", "stop words", "pattern", "weighted"],
 )
 def test_a_pipeline_it_cannot_reproduce_is_refused(features: TfidfVectorizer | FeatureUnion) -> None:
     pipeline = tiny.fitted(tiny.BASE_INTENTS, features=features)
     with pytest.raises(ValueError, match="does not reproduce"):
-        FusedScorer.from_pipeline(pipeline)
+        scorer_of(pipeline)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pointsman_models.data import dataset, splits, tiers
-from pointsman_models.promotion import decision, gate, judgement, training_run
+from pointsman_models.promotion import decision, judgement, training_run
+from pointsman_models.promotion.advice import Advice
 from pointsman_models.registry.versions import Registry
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
@@ -20,13 +21,13 @@ LENIENT = "[tiers.small.gate]\nmargin = 0.6\nrecall_floor = 0.3\n"
 class Watcher:
     """A shadow that gives the advice it was made with, and of all other versions says that it has not seen them."""
 
-    def __init__(self, **advice: gate.Advice) -> None:
+    def __init__(self, **advice: Advice) -> None:
         self.advice = advice
         self.asked: list[tuple[int, int]] = []
 
-    def advise(self, tier: str, version: int, *, champion: int, options: tiers.GateOptions) -> gate.Advice:
+    def advise(self, tier: str, version: int, *, champion: int, options: tiers.GateOptions) -> Advice:
         self.asked.append((version, champion))
-        return self.advice.get(f"v{version}", gate.Advice(reason="not compared yet"))
+        return self.advice.get(f"v{version}", Advice(reason="not compared yet"))
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_the_certificate_says_on_what_evidence_the_version_serves(
     )
     assert certificate.figures["comparison"]["discordant"] == 0
     assert certificate.gate["margin"] == 0.6
-    assert certificate.model_sha256 == registry.card("small", 2).files["model.skops"].sha256
+    assert certificate.model_sha256 == registry.card("small", 2).files["model.npz"].sha256
     last = registry.history("small")[-1]
     assert last.evidence["comparison"] == certificate.figures["comparison"]
     assert "at least" in last.why
@@ -105,7 +106,7 @@ def test_a_damaged_version_that_was_rolled_back_does_not_keep_the_same_model_fro
     rows = [(row.text, row.intent) for row in utterances.read(served.datasets[0])]
     tier_files.write_lines(served.datasets[0], [*rows, ("a new greeting", rows[0][1])])
     training_run.train(served, registry)
-    (tmp_path / "registry" / "small" / "2" / "model.skops").write_bytes(b"torn")
+    (tmp_path / "registry" / "small" / "2" / "model.npz").write_bytes(b"torn")
     registry.rollback("small", "olek", "it cannot be loaded")
     assert training_run.train(served, registry).promoted
 
@@ -147,8 +148,8 @@ def test_a_forged_figure_is_named(served: tiers.Tier, registry: Registry) -> Non
 
 def test_a_version_without_a_certificate_cannot_be_verified(served: tiers.Tier, registry: Registry) -> None:
     card = registry.card("small", 1)
-    pipeline, _ = registry.load("small", 1)
-    other = registry.save("small", pipeline, card)
+    model, _ = registry.load("small", 1)
+    other = registry.save("small", model, card)
     with pytest.raises(errors.RegistryError, match="has no certificate"):
         judgement.verify(served, registry, other.version)
 
@@ -156,7 +157,7 @@ def test_a_version_without_a_certificate_cannot_be_verified(served: tiers.Tier, 
 def test_a_champion_that_cannot_be_loaded_is_compared_with_by_its_card(
     served: tiers.Tier, registry: Registry, tmp_path: Path
 ) -> None:
-    (tmp_path / "registry" / "small" / "1" / "model.skops").write_bytes(b"torn")
+    (tmp_path / "registry" / "small" / "1" / "model.npz").write_bytes(b"torn")
     trained = training_run.train(served, registry)
     assert trained.promoted
     assert any("was not compared with" in warning for warning in trained.warnings)
@@ -170,7 +171,7 @@ def test_a_version_worse_than_the_card_of_a_champion_that_cannot_be_loaded_is_st
     card = json.loads((folder / "card.json").read_text())
     card["metrics"] = {} if macro_f1 is None else {"macro_f1": macro_f1}
     (folder / "card.json").write_text(json.dumps(card))
-    (folder / "model.skops").write_bytes(b"torn")
+    (folder / "model.npz").write_bytes(b"torn")
     trained = training_run.train(served, registry)
     assert trained.promoted == promoted
     assert any("which cannot be loaded, had 5.000" in reason for reason in trained.reasons) != promoted
@@ -201,8 +202,8 @@ def test_a_promotion_under_another_champion_than_it_was_judged_by_is_a_conflict(
     assert registry.champion("small") == 1
 
 
-LOOKING = gate.Advice(reason="about 40 more labels", watching=True, evidence={"decision": "keep looking"})
-APPROVAL = gate.Advice(approves=True, reason="no worse", evidence={"decision": "no worse", "wins": 9})
+LOOKING = Advice(reason="about 40 more labels", watching=True, evidence={"decision": "keep looking"})
+APPROVAL = Advice(approves=True, reason="no worse", evidence={"decision": "no worse", "wins": 9})
 
 
 WATCHED = LENIENT + 'require_shadow = "no worse"\n' + tier_files.ONE_FIT

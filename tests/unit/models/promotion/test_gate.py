@@ -11,7 +11,7 @@ from pointsman_models.data import dataset, splits, tiers
 from pointsman_models.inference.classifier import Classifier
 from pointsman_models.promotion import gate
 from pointsman_models.promotion.gate import Gate, GateResult
-from pointsman_models.training import pipelines, search
+from pointsman_models.training import linear_models, pipelines, search
 from pointsman_shared import errors
 from pointsman_shared.data_files import utterances
 from tests.support import tier_files
@@ -31,7 +31,7 @@ def fitted(data: dataset.Dataset, *, version: int, blind_to: Sequence[str] = ())
     wanted = pipelines.Candidate(features=options, kind="LinearSVC", c=1.0, background=True)
     pipeline = search.fit(wanted, dataset.Part(texts=known.texts, labels=labels), seed=1)
     return Classifier(
-        pipeline,
+        linear_models.from_pipeline(pipeline),
         tier="small",
         version=version,
         temperature=4.0,

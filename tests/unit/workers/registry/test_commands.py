@@ -107,8 +107,8 @@ def test_a_candidate_is_nominated_unless_it_serves_already(office: Office) -> No
 
 def test_two_versions_are_compared_by_the_facts_that_differ(office: Office) -> None:
     other = office.registry.card("small", 2).model_copy(update={"threshold": 0.5})
-    pipeline, _ = office.registry.load("small", 2)
-    version = office.registry.save("small", pipeline, other).version
+    model, _ = office.registry.load("small", 2)
+    version = office.registry.save("small", model, other).version
     assert office.ask("diff", version=version) == [{"what": "threshold", str(version): 0.5, "1": 0.3}]
     assert office.ask("diff", version=2, other=3) == []
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from pointsman_models.data import tiers
-from pointsman_models.promotion.gate import Advice
+from pointsman_models.promotion.advice import Advice
 from pointsman_shared import errors
 from pointsman_shared.wire import shadow_report
 from pointsman_workers.shadow.promotion_advice import ShadowAdvisor
