@@ -53,7 +53,7 @@ bench: $(INSTALLED_DEV) ## measure throughput and latency on this machine
 chaos: $(INSTALLED_DEV) ## kill, cut and choke a real deployment, and count what became of the work
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-pythons: ## run the unit tests on Python 3.12 and 3.13, where they are at hand
+pythons: ## run the unit and contract tests on Python 3.12 and 3.13, where they are at hand
 	.ci/pythons $(ARGS)
 
 mutants: $(INSTALLED_DEV) ## make small mistakes, and list those that no quick test notices (ARGS="--sample 50 --seed 1 --package models")

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich import progress
 from rich.markup import escape
-from rich.table import Table
 
 from pointsman_producer.batch import run as batches
 from pointsman_producer.batch.plan import Plan
@@ -21,7 +20,6 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.commands import command_line, screen
 from pointsman_producer.deployment import signals
 from pointsman_producer.deployment import state as local_state
-from pointsman_producer.files import tables
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
@@ -224,7 +222,7 @@ def _conclude(plan: Plan, report: batches.Report) -> None:
         done = f"{report.progress.outcomes:,} outcomes{_share(report.progress)} are in {plan.journal}"
         command_line.say(f"stopped: {escape(done)}. {_advice(plan)}")
         click.get_current_context().exit(command_line.INTERRUPTED)
-    command_line.err.print(_table(report))
+    show_counts(report)
     command_line.say(
         f"{report.progress.outcomes:,} outcomes of {report.conversations:,} conversations, "
         f"{report.progress.tally.out_of_scope_share:.1%} out of scope, {report.progress.rejected:,} lines rejected; "
@@ -235,8 +233,8 @@ def _conclude(plan: Plan, report: batches.Report) -> None:
         command_line.say(f"  {escape(str(path))}")
 
 
-def _table(report: batches.Report) -> Table:
-    """Count the outcomes of each intent by tier."""
+def show_counts(report: batches.Report) -> None:
+    """Show the outcomes of each intent by tier."""
     tiers, lines = report.progress.tally.tiers, list(report.progress.tally.by_intent().items())
     if rest := lines[SHOWN_INTENTS:]:
         of_rest = {tier: sum(counts.get(tier, 0) for _, counts in rest) for tier in tiers}
@@ -249,4 +247,4 @@ def _table(report: batches.Report) -> Table:
         )
         for intent, counts in lines
     ]
-    return tables.table(rows, ("intent", *tiers, "share"))
+    screen.show_table(rows, ("intent", *tiers, "share"), command_line.err)

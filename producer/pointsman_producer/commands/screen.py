@@ -2,10 +2,11 @@
 
 import getpass
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -15,7 +16,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
@@ -57,33 +57,28 @@ def give_table(
         command_line.emit(rows)
     elif not rows:
         command_line.say(nothing)
-    elif (made := _fitting(rows, columns)) is not None:
-        command_line.out.print(made)
     else:
-        for row in rows:
-            show_facts({title: row[name] for name, title in columns.items()})
-            command_line.out.print()
+        show_table(
+            [[row[name] for name in columns] for row in rows], tuple(columns.values()), command_line.out
+        )
 
 
-def _fitting(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table | None:
-    """Make a table that breaks no word, or return None if the terminal is too narrow for one."""
-    made, out = table(rows, columns), command_line.out
-    if out.is_terminal:
-        found = tables.spans(([row[name] for name in columns] for row in rows), columns.values())
-        return made if tables.fit(made, found, out.width) else None
-    return made
+def show_table(rows: Sequence[Sequence[object]], columns: Sequence[str], console: Console) -> None:
+    """Print a table that breaks no word; on a terminal that is too narrow for one, each row as a list."""
+    made = tables.table(rows, columns)
+    if not console.is_terminal or tables.fit(made, tables.spans(rows, columns), console.width):
+        console.print(made)
+        return
+    for row in rows:
+        show_facts(dict(zip(columns, row, strict=True)), console)
+        console.print()
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
-    """Make a table of some columns of the rows, each under its title."""
-    return tables.table(([row[name] for name in columns] for row in rows), tuple(columns.values()))
-
-
-def show_facts(facts: Mapping[str, object]) -> None:
+def show_facts(facts: Mapping[str, object], console: Console | None = None) -> None:
     """Print facts for a person, one on a line behind its name."""
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
-        command_line.out.print(f"  {name:<{width}}{tables.cell(value)}")
+        (console or command_line.out).print(f"  {name:<{width}}{tables.cell(value)}")
 
 
 def show_outcome(outcome: jobs.Outcome) -> None:

@@ -13,6 +13,7 @@ from pointsman_producer.client.client import Client
 from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.client.users import UserLike
 from pointsman_producer.commands import chat, classify, command_line, models, root, screen
+from pointsman_producer.files import tables
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
 
@@ -251,11 +252,9 @@ def test_versions_are_listed_with_their_alias() -> None:
         "pipeline": "words",
         "metrics": {"macro_f1": 0.99, "macro_f1_at_threshold": 0.91234},
     }
-    cells = [
-        list(column.cells)
-        for column in screen.table([models._listed(line)], {name: name for name in models.LISTED}).columns
-    ]
-    assert cells == [["pro"], ["3"], ["champion"], ["2026-03-02 09:14"], ["anna"], ["words"], ["0.912"], [""]]
+    listed = models._listed(line)
+    cells = [str(tables.cell(listed[name])) for name in models.LISTED]
+    assert cells == ["pro", "3", "champion", "2026-03-02 09:14", "anna", "words", "0.912", ""]
 
 
 def test_a_version_is_shown_with_what_was_found_about_it(capsys: pytest.CaptureFixture[str]) -> None:

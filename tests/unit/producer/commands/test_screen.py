@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from pointsman_producer.commands import command_line, screen
+from pointsman_producer.batch.progress import Progress
+from pointsman_producer.batch.run import Report
+from pointsman_producer.batch.summaries import Tally
+from pointsman_producer.commands import batch, command_line, screen
 from pointsman_producer.commands.terminal import Terminal
 from pointsman_producer.files import tables
 from pointsman_shared.wire import jobs
@@ -16,7 +19,7 @@ COLUMNS = {"job_id": "job", "texts": "texts", "share": "share", "by": "by"}
 
 
 def test_numbers_stand_on_the_right_and_ids_are_never_cut() -> None:
-    table = screen.table(ROWS, COLUMNS)
+    table = tables.table([[*ROWS[0].values()]], [*COLUMNS.values()])
     assert [column.justify for column in table.columns] == ["left", "right", "right", "left"]
     assert [column.no_wrap for column in table.columns] == [True, False, False, False]
     assert [list(column.cells) for column in table.columns] == [["m:0"], ["1,234"], ["50%"], [""]]
@@ -120,3 +123,17 @@ def test_a_narrow_terminal_breaks_no_word(
     words = capsys.readouterr().out.split()
     assert words.count("payment_methods") == 2
     assert words.count("characters") == 2
+
+
+@pytest.mark.parametrize("width", [20, 24, 40, 80])
+def test_the_counts_of_a_batch_break_no_word_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(command_line, "err", Terminal(stderr=True))
+    tally = Tally({("payment_methods", "pro"): 30, ("business_hours", "base"): 10})
+    report = Report(batch="b", complete=True, progress=Progress(tally=tally), conversations=4, duration_s=1.0)
+    batch.show_counts(report)
+    words = capsys.readouterr().err.split()
+    assert [words.count(word) for word in ("payment_methods", "business_hours", "75.0%")] == [1, 1, 1]
