@@ -49,7 +49,7 @@ class QuickTrainer(run.Trainer):
 
 @pytest.fixture
 def train(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    monkeypatch.setattr(training_task, "Trainer", QuickTrainer)
+    monkeypatch.setattr(run, "Trainer", QuickTrainer)
     settings = Settings.model_validate({"redis_url": redis_url, "data_dir": live_tiers.write(tmp_path)})
     with bootstrap.training_app(settings) as app, contextlib.ExitStack() as after:
         task = app.tasks[names.TRAIN_TASK]
