@@ -49,7 +49,7 @@ def running(
 
 
 @contextlib.contextmanager
-def plain_worker(settings: Settings, *, workers: int) -> Iterator[None]:
+def plain_worker(settings: Settings, *, workers: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a plain Celery worker on the same Redis."""
     command = [
         sys.executable,
@@ -71,7 +71,7 @@ def plain_worker(settings: Settings, *, workers: int) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)

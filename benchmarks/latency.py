@@ -1,44 +1,89 @@
-"""How long a single job takes when nothing else is going on: ours against a plain Celery task, in turn."""
+"""What one message with one text takes when nothing else is going on: ours against a plain Celery task, in turn.
 
+One client waits for each answer. Nothing is shadowed. Processor time is that of the client, the worker's parent, its
+processes and Redis; the plain worker acknowledges late, as ours does, and sends no events.
+"""
+
+import statistics
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 from celery import Celery
 
 from benchmarks import corpus, deployment, figures
+from benchmarks.meter import Meter
 from benchmarks.throughput import USERS
 from pointsman_producer.client.client import Client
 
-JOBS = 400
-WARM_UP = 50
+JOBS = 100
+ROUNDS = 10
 TIMEOUT_S = 30
+PLAIN, OURS = "plain Celery task", "Pointsman"
 
 
 def run(trained: Path) -> None:
     """Print the table."""
-    texts = corpus.texts(JOBS + WARM_UP)
+    texts = corpus.texts(JOBS * (ROUNDS + 1))
+    taken: dict[str, list[float]] = {PLAIN: [], OURS: []}
+    spent: dict[str, dict[str, list[float]]] = {PLAIN: {}, OURS: {}}
     with (
-        deployment.running(workers=2, trained=trained) as ours,
+        tempfile.TemporaryDirectory() as folder,
+        deployment.running(
+            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), {"v": {"d": 0.0}})
+        ) as ours,
         Client(settings=ours.settings) as client,
-        deployment.plain_worker(ours.settings, workers=2),
+        deployment.plain_worker(ours.settings, workers=2) as plain,
     ):
         url = ours.settings.redis_url.get_secret_value()
         app = Celery("plain", broker=url, backend=url)
-        contestants = {
-            "plain Celery task": lambda text: app.send_task("plain.classify", args=[text], queue="plain").get(
-                TIMEOUT_S
-            ),
-            "Pointsman": lambda text: client.classify(text, user=USERS[1], timeout_s=TIMEOUT_S),
+        ask: dict[str, Callable[[str], object]] = {
+            PLAIN: lambda text: app.send_task("plain.classify", args=[text], queue="plain").get(TIMEOUT_S),
+            OURS: lambda text: client.classify(text, user=USERS[1], timeout_s=TIMEOUT_S),
         }
-        taken: dict[str, list[float]] = {name: [] for name in contestants}
-        for place, text in enumerate(texts):
-            for name, ask in contestants.items():
-                started = time.perf_counter()
-                ask(text)  # type: ignore[no-untyped-call]  # one of them is Celery's
-                if place >= WARM_UP:
-                    taken[name].append((time.perf_counter() - started) * 1000)
-    print(f"\nSingle job, idle system ({JOBS} jobs each, in turn)")
+        redis, serving = (ours.pids()[name] for name in ("redis", "serving"))
+        # The first round warms everything up.
+        for question in ask.values():
+            for text in texts[:JOBS]:
+                question(text)
+        meters = {name: _meters(redis, pid) for name, pid in ((PLAIN, plain.pid), (OURS, serving))}
+        for number in range(1, ROUNDS + 1):
+            for name in list(ask)[:: 1 if number % 2 else -1]:
+                before = {role: meter.cpu_s() for role, meter in meters[name].items()}
+                found = [_timed_ms(ask[name], text) for text in texts[number * JOBS : (number + 1) * JOBS]]
+                after = {role: meter.cpu_s() for role, meter in meters[name].items()}
+                taken[name] += found
+                for role, value in after.items():
+                    spent[name].setdefault(role, []).append((value - before[role]) / JOBS * 1000)
+    _show(taken, spent)
+
+
+def _meters(redis: int, worker: int) -> dict[str, Meter]:
+    parent = psutil.Process(worker)
+    groups = {
+        "client": [psutil.Process()],
+        "parent": [parent],
+        "processes": parent.children(),
+        "Redis": [psutil.Process(redis)],
+    }
+    return {role: Meter(processes) for role, processes in groups.items()}
+
+
+def _timed_ms(ask: Callable[[str], object], text: str) -> float:
+    started = time.perf_counter()
+    ask(text)
+    return (time.perf_counter() - started) * 1000
+
+
+def _show(taken: dict[str, list[float]], spent: dict[str, dict[str, list[float]]]) -> None:
+    print(f"\nSingle job, idle system ({JOBS * ROUNDS} jobs each, in turns of {JOBS})")
     for name, values in taken.items():
-        print(
-            f"  {name:<40} p50 {figures.percentile(values, 50):6.2f} ms   p95 {figures.percentile(values, 95):6.2f} ms"
-        )
+        shown = "   ".join(f"p{rank} {figures.percentile(values, rank):6.2f} ms" for rank in (50, 95, 99))
+        print(f"  {name:<20}{shown}   {len(values) / sum(values) * 1000:6.0f} jobs/s")
+    print("  Processor time of a message in ms, median of the turns")
+    for name, roles in spent.items():
+        medians = {role: statistics.median(values) for role, values in roles.items()}
+        shown = "   ".join(f"{role} {value:5.2f}" for role, value in medians.items())
+        print(f"  {name:<20}{shown}   together {sum(medians.values()):5.2f}")

@@ -23,11 +23,12 @@ class Meter:
 
     def timed(self, action: Callable[[], object]) -> tuple[float, float]:
         """Give the seconds an action took, and the processor seconds the processes spent meanwhile."""
-        before, started = self._cpu_s(), time.perf_counter()
+        before, started = self.cpu_s(), time.perf_counter()
         action()
-        return time.perf_counter() - started, self._cpu_s() - before
+        return time.perf_counter() - started, self.cpu_s() - before
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
+        """Give the processor seconds the processes have spent so far."""
         return sum(sum(process.cpu_times()[:2]) for process in self._processes)
 
 

@@ -15,7 +15,7 @@ settings = Settings.from_env()
 app = Celery(
     "plain", broker=settings.redis_url.get_secret_value(), backend=settings.redis_url.get_secret_value()
 )
-app.conf.update(task_default_queue="plain", worker_prefetch_multiplier=4)
+app.conf.update(task_default_queue="plain", worker_prefetch_multiplier=4, task_acks_late=True)
 _models: dict[str, Any] = {}
 
 

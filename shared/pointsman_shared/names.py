@@ -15,6 +15,8 @@ INTERACTIVE_QUEUE: Final = "interactive"
 BULK_QUEUE: Final = "bulk"
 TRAIN_QUEUE: Final = "train"
 SHADOW_QUEUE: Final = "shadow"
+# The exchange of Celery's events.
+EVENTS: Final = "events"
 # In the order in which a worker reads them: a user waits for an interactive job.
 SERVING_QUEUES: Final = (INTERACTIVE_QUEUE, BULK_QUEUE)
 

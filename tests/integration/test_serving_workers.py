@@ -5,11 +5,13 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from pointsman_producer.client import stream
 from pointsman_producer.client.async_client import AsyncClient
@@ -57,6 +59,36 @@ def test_a_single_job_is_answered_by_the_tier_its_user_has(client: Client) -> No
     assert on_pro.flag.etag
     assert on_pro.ranking[0].intent == "payment_methods"
     assert on_pro.wait_ms is not None
+
+
+def test_who_listens_later_gets_the_events_of_tasks_and_nobody_costs_next_to_none(
+    client: Client, celery_app: Celery, redis: Redis
+) -> None:
+    with redis.monitor() as monitor:  # type: ignore[no-untyped-call]  # redis-py's
+        started = time.monotonic()
+        for _ in range(40):
+            client.classify("hi")
+        took_s = time.monotonic() - started
+        redis.echo("the end")
+        said = iter(lambda: monitor.next_command()["command"], "ECHO the end")
+        sent = [command for command in said if command.startswith("PUBLISH") and "events/task." in command]
+    # Each of the worker's parent and its processes may ask once a second whether somebody listens.
+    assert len(sent) <= took_s + 2
+    heard: list[str] = []
+
+    def is_heard() -> bool:
+        client.classify("hi")
+        return {"task-received", "task-started", "task-succeeded"} <= {*heard}
+
+    with celery_app.connection_for_read() as connection:
+        receiver = celery_app.events.Receiver(
+            connection, handlers={"*": lambda event: heard.append(event["type"])}
+        )
+        listener = threading.Thread(target=receiver.capture, kwargs={"limit": None})
+        listener.start()
+        eventually(is_heard, "the events come")
+        receiver.should_stop = True
+        listener.join(10)
 
 
 def test_a_job_without_a_user_gets_the_default_and_the_text_can_be_left_out(client: Client) -> None:

@@ -78,8 +78,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
         # Workers are asked, and tell what they do, on channels of these names.
         "control_exchange": keys.queue("control"),
-        "event_exchange": keys.queue("events"),
-        "event_queue_prefix": keys.queue("events"),
+        "event_exchange": keys.queue(names.EVENTS),
+        "event_queue_prefix": keys.queue(names.EVENTS),
         "redis_socket_timeout": SOCKET_OPTIONS["socket_timeout"],
         "redis_socket_connect_timeout": SOCKET_OPTIONS["socket_connect_timeout"],
         "redis_socket_keepalive": SOCKET_OPTIONS["socket_keepalive"],

@@ -5,6 +5,8 @@ puts the message on its queue and keeps a copy for publishing it again. The tran
 the entry; the reconciler publishes lost messages again.
 """
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from kombu.transport import redis as kombu_redis
@@ -30,12 +32,21 @@ class Channel(kombu_redis.Channel):
 
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "namespace")
     namespace: str
+    _one_client: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
         super().__init__(*args, **kwargs)
         self.keys = Keys(self.namespace)
         for table in ("queue", "binding_deadlines", "binding_permanent"):
             setattr(self, f"keyprefix_{table}", self.keys.prefix + getattr(self, f"keyprefix_{table}"))
+
+    def conn_or_acquire(self, client: Any = None) -> AbstractContextManager[Any]:  # type: ignore[override]  # noqa: ANN401  kombu's is a generator
+        """Return a client; kombu makes one for each command, which takes longer than the command."""
+        if client is None:
+            client, pool = self._one_client, self.pool
+            if client is None or client.connection_pool is not pool:
+                client = self._one_client = self._create_client()  # type: ignore[attr-defined]
+        return contextlib.nullcontext(client)
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
         message_id = ledgered_id(message)

@@ -20,8 +20,9 @@ from celery.exceptions import NotRegistered
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import Message as KombuMessage
 from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps
 
-from pointsman_shared import errors
+from pointsman_shared import errors, names
 from pointsman_shared.broker import transport
 from pointsman_shared.store import dead_letters
 from pointsman_shared.store.connection import REFUSED, Piecemeal, is_full
@@ -41,6 +42,8 @@ REPLIES: Final = ".pidbox"
 _DECODED: Final = "pointsman_decoded"
 # When this process last heard from its queues, even if they were empty.
 polled_at = 0.0
+# How many receivers the last event of each group had, `task` and `worker`.
+listeners: dict[str, int] = {}
 
 
 class Intake:
@@ -142,6 +145,14 @@ class Channel(transport.Channel):
         # Who asks this worker something while Redis is full gets no answer.
         with _unless_full() if queue.endswith(REPLIES) else contextlib.nullcontext():
             super()._put(queue, message, **kwargs)
+
+    def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:  # noqa: ANN401  kombu's signature
+        if exchange != self.keys.queue(names.EVENTS):
+            super()._put_fanout(exchange, message, routing_key, **kwargs)  # type: ignore[misc]  # kombu's
+            return
+        with self.conn_or_acquire() as redis:
+            topic = self._get_publish_topic(exchange, routing_key)  # type: ignore[attr-defined]  # kombu's
+            listeners[routing_key.partition(".")[0]] = redis.publish(topic, dumps(message))
 
     def _brpop_read(self, **options: Any) -> bool:  # noqa: ANN401  kombu's signature
         # As kombu's own, except for what happens between the answer and the delivery.

@@ -48,6 +48,7 @@ _REASONS: Final[dict[type[errors.PointsmanError], str]] = {
 class WorkerApp(Celery):
     """A Celery application that hands its parts to its consumer and its tasks."""
 
+    events_cls = "pointsman_workers.delivery.events:Events"
     keys: Keys
     ledger: PerProcess[Ledger]
     in_flight: PerProcess[InFlight]

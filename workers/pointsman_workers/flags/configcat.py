@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import orjson
 from configcatclient import configcatclient, configcatoptions, evaluationdetails, interfaces, pollingmode
 from configcatclient import user as sdk_user
 
@@ -33,8 +34,9 @@ from pointsman_workers.flags.provider import (
 logger = logging.getLogger(__name__)
 
 MEMO_S: Final = 1.0
-HTTP_TIMEOUT_S: Final = 5.0
-FIRST_FETCH_WAIT_S: Final = 6.0
+# How many decisions are remembered while the configuration stays, and of how large users.
+MOST_DECISIONS: Final = 4096
+MOST_BYTES_OF_A_USER: Final = 512
 
 
 class ConfigCatFlags:
@@ -55,6 +57,7 @@ class ConfigCatFlags:
         self._lock = threading.Lock()
         self._complained: set[tuple[str, str]] = set()
         self._targeted: tuple[str, dict[str, bool]] = ("", {})
+        self._decisions = _Decisions()
 
     def is_targeted(self, key: str) -> bool | None:
         """Return whether a flag's value can depend on the user; None if there is no such flag."""
@@ -82,15 +85,20 @@ class ConfigCatFlags:
                 entry = self._memo.refresh()
                 if entry is None:
                     return jobs.FlagDecision(key=key, value=default, reason=NO_CONFIG)
+                asked = _identity(key, default, user)
+                if (known := self._decisions.get(entry.etag, asked)) is not None:
+                    return known
                 details = self._client.get_value_details(key, default, _translate(user))
-            if details.error is None and (value := _typed(details.value, default)) is not None:
-                return jobs.FlagDecision(
-                    key=key,
-                    value=value,
-                    variation_id=details.variation_id,
-                    reason=_reason(details),
-                    etag=entry.etag,
-                )
+                if details.error is None and (value := _typed(details.value, default)) is not None:
+                    decision = jobs.FlagDecision(
+                        key=key,
+                        value=value,
+                        variation_id=details.variation_id,
+                        reason=_reason(details),
+                        etag=entry.etag,
+                    )
+                    self._decisions.keep(asked, decision)
+                    return decision
         except Exception as error:  # a flag must never cost a job; the error's text may quote the user
             if errors.is_time_up(error):
                 raise
@@ -123,6 +131,29 @@ class ConfigCatFlags:
             logger.warning(
                 "flag %s cannot be evaluated with configuration %s, its default serves: %s", key, etag, what
             )
+
+
+class _Decisions:
+    """The decisions under one configuration: what a flag says of a user depends on nothing else."""
+
+    def __init__(self) -> None:
+        self._etag: str | None = None
+        self._known: dict[bytes, jobs.FlagDecision] = {}
+
+    def get(self, etag: str | None, asked: bytes | None) -> jobs.FlagDecision | None:
+        """Return a decision that was kept under this configuration."""
+        if etag != self._etag:
+            self._known.clear()
+            self._etag = etag
+        return None if asked is None else self._known.get(asked)
+
+    def keep(self, asked: bytes | None, decision: jobs.FlagDecision) -> None:
+        """Keep a decision; in the place of all others, if there are too many."""
+        if asked is None:
+            return
+        if len(self._known) >= MOST_DECISIONS:
+            self._known.clear()
+        self._known[asked] = decision
 
 
 class _Memo(interfaces.ConfigCache):
@@ -181,6 +212,16 @@ def _offline_client(cache: _Memo) -> configcatclient.ConfigCatClient:
     )
     client: configcatclient.ConfigCatClient = configcatclient.ConfigCatClient.get(key, options)
     return client
+
+
+def _identity(key: str, default: Value, user: jobs.User | None) -> bytes | None:
+    """Return what a decision depends on; None for what is not worth remembering."""
+    about = None if user is None else [user.id, user.email, user.country, user.custom]
+    try:
+        asked = orjson.dumps([key, type(default).__name__, about])
+    except TypeError:  # half of a surrogate pair
+        return None
+    return asked if len(asked) <= MOST_BYTES_OF_A_USER else None
 
 
 def _translate(user: jobs.User | None) -> sdk_user.User | None:

@@ -352,3 +352,46 @@ def test_the_end_of_a_jobs_time_is_not_taken_for_a_broken_flag(
     monkeypatch.setattr(flags._client, "get_value_details", run_out)
     with pytest.raises(SoftTimeLimitExceeded):
         flags.decide(FLAG, default=False)
+
+
+def test_a_decision_is_remembered_for_each_user_until_the_configuration_changes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = bench.flags(flag_config.plan_flag(FLAG, "pro"))
+    evaluate: Any = flags._client.get_value_details
+    asked: list[str | None] = []
+
+    def counting(key: str, default: provider.Value, user: Any) -> Any:
+        asked.append(user and user.get_identifier())
+        return evaluate(key, default, user)
+
+    monkeypatch.setattr(flags._client, "get_value_details", counting)
+    users = [jobs.User(id="a", custom={"plan": "pro"}), jobs.User(id="a", custom={"plan": "free"}), None]
+    first = [flags.decide(FLAG, False, user) for user in users]
+    assert [flags.decide(FLAG, False, user) for user in users] == first
+    assert asked == ["a", "a", None]
+    bench.source.put(flag_config.plan_flag(FLAG, "free"))
+    bench.clock.now += 2
+    assert [flags.decide(FLAG, False, user).value for user in users] == [False, True, False]
+    assert len(asked) == 6
+
+
+@pytest.mark.parametrize("user", [jobs.User(id="x" * 200, country="y" * 100, email="z" * 320), "surrogate"])
+def test_large_and_odd_users_are_decided_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, user: jobs.User | str
+) -> None:
+    asked = user if isinstance(user, jobs.User) else jobs.User.model_construct(id="\ud83d", custom={})
+    flags = bench.flags(flag_config.plan_flag(FLAG, "pro"))
+    for _ in range(2):
+        assert flags.decide(FLAG, False, asked).reason == provider.DEFAULT
+    assert flags._decisions._known == {}
+
+
+def test_no_more_decisions_are_remembered_than_the_bound(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configcat, "MOST_DECISIONS", 3)
+    flags = bench.flags(flag_config.plan_flag(FLAG, "pro"))
+    for number in range(10):
+        assert flags.decide(FLAG, False, jobs.User(id=f"u{number}", custom={"plan": "pro"})).value is True
+        assert len(flags._decisions._known) <= 3
