@@ -115,6 +115,12 @@ def test_a_reply_has_one_entry_for_each_text_in_order(ask: Callable[..., jobs.Cl
     assert all(0 <= confidence <= 1 for confidence in reply.confidence)
 
 
+@pytest.mark.parametrize("ranking", [1, 2])
+def test_a_ranking_is_as_long_as_is_asked_for(ask: Callable[..., jobs.ClassifyReply], ranking: int) -> None:
+    reply = ask(request(TEXTS).model_copy(update={"ranking": ranking}))
+    assert max(map(len, reply.ranking)) == max(map(len, reply.ranking_confidence)) == ranking
+
+
 def test_each_text_is_routed_by_the_plan_of_its_user(ask: Callable[..., jobs.ClassifyReply]) -> None:
     reply = ask(request(TEXTS, PRO, FREE))
     routes = [reply.routes[place] for place in reply.route_of]

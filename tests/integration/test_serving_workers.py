@@ -96,6 +96,18 @@ def test_a_job_without_a_user_gets_the_default_and_the_text_can_be_left_out(clie
     assert (outcome.tier, outcome.flag.reason, outcome.text) == ("base", "default", None)
 
 
+def test_an_outcome_ranks_as_many_intents_as_were_asked_for(client: Client) -> None:
+    assert len(client.classify(PAYMENT, user=PRO).ranking) == 1
+    (handle,) = client.submit_many([PAYMENT], users=PRO, ranking=3)
+    for ranking in (client.classify(PAYMENT, user=PRO, ranking=3).ranking, handle.result(TIMEOUT_S).ranking):
+        assert [one.confidence for one in ranking] == sorted(
+            (one.confidence for one in ranking), reverse=True
+        )
+        assert len(ranking) == 3
+    with pytest.raises(errors.InvalidMessageError, match="ranking"):
+        client.classify(PAYMENT, ranking=0)
+
+
 def test_many_jobs_keep_their_order_and_their_users(client: Client) -> None:
     texts = TEXTS * 100
     users = [(FREE, PRO, None)[place % 3] for place in range(len(texts))]

@@ -13,8 +13,7 @@ from pointsman_models.inference.linear_model import LinearModel
 from pointsman_models.inference.scorer import FusedScorer, Scores
 from pointsman_shared import names
 
-# The number of intents in a ranking, and the digits of a probability.
-RANKED = 5
+# The digits of a probability.
 DECIMALS = 4
 
 
@@ -69,7 +68,7 @@ class Classifier:
         found: Scores = softmax(self._scorer.decision_function(texts), self._temperature)
         return found if len(self.intents) == found.shape[1] else found.take(self._in_scope, axis=1)
 
-    def classify(self, texts: Sequence[str], *, ranked: int = RANKED) -> Predictions:
+    def classify(self, texts: Sequence[str], *, ranked: int = 1) -> Predictions:
         """Classify texts. Equal texts are scored once, because real chat is full of "hi", "yes" and "thanks".
 
         Args:

@@ -38,6 +38,8 @@ class Header(BaseModel):
     sha256: str | None
     speakers: list[str]
     include_text: bool
+    ranking: int = Field(default=5, ge=1, le=jobs.MAX_RANKING)
+    """Batches of releases up to 0.1 have five."""
     texts_per_message: int = Field(ge=1, le=jobs.MAX_TEXTS)
 
     def misfits(self, asked: "Header") -> Iterator[str]:
@@ -48,6 +50,8 @@ class Header(BaseModel):
             yield f"it was started for the speakers {', '.join(self.speakers)}, not {', '.join(asked.speakers)}"
         if self.include_text != asked.include_text:
             yield f"it was started {'with' if self.include_text else 'without'} the texts"
+        if self.ranking != asked.ranking:
+            yield f"it was started with rankings of {self.ranking}, not of {asked.ranking}"
 
 
 class Journal:

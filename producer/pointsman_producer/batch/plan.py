@@ -23,6 +23,7 @@ class Plan:
     out: Path
     speakers: tuple[str, ...] = (transcript_reader.CUSTOMER,)
     include_text: bool = True
+    ranking: int = 1
     resume: bool = False
     force: bool = False
     raw: bool = False
@@ -79,6 +80,7 @@ def header(plan: Plan, size: int | None) -> Header:
             sha256=None if size is None else digest(Path(plan.source), size),
             speakers=list(plan.speakers),
             include_text=plan.include_text,
+            ranking=plan.ranking,
             texts_per_message=plan.texts_per_message,
         )
     except ValidationError as error:

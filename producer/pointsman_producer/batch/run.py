@@ -149,7 +149,7 @@ class _Run:
             self.progress.resume(len(rows), chunk.position)
             self._add(chunk, 0, *([row[name] for row in rows] for name in ("intent", "tier", "ranking")))
         if len(rows) < len(chunk.turns):
-            request = chunk.request(self.header.batch)
+            request = chunk.request(self.header.batch, ranking=self.header.ranking)
             if self.plan.force and self.plan.batch_id is not None:
                 self.submitter.forget([message_id], batch=None if chunk.number else self.header.batch)
             try:

@@ -86,24 +86,32 @@ class AsyncClient:
         user: UserLike = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         include_text: bool = True,
+        ranking: int = 1,
     ) -> jobs.Outcome:
         """Classify one text and wait for the outcome; see `client.Client.classify`."""
-        handle = await self.submit(text, user=user)
+        handle = await self.submit(text, user=user, ranking=ranking)
         try:
             return await handle.result(timeout_s, include_text=include_text)
         except errors.ResultTimeoutError:
             self._client.give_up(handle.job)
             raise
 
-    async def submit(self, text: str, *, user: UserLike = None) -> AsyncHandle:
+    async def submit(self, text: str, *, user: UserLike = None, ranking: int = 1) -> AsyncHandle:
         """Submit one text with priority; see `client.Client.submit`."""
-        return AsyncHandle(self._client.coalesce(text, user=user))
+        return AsyncHandle(self._client.coalesce(text, user=user, ranking=ranking))
 
     async def submit_many(
-        self, texts: Sequence[str], *, users: UserLike | Sequence[UserLike] = None, batch: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        users: UserLike | Sequence[UserLike] = None,
+        batch: str | None = None,
+        ranking: int = 1,
     ) -> list[AsyncHandle]:
         """Submit many texts as bulk work; see `client.Client.submit_many`."""
-        handles = await asyncio.to_thread(self._client.submit_many, texts, users=users, batch=batch)
+        handles = await asyncio.to_thread(
+            self._client.submit_many, texts, users=users, batch=batch, ranking=ranking
+        )
         return [AsyncHandle(handle) for handle in handles]
 
     def classify_transcripts(
@@ -115,12 +123,13 @@ class AsyncClient:
         timeout_s: float = windows.DEFAULT_TIMEOUT_S,
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
+        ranking: int = 1,
     ) -> AsyncIterator[TurnOutcome]:
         """Classify a transcript file of any size; see `client.Client.classify_transcripts`.
 
         A thread of its own reads the file and calls `reject`.
         """
-        stream = Stream(path, speakers, window, timeout_s, reject, include_text)
+        stream = Stream(path, speakers, window, timeout_s, reject, include_text, ranking)
         left = threading.Event()
 
         def heed() -> None:

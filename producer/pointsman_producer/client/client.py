@@ -108,6 +108,7 @@ class Client:
         user: UserLike = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         include_text: bool = True,
+        ranking: int = 1,
     ) -> jobs.Outcome:
         """Classify one text and wait for the outcome.
 
@@ -116,6 +117,7 @@ class Client:
             user: The user of the text: a `User`, a bare id, or None.
             timeout_s: How long this may take in all, a full queue and a slow Redis included.
             include_text: Whether the outcome repeats the text.
+            ranking: How many of the likeliest intents the outcome ranks, at most `jobs.MAX_RANKING`.
 
         Raises:
             InvalidMessageError: The text or the user breaks a limit.
@@ -124,25 +126,25 @@ class Client:
             ResultTimeoutError: No outcome arrived in time.
         """
         # The coalescer sends from a thread of its own, so that nothing keeps the caller longer than the timeout.
-        handle = self.coalesce(text, user=user)
+        handle = self.coalesce(text, user=user, ranking=ranking)
         try:
             return handle.result(timeout_s, include_text=include_text)
         except errors.ResultTimeoutError:
             self.give_up(handle)
             raise
 
-    def submit(self, text: str, *, user: UserLike = None) -> Handle:
+    def submit(self, text: str, *, user: UserLike = None, ranking: int = 1) -> Handle:
         """Submit one text with priority, for a caller who waits; see `classify`."""
         if self._lingers:
-            return self.coalesce(text, user=user)
-        request = checked_request([text], [as_user(user)])
+            return self.coalesce(text, user=user, ranking=ranking)
+        request = checked_request([text], [as_user(user)], ranking=ranking)
         return Handle(self.submit_message(request, queue=names.INTERACTIVE_QUEUE), 0, text)
 
-    def coalesce(self, text: str, *, user: UserLike = None) -> Handle:
+    def coalesce(self, text: str, *, user: UserLike = None, ranking: int = 1) -> Handle:
         """Submit one text in a message that it shares with others, and return before it is sent; see `classify`."""
         for_user = as_user(user)
-        checked_request([text], [for_user])
-        return self._coalescer.add(text, for_user)
+        checked_request([text], [for_user], ranking=ranking)
+        return self._coalescer.add(text, for_user, ranking)
 
     def give_up(self, handle: Handle) -> None:
         """Stop waiting for a job of `coalesce`: if it was not sent yet, it will not be."""
@@ -155,6 +157,7 @@ class Client:
         users: UserLike | Sequence[UserLike] = None,
         batch: str | None = None,
         queue: str = names.BULK_QUEUE,
+        ranking: int = 1,
     ) -> list[Handle]:
         """Submit many texts in few messages, and return at once, with one handle for each text, in order.
 
@@ -163,6 +166,7 @@ class Client:
             users: One user for all texts, or one entry for each text.
             batch: A batch whose progress is counted; see `progress`.
             queue: `bulk`, or `interactive` for work with priority.
+            ranking: How many of the likeliest intents each outcome ranks, at most `jobs.MAX_RANKING`.
 
         Raises:
             InvalidMessageError: A text, a user or the queue cannot be used; nothing was submitted.
@@ -182,7 +186,7 @@ class Client:
             msg = f"{len(people)} users were given for {len(texts)} texts"
             raise errors.InvalidMessageError(msg)
         parts = [slice(start, start + TEXTS_PER_MESSAGE) for start in range(0, len(texts), TEXTS_PER_MESSAGE)]
-        requests = [checked_request(texts[part], people[part], batch=batch) for part in parts]
+        requests = [checked_request(texts[part], people[part], batch, ranking=ranking) for part in parts]
         messages = [self.submit_message(request, queue=queue) for request in requests]
         return [
             Handle(message, place, text)
@@ -199,6 +203,7 @@ class Client:
         timeout_s: float = windows.DEFAULT_TIMEOUT_S,
         reject: Callable[[transcript_reader.Rejection], None] | None = None,
         include_text: bool = True,
+        ranking: int = 1,
     ) -> Iterator[TurnOutcome]:
         """Classify a transcript file of any size through the bulk queue, and yield the outcomes in the file's order.
 
@@ -212,6 +217,7 @@ class Client:
             reject: Called with each line that cannot be used, which is then left out. Without it, the first such
                 line raises an error as soon as it is read, before the outcomes of earlier lines.
             include_text: Whether the outcomes repeat the texts.
+            ranking: How many of the likeliest intents each outcome ranks, at most `jobs.MAX_RANKING`.
 
         Raises:
             SettingsError: `window` is less than 1, or `speakers` is empty.
@@ -220,7 +226,7 @@ class Client:
             ResultTimeoutError: No outcome arrived in time.
             JobFailedError: A worker gave a message up; the error names its lines.
         """
-        return Stream(path, speakers, window, timeout_s, reject, include_text).outcomes(self)
+        return Stream(path, speakers, window, timeout_s, reject, include_text, ranking).outcomes(self)
 
     def submit_message(
         self, request: jobs.ClassifyRequest, *, message_id: str | None = None, queue: str = names.BULK_QUEUE
@@ -353,7 +359,8 @@ class Client:
         return handle
 
     def _send_draft(self, draft: Draft) -> None:
-        self._send_request(draft.message, checked_request(draft.texts, draft.users), names.INTERACTIVE_QUEUE)
+        request = checked_request(draft.texts, draft.users, ranking=draft.ranking)
+        self._send_request(draft.message, request, names.INTERACTIVE_QUEUE)
 
     def _send_request(self, message: MessageHandle, request: jobs.ClassifyRequest, queue: str) -> None:
         self._require_open()
@@ -366,6 +373,7 @@ class Client:
             "user_of": request.user_of,
             "batch": request.batch,
             "include_texts": request.include_texts,
+            "ranking": request.ranking,
             "submitted_at": time.time(),
         }
         of_batch = f", batch {request.batch}" if request.batch else ""

@@ -23,7 +23,8 @@ CLOSING_S = 0.1
 class Draft:
     """A message that is still being filled."""
 
-    def __init__(self, message_id: str) -> None:
+    def __init__(self, message_id: str, ranking: int) -> None:
+        self.ranking = ranking
         self.message = MessageHandle(message_id)
         self.message.is_sent = False
         self.texts: list[str] = []
@@ -31,9 +32,9 @@ class Draft:
         self._chars = 0
         self._given_up: set[str] = set()
 
-    def has_room_for(self, text: str, max_batch: int) -> bool:
-        """Tell whether a text fits into the limits of one message, and the message is still to be sent."""
-        if self.message.future.cancelled():
+    def has_room_for(self, text: str, ranking: int, max_batch: int) -> bool:
+        """Tell whether a job fits into the limits of one message, and the message is still to be sent."""
+        if self.message.future.cancelled() or ranking != self.ranking:
             return False
         return len(self.texts) < max_batch and self._chars + len(text) <= jobs.MAX_MESSAGE_CHARS
 
@@ -71,8 +72,8 @@ class Coalescer:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def add(self, text: str, user: jobs.User | None) -> Handle:
-        """Add a job; it is sent soon."""
+    def add(self, text: str, user: jobs.User | None, ranking: int = 1) -> Handle:
+        """Add a job; it is sent soon, in a message whose jobs all have as long a ranking."""
         with self._changed:
             if self._closed:
                 msg = "the client is closed: make another one"
@@ -80,8 +81,8 @@ class Coalescer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pointsman-coalescer", daemon=True)
                 self._thread.start()
-            if not self._drafts or not self._drafts[-1].has_room_for(text, self.max_batch):
-                self._drafts.append(Draft(self.new_id()))
+            if not self._drafts or not self._drafts[-1].has_room_for(text, ranking, self.max_batch):
+                self._drafts.append(Draft(self.new_id(), ranking))
             handle = self._drafts[-1].add(text, user)
             # A new draft also tells the thread that the draft before it is full.
             if len(self._drafts[-1].texts) in {1, self.max_batch}:

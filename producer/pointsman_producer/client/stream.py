@@ -43,6 +43,7 @@ class Stream:
     timeout_s: float = DEFAULT_TIMEOUT_S
     reject: Callable[[Rejection], None] | None = None
     include_text: bool = True
+    ranking: int = 1
     texts_per_message: int = TEXTS_PER_MESSAGE
 
     def __post_init__(self) -> None:
@@ -68,7 +69,7 @@ class Stream:
         )
 
         def send(chunk: Chunk) -> None:
-            window.send(chunk, chunk.request(), message_id=str(uuid.uuid4()))
+            window.send(chunk, chunk.request(ranking=self.ranking), message_id=str(uuid.uuid4()))
 
         speakers = (self.speakers,) if isinstance(self.speakers, str) else self.speakers
         with Reader(self.path, speakers=speakers, reject=self.reject or self._refuse) as reader:

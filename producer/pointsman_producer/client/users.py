@@ -33,10 +33,16 @@ def distinct_users(users: Sequence[jobs.User | None]) -> tuple[list[jobs.User], 
 
 
 def checked_request(
-    texts: Sequence[str], users: Sequence[jobs.User | None], batch: str | None = None
+    texts: Sequence[str], users: Sequence[jobs.User | None], batch: str | None = None, *, ranking: int = 1
 ) -> jobs.ClassifyRequest:
     """Put texts and their users into a request; raise InvalidMessageError if it breaks a limit."""
     distinct, user_of = distinct_users(users)
     return jobs.ClassifyRequest.parse(
-        {"texts": list(texts), "users": distinct, "user_of": user_of if distinct else None, "batch": batch}
+        {
+            "texts": list(texts),
+            "users": distinct,
+            "user_of": user_of if distinct else None,
+            "batch": batch,
+            "ranking": ranking,
+        }
     )

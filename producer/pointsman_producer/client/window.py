@@ -52,10 +52,10 @@ class Chunk:
     turns: list[Turn]
     position: int
 
-    def request(self, batch: str | None = None) -> jobs.ClassifyRequest:
+    def request(self, batch: str | None = None, *, ranking: int = 1) -> jobs.ClassifyRequest:
         """Put the turns into a message, which may belong to a batch."""
         people = [owner.user for owner in self.owners]
-        return users.checked_request([turn.text for turn in self.turns], people, batch)
+        return users.checked_request([turn.text for turn in self.turns], people, batch, ranking=ranking)
 
 
 class Sent(NamedTuple):

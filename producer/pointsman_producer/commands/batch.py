@@ -23,6 +23,7 @@ from pointsman_producer.deployment import state as local_state
 from pointsman_producer.transcripts import reader as transcript_reader
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from pointsman_shared.wire import jobs
 
 # Without a terminal, a line in the log replaces the bar.
 LINE_EVERY_S = 5.0
@@ -52,6 +53,13 @@ SECONDS_PER_MINUTE = 60
 @click.option("--resume", is_flag=True, help="Complete an earlier run.")
 @click.option("--force", is_flag=True, help="Start over and replace existing files.")
 @click.option("--no-text", is_flag=True, help="Leave the texts out of the outcomes.")
+@click.option(
+    "--ranking",
+    type=click.IntRange(1, jobs.MAX_RANKING),
+    default=1,
+    show_default=True,
+    help="How many of the likeliest intents each outcome ranks.",
+)
 @command_line.raw_option
 @click.option(
     "--batch-id", metavar="ID", help="The batch's id, from which its jobs' ids follow. [default: random]"
@@ -67,7 +75,7 @@ def batch(
     force: bool,
     no_text: bool,
     as_json: bool,
-    **limits: Any,  # noqa: ANN401  `--raw`, `--batch-id` and `--timeout`
+    **limits: Any,  # noqa: ANN401  `--ranking`, `--raw`, `--batch-id` and `--timeout`
 ) -> None:
     """Classify the turns in FILE.
 

@@ -87,7 +87,7 @@ def interact(session: Session) -> None:
             command_line.say(HELP)
         elif typed:
             with _errors_said():
-                outcome = session.client.classify(typed, user=session.user)
+                outcome = session.client.classify(typed, user=session.user, ranking=screen.RANKING)
                 screen.give(outcome, screen.show_outcome, as_json=session.as_json)
 
 

@@ -47,7 +47,7 @@ def classify(
         raise errors.InvalidMessageError(msg)
     user = describe_user(**described)
     with command_line.connected() as client:
-        outcome = client.classify(text, user=user, timeout_s=timeout_s)
+        outcome = client.classify(text, user=user, timeout_s=timeout_s, ranking=screen.RANKING)
     screen.give(outcome, screen.show_outcome, as_json=as_json)
 
 

@@ -30,6 +30,7 @@ TRAIN_TIMEOUT_S = 3600.0
 SERVED_METRICS = ("macro_f1_at_threshold", "accuracy_at_threshold")
 SHOWN_METRICS = (*SERVED_METRICS, "out_of_scope_recall", "ece", "golden", "golden_failed")
 OTHERS_SHOWN = 2
+RANKING = 1 + OTHERS_SHOWN
 REASONS = {
     "targeting_rule": "a targeting rule matched",
     "percentage": "a percentage of users",

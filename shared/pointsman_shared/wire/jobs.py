@@ -22,6 +22,7 @@ MAX_MESSAGE_CHARS = 4_000_000
 # base64, with room for the rest.
 MAX_MESSAGE_BYTES = MAX_MESSAGE_CHARS * 12 * 4 // 3 + 1_000_000
 MAX_CUSTOM_ATTRIBUTES = 50
+MAX_RANKING = 20
 ANONYMOUS = -1
 
 # JSON has no word for "not a number" and for infinity.
@@ -88,6 +89,8 @@ class ClassifyRequest(Wire):
     """The batch whose progress this message counts towards."""
     include_texts: bool = False
     """Whether the reply repeats the texts. Pointsman's own client never asks for it: it has them."""
+    ranking: int = Field(default=1, ge=1, le=MAX_RANKING)
+    """How many intents the ranking of each text has, at most: what nobody asks for is neither computed nor sent."""
     submitted_at: float | None = None
     """When the producer sent it, in seconds since the epoch; the wait counts from here."""
 
@@ -132,6 +135,7 @@ def digest(payload: Mapping[str, Any]) -> str:
         [0 if users else ANONYMOUS] * len(texts) if user_of is None else user_of,
         payload.get("batch"),
         bool(payload.get("include_texts")),
+        *([payload["ranking"]] if payload.get("ranking", 1) != 1 else ()),
     )
     return hashlib.blake2b(pydantic_core.to_json(content), digest_size=16).hexdigest()
 

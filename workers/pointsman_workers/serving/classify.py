@@ -5,7 +5,8 @@ Work per text in here is the price of the whole system: columns in, columns out.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from pointsman_models.inference.classifier import Classifier, Predictions
@@ -39,7 +40,7 @@ def classify(
             request.texts,
             [tiers[place] == tier for place in range(len(tiers))],
             routes.of,
-            classifier,
+            partial(classifier.classify, ranked=request.ranking),
             columns,
         )
         inference_ms[tier] = round((time.perf_counter() - started) * 1000, 3)
@@ -66,15 +67,15 @@ def _classify_tier(
     texts: Sequence[str],
     wanted: Sequence[bool],
     route_of: Sequence[int],
-    classifier: Classifier,
+    classified: Callable[[Sequence[str]], Predictions],
     columns: dict[str, list[Any]],
 ) -> None:
     """Classify the texts of one tier, and write the answers to their places."""
     if all(wanted):
-        columns.update(_as_columns(classifier.classify(texts)))
+        columns.update(_as_columns(classified(texts)))
         return
     places = [place for place, route in enumerate(route_of) if wanted[route]]
-    predictions = _as_columns(classifier.classify([texts[place] for place in places]))
+    predictions = _as_columns(classified([texts[place] for place in places]))
     for name in COLUMNS:
         column = columns.setdefault(name, [None] * len(texts))
         for place, answer in zip(places, predictions[name], strict=True):

@@ -15,7 +15,7 @@ def classify(candidates: Candidates, request: wire.CompareRequest) -> dict[str, 
     for side, name in (("served", request.served), ("candidate", request.candidate)):
         classifier = _classifier(candidates, name)
         started = time.perf_counter()
-        answers = classifier.classify(request.texts)
+        answers = classifier.classify(request.texts, ranked=1)
         sides[side] = {
             "intent": answers.intent,
             "confidence": answers.confidence,

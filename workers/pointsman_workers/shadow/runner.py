@@ -159,7 +159,7 @@ class Runner:
         except Exception as error:
             raise _NotLoadedError(str(error)) from error
         started = time.perf_counter()
-        return classifier.classify(part.texts), time.perf_counter() - started
+        return classifier.classify(part.texts, ranked=1), time.perf_counter() - started
 
     def _failed(self, part: Part, rival: Rival, error: Exception, found: "_Found") -> None:
         reason = _reason(error)

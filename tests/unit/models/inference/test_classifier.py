@@ -26,7 +26,7 @@ def test_a_binary_logistic_regression_gives_its_own_probabilities_at_half_temper
 
 def test_what_is_out_of_scope_is_never_in_the_ranking() -> None:
     assert names.OUT_OF_SCOPE not in CLASSIFIER.intents
-    predictions = CLASSIFIER.classify(["my parcel is late"])
+    predictions = CLASSIFIER.classify(["my parcel is late"], ranked=5)
     assert predictions.intent == [names.OUT_OF_SCOPE]
     assert sorted(predictions.ranking[0]) == [0, 1, 2]
     assert sum(predictions.ranking_confidence[0]) < 0.5

@@ -18,6 +18,7 @@ def header(batch: str = "b", size: int | None = 1) -> Header:
         sha256=None,
         speakers=["customer"],
         include_text=True,
+        ranking=1,
         texts_per_message=5,
     )
 

@@ -170,7 +170,7 @@ def test_a_malformed_line_is_rejected_with_its_number(tmp_path: Path) -> None:
 def test_other_formats_hold_the_same_outcomes(tmp_path: Path, ending: str) -> None:
     if ending == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
-    plan = plan_in(tmp_path, f"out.{ending}")
+    plan = plan_in(tmp_path, f"out.{ending}", ranking=2)
     total = run(plan).progress.outcomes
     if ending == "parquet":
         assert parquet.read_table(plan.out).num_rows == total
@@ -405,6 +405,7 @@ def test_a_forced_run_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: P
     [
         ({"speakers": ("all",)}, "started for the speakers customer, not all"),
         ({"include_text": False}, "started with the texts"),
+        ({"ranking": 2}, "started with rankings of 1, not of 2"),
         ({"batch_id": "other"}, "its batch is b"),
     ],
 )

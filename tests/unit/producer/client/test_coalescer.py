@@ -53,6 +53,15 @@ def test_a_full_message_goes_without_waiting_for_the_linger() -> None:
     assert [handle.id for handle in handles] == ["m-1:0", "m-1:1", "m-1:2", "m-2:0", "m-2:1", "m-2:2"]
 
 
+def test_jobs_share_a_message_with_those_of_as_long_a_ranking() -> None:
+    wire = Wire()
+    coalescer = coalesce(wire, linger_s=LONG_S, max_batch=100)
+    handles = [coalescer.add("hi", None, ranking) for ranking in (1, 1, 3)]
+    coalescer.close()
+    assert [draft.ranking for draft in wire.sent] == [1, 3]
+    assert [handle.id for handle in handles] == ["m-1:0", "m-1:1", "m-2:0"]
+
+
 def test_a_lone_job_goes_when_its_linger_is_over() -> None:
     wire = Wire()
     coalescer = coalesce(wire, linger_s=0.01, max_batch=100)

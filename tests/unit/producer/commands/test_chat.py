@@ -72,6 +72,7 @@ class FakeClient(Client):
         user: UserLike = None,
         timeout_s: float = 0.0,
         include_text: bool = True,
+        ranking: int = 1,
     ) -> jobs.Outcome:
         if text == "fail":
             msg = "the worker is [gone]"

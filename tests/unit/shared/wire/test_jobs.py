@@ -67,12 +67,14 @@ def test_a_digest_tells_requests_apart_and_not_how_they_are_written() -> None:
     same = {
         "submitted_at": 7.0,
         "include_texts": False,
+        "ranking": 1,
         "user_of": [0],
         "texts": ["hi"],
         "users": [{"custom": {"seats": 3, "plan": "pro"}, "id": "u"}],
     }
     assert jobs.digest(asked) == jobs.digest(same)
     others: list[dict[str, Any]] = [
+        {"ranking": 2},
         {"texts": ["hi "]},
         {"texts": ["hi", "hi"]},
         {"users": [{"id": "u", "custom": {"plan": "free", "seats": 3}}]},
