@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import (
+    bulk,
     classifier,
     corpus,
     deployment,
@@ -23,6 +24,7 @@ from benchmarks import (
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "throughput": throughput.run,
     "classifier": classifier.run,
+    "bulk": bulk.run,
     "latency": latency.run,
     "ledger": ledger.run,
     "memory": memory.run,

@@ -61,12 +61,12 @@ def of_intents(rows: list[dict[str, str]], count: int) -> Iterator[tuple[str, st
             yield row["text"], names.OUT_OF_SCOPE
 
 
-def distinct(utterances: list[str]) -> list[str]:
+def distinct(utterances: list[str], count: int = TEXTS) -> list[str]:
     """Return texts of which no two are equal."""
     chance = random.Random(1)
     words = [word for utterance in utterances for word in utterance.split()]
     made: dict[str, None] = {}
-    while len(made) < TEXTS:
+    while len(made) < count:
         text = chance.choice(utterances).split()
         text[chance.randrange(len(text))] = chance.choice(words)
         made[" ".join((text + chance.choices(words, k=WORDS))[:WORDS])] = None

@@ -29,10 +29,11 @@ def running(
     workers: int,
     trained: Path,
     flags_file: Path = ROOT / "data" / "flags.json",
+    data: Path = ROOT / "data",
     kind: type[Deployment] = Deployment,
 ) -> Iterator[Deployment]:
     """Run a whole deployment, with versions that were trained before."""
-    settings = Settings(registry_url=str(trained), data_dir=ROOT / "data", flags_file=flags_file)
+    settings = Settings(registry_url=str(trained), data_dir=data, flags_file=flags_file)
     with (
         tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder,
         kind(

@@ -4,22 +4,32 @@ One client waits for each answer. Nothing is shadowed. Processor time is that of
 processes and Redis; the plain worker acknowledges late, as ours does, and sends no events.
 """
 
+import contextlib
+import itertools
+import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import psutil
 from celery import Celery
 
 from benchmarks import corpus, deployment, figures
-from benchmarks.meter import Meter
-from benchmarks.throughput import USERS
+from benchmarks.meter import by_role
+from benchmarks.throughput import MESSAGE, USERS
 from pointsman_producer.client.client import Client
+from pointsman_producer.client.users import checked_request
+from pointsman_shared import names
+from pointsman_shared.settings import Settings
+from pointsman_shared.store.connection import Store
 
 JOBS = 100
 ROUNDS = 10
+BEHIND_JOBS = 600
+MESSAGES_AHEAD = 40
 TIMEOUT_S = 30
 PLAIN, OURS = "plain Celery task", "Pointsman"
 
@@ -48,7 +58,7 @@ def run(trained: Path) -> None:
         for question in ask.values():
             for text in texts[:JOBS]:
                 question(text)
-        meters = {name: _meters(redis, pid) for name, pid in ((PLAIN, plain.pid), (OURS, serving))}
+        meters = {name: by_role(redis, pid) for name, pid in ((PLAIN, plain.pid), (OURS, serving))}
         for number in range(1, ROUNDS + 1):
             for name in list(ask)[:: 1 if number % 2 else -1]:
                 before = {role: meter.cpu_s() for role, meter in meters[name].items()}
@@ -57,18 +67,36 @@ def run(trained: Path) -> None:
                 taken[name] += found
                 for role, value in after.items():
                     spent[name].setdefault(role, []).append((value - before[role]) / JOBS * 1000)
+        with _bulk_work(ours.settings):
+            behind = [_timed_ms(ask[OURS], text) for text in texts[:BEHIND_JOBS]]
     _show(taken, spent)
+    print(f"  {OURS + ', while bulk work waits':<36}{_percentiles(behind)}")
 
 
-def _meters(redis: int, worker: int) -> dict[str, Meter]:
-    parent = psutil.Process(worker)
-    groups = {
-        "client": [psutil.Process()],
-        "parent": [parent],
-        "processes": parent.children(),
-        "Redis": [psutil.Process(redis)],
-    }
-    return {role: Meter(processes) for role, processes in groups.items()}
+@contextlib.contextmanager
+def _bulk_work(settings: Settings) -> Iterator[None]:
+    """Have another process keep the bulk queue full."""
+    feeder = multiprocessing.get_context("fork").Process(target=_feed, args=(settings,), daemon=True)
+    feeder.start()
+    try:
+        with Store.connect(settings) as store:
+            while not store.llen(store.keys.queue(names.BULK_QUEUE)):
+                time.sleep(0.01)
+        yield
+    finally:
+        feeder.terminate()
+        feeder.join()
+
+
+def _feed(settings: Settings) -> None:
+    texts = corpus.texts(20_000)
+    with Client(settings=settings) as client:
+        waiting = deque[Any]()
+        for start in itertools.cycle(range(0, len(texts), MESSAGE)):
+            part = texts[start : start + MESSAGE]
+            waiting.append(client.submit_message(checked_request(part, [USERS[1]] * len(part))))
+            while len(waiting) > MESSAGES_AHEAD:
+                waiting.popleft().result(TIMEOUT_S)
 
 
 def _timed_ms(ask: Callable[[str], object], text: str) -> float:
@@ -80,10 +108,13 @@ def _timed_ms(ask: Callable[[str], object], text: str) -> float:
 def _show(taken: dict[str, list[float]], spent: dict[str, dict[str, list[float]]]) -> None:
     print(f"\nSingle job, idle system ({JOBS * ROUNDS} jobs each, in turns of {JOBS})")
     for name, values in taken.items():
-        shown = "   ".join(f"p{rank} {figures.percentile(values, rank):6.2f} ms" for rank in (50, 95, 99))
-        print(f"  {name:<20}{shown}   {len(values) / sum(values) * 1000:6.0f} jobs/s")
+        print(f"  {name:<20}{_percentiles(values)}   {len(values) / sum(values) * 1000:6.0f} jobs/s")
     print("  Processor time of a message in ms, median of the turns")
     for name, roles in spent.items():
         medians = {role: statistics.median(values) for role, values in roles.items()}
         shown = "   ".join(f"{role} {value:5.2f}" for role, value in medians.items())
         print(f"  {name:<20}{shown}   together {sum(medians.values()):5.2f}")
+
+
+def _percentiles(values: Sequence[float]) -> str:
+    return "   ".join(f"p{rank} {figures.percentile(values, rank):6.2f} ms" for rank in (50, 95, 99))

@@ -32,6 +32,18 @@ class Meter:
         return sum(sum(process.cpu_times()[:2]) for process in self._processes)
 
 
+def by_role(redis: int, worker: int) -> dict[str, Meter]:
+    """Return a meter for this process, a worker's parent, its children and Redis; the latter are given by their ids."""
+    parent = psutil.Process(worker)
+    roles = {
+        "client": [psutil.Process()],
+        "parent": [parent],
+        "children": parent.children(),
+        "Redis": [psutil.Process(redis)],
+    }
+    return {role: Meter(processes) for role, processes in roles.items()}
+
+
 def serving(ours: Deployment) -> list[psutil.Process]:
     """Give the processes that serve: Redis, the worker's parent and its children."""
     pids = ours.pids()

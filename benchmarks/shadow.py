@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import corpus, deployment, figures
+from benchmarks.bulk import SHADOW_FLAG
 from benchmarks.meter import Meter, serving
 from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
 from pointsman_producer.client.client import Client
@@ -23,12 +24,6 @@ BEHIND_JOBS = 1_000
 ROUNDS = 12
 TIMEOUT_S = 120
 NONE, EVERY, BEHIND = "nothing shadowed", "every text shadowed", "the same, bulk work waits to be shadowed"
-# Shadows only the texts of users that say so.
-SHADOW_FLAG = {
-    "r": [{"c": [{"u": {"a": "shadowed", "c": 0, "l": ["yes"]}}], "s": {"v": {"d": 1.0}, "i": "shadowed"}}],
-    "v": {"d": 0.0},
-    "i": "others",
-}
 USERS = {
     shadowed: [
         jobs.User(

@@ -43,11 +43,12 @@ class _Pending(Generic[T]):
             ResultTimeoutError: The result did not arrive in time; the message is still in flight.
             PointsmanError: The worker could not do it; `is_retryable` tells whether to try again.
         """
-        try:
-            with contextlib.suppress(futures.CancelledError):
-                self.future.exception(timeout_s)
-        except TimeoutError:
-            raise self.timeout(timeout_s) from None
+        if not self.future.done():
+            try:
+                with contextlib.suppress(futures.CancelledError):
+                    self.future.exception(timeout_s)
+            except TimeoutError:
+                raise self.timeout(timeout_s) from None
         if isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome

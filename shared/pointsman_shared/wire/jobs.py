@@ -182,7 +182,8 @@ class ClassifyReply(Wire):
     texts: list[str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: that takes three times as long to make, and one is made for every text.
+@dataclass(slots=True, kw_only=True)
 class RankedIntent:
     """One line of a ranking: an intent and its calibrated probability."""
 
@@ -190,7 +191,7 @@ class RankedIntent:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """The answer to one job."""
 

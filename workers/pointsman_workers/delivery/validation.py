@@ -129,9 +129,8 @@ def read(raw: bytes, tasks: object) -> tuple[dict[str, Any], list[Any]]:
     with _refusing():
         found = _Envelope.model_validate_json(raw)
         envelope: dict[str, Any] = json.loads(raw)
-        content = _content(found)
-        args, kwargs, _ = _BODY.validate_json(content)
-        body = [args, kwargs, json.loads(content)[2]]
+        body: list[Any] = json.loads(_content(found))
+        _BODY.validate_python(body)
     if found.headers.task in _UNDER_NO_ID or found.headers.task not in tasks:  # type: ignore[operator]  # any container
         msg = "headers.task: this worker knows no such task"
         raise UnknownTaskError(msg, found.headers.task)

@@ -34,9 +34,10 @@ from pointsman_workers.flags.provider import (
 logger = logging.getLogger(__name__)
 
 MEMO_S: Final = 1.0
-# How many decisions are remembered while the configuration stays, and of how large users.
-MOST_DECISIONS: Final = 4096
+# The decisions that are remembered while the configuration stays take some MiB at most, and a large user none.
+MOST_BYTES: Final = 4 << 20
 MOST_BYTES_OF_A_USER: Final = 512
+_BYTES_OF_A_DECISION: Final = 150
 
 
 class ConfigCatFlags:
@@ -97,8 +98,7 @@ class ConfigCatFlags:
                         reason=_reason(details),
                         etag=entry.etag,
                     )
-                    self._decisions.keep(asked, decision)
-                    return decision
+                    return self._decisions.keep(asked, decision)
         except Exception as error:  # a flag must never cost a job; the error's text may quote the user
             if errors.is_time_up(error):
                 raise
@@ -139,21 +139,31 @@ class _Decisions:
     def __init__(self) -> None:
         self._etag: str | None = None
         self._known: dict[bytes, jobs.FlagDecision] = {}
+        self._different: dict[jobs.FlagDecision, jobs.FlagDecision] = {}
+        self._bytes = 0
 
     def get(self, etag: str | None, asked: bytes | None) -> jobs.FlagDecision | None:
         """Return a decision that was kept under this configuration."""
         if etag != self._etag:
-            self._known.clear()
+            self._forget()
             self._etag = etag
         return None if asked is None else self._known.get(asked)
 
-    def keep(self, asked: bytes | None, decision: jobs.FlagDecision) -> None:
-        """Keep a decision; in the place of all others, if there are too many."""
+    def keep(self, asked: bytes | None, decision: jobs.FlagDecision) -> jobs.FlagDecision:
+        """Keep a decision, in the place of all others if there are too many; return the one that equal ones share."""
         if asked is None:
-            return
-        if len(self._known) >= MOST_DECISIONS:
-            self._known.clear()
-        self._known[asked] = decision
+            return decision
+        size = _BYTES_OF_A_DECISION + len(asked)
+        if self._bytes + size > MOST_BYTES:
+            self._forget()
+        self._bytes += size
+        self._known[asked] = shared = self._different.setdefault(decision, decision)
+        return shared
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._different.clear()
+        self._bytes = 0
 
 
 class _Memo(interfaces.ConfigCache):

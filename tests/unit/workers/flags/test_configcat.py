@@ -390,7 +390,7 @@ def test_large_and_odd_users_are_decided_anew(
 def test_no_more_decisions_are_remembered_than_the_bound(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configcat, "MOST_DECISIONS", 3)
+    monkeypatch.setattr(configcat, "MOST_BYTES", 800)
     flags = bench.flags(flag_config.plan_flag(FLAG, "pro"))
     for number in range(10):
         assert flags.decide(FLAG, False, jobs.User(id=f"u{number}", custom={"plan": "pro"})).value is True
