@@ -5,6 +5,7 @@ It holds one version of one tier. It does not know where versions are kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from pointsman_shared import names
 
 # The digits of a probability.
 DECIMALS = 4
+# The most that rounding to single precision does to a probability.
+ROUNDED = 1e-5
+
+Real = TypeVar("Real", NDArray[np.float32], NDArray[np.float64])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ class Classifier:
         self._scorer = FusedScorer(model)
         self._temperature = temperature
         self._in_scope = np.flatnonzero([label != names.OUT_OF_SCOPE for label in model.classes])
+        self._out_of_scope = np.flatnonzero([label == names.OUT_OF_SCOPE for label in model.classes])
+        self._is_binary = len(model.classes) == 2  # noqa: PLR2004  both share a column
 
     def probabilities(self, texts: Sequence[str]) -> Scores:
         """Return the calibrated probability of every intent: shape (texts, intents).
@@ -76,7 +83,8 @@ class Classifier:
             ranked: How many intents a ranking has at most.
         """
         distinct = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        best, shares = self._best(list(distinct), min(ranked, len(self.intents)))
+        wanted = list(distinct)
+        best, shares = self._best(wanted, ranked) if ranked > 1 or len(wanted) == 1 else self._first(wanted)
         if len(distinct) < len(texts):
             places = [distinct[text] for text in texts]
             best, shares = best[places], shares[places]
@@ -94,8 +102,28 @@ class Classifier:
             ranking_confidence=confidences,
         )
 
-    def _best(self, texts: Sequence[str], count: int) -> tuple[NDArray[np.int64], Scores]:
-        """Return the likeliest intents of texts, best first, and their probabilities: shape (texts, count)."""
+    def _first(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], Scores]:
+        """Return what `_best` does for one intent, found in single precision wherever that cannot change the answer."""
+        if self._is_binary:
+            return self._best(texts, 1)
+        scores, error = self._scorer.roughly(texts)
+        shares = softmax(scores, self._temperature)
+        scores[:, self._out_of_scope] = -np.inf
+        first = scores.argmax(axis=1)
+        rows = np.arange(len(texts))
+        share = shares[rows, first].astype(np.float64)
+        rivals = (scores >= (scores[rows, first] - 2 * error)[:, None]).sum(axis=1)
+        # A probability changes by at most half of what the difference of two scores changes by, times the temperature.
+        near = np.abs(share - self.threshold) <= self._temperature * error + ROUNDED
+        best = np.searchsorted(self._in_scope, first)
+        if (doubtful := np.flatnonzero((rivals > 1) | near)).size:
+            exact, exact_share = self._best([texts[row] for row in doubtful.tolist()], 1)
+            best[doubtful], share[doubtful] = exact[:, 0], exact_share[:, 0]
+        return best[:, None], share[:, None]
+
+    def _best(self, texts: Sequence[str], ranked: int) -> tuple[NDArray[np.int64], Scores]:
+        """Return the likeliest intents of texts, best first, and their probabilities: shape (texts, at most `ranked`)."""
+        count = min(ranked, len(self.intents))
         left = self.probabilities(texts)
         best = np.empty((len(left), count), dtype=np.int64)
         shares = np.empty((len(left), count))
@@ -108,7 +136,7 @@ class Classifier:
         return best, shares
 
 
-def softmax(scores: Scores, temperature: float) -> NDArray[np.float64]:
+def softmax(scores: Real, temperature: float) -> Real:
     """Turn decision scores into probabilities by temperature scaling.
 
     `softmax(temperature * scores)`; Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2
@@ -125,8 +153,8 @@ def softmax(scores: Scores, temperature: float) -> NDArray[np.float64]:
         scores = scores[:, None]
     if scores.shape[1] == 1:
         scores = np.hstack([-scores, scores])
-    exponents = temperature * scores
+    exponents = scores * scores.dtype.type(temperature)
     exponents -= exponents.max(axis=1, keepdims=True)
     np.exp(exponents, out=exponents)
     exponents /= exponents.sum(axis=1, keepdims=True)
-    return np.asarray(exponents)
+    return exponents

@@ -9,7 +9,7 @@ scikit-learn stays the trainer and the oracle; what it fitted comes here as plai
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from pointsman_models.inference.linear_model import Block, LinearModel
 from pointsman_models.inference.tokens import Numbers, Preprocessor
 
 Scores = NDArray[np.float64]
+RoughScores = NDArray[np.float32]
+
+# The relative error of one operation in single precision.
+_ROUNDING: Final = float(np.finfo(np.float32).eps)
 
 
 class FusedScorer:
@@ -32,6 +36,8 @@ class FusedScorer:
         """Build the tables in which n-grams are looked up."""
         self._blocks = [_Block(block) for block in model.blocks]
         self._intercept = model.intercept
+        self._largest_intercept = float(np.abs(model.intercept).max(initial=0.0))
+        self._rough_intercept = model.intercept.astype(np.float32)
 
     def decision_function(self, texts: Sequence[str]) -> Scores:
         """Score texts.
@@ -47,6 +53,20 @@ class FusedScorer:
             first += other
         first += self._intercept
         return first
+
+    def roughly(self, texts: Sequence[str]) -> tuple[RoughScores, float]:
+        """Score texts in single precision: half the memory to read is most of the time where there are many classes.
+
+        Returns:
+            Scores of shape (texts, columns), and the most by which any of them may be wrong.
+        """
+        scores, error, largest = self._blocks[0].rough(texts)
+        for block in self._blocks[1:]:
+            more, its_error, its_largest = block.rough(texts)
+            scores += more
+            error, largest = error + its_error, largest + its_largest
+        scores += self._rough_intercept
+        return scores, error + _ROUNDING * (len(self._blocks) + 1) * (largest + self._largest_intercept)
 
 
 class _Grams(Protocol):
@@ -66,12 +86,33 @@ class _Block:
         self._grams = _find_grams(block)
         self._idf = block.idf
         self._weights = block.weights
+        self._rough_weights = block.weights.astype(np.float32)
+        self._largest = float(np.abs(block.weights).max(initial=0.0))
         self._sublinear = block.grams.sublinear
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Return this block's part of every text's scores: shape (texts, columns)."""
         if len(texts) == 1:
             return self._scores_of_one(texts[0])
+        product: Scores = self._features(texts) @ self._weights
+        return product
+
+    def rough(self, texts: Sequence[str]) -> tuple[RoughScores, float, float]:
+        """Return this block's part of every text's scores in single precision, by how much it may be wrong, and its largest.
+
+        A sum of n products is wrong by at most `(n + 2) * rounding * sum |value * weight|` (Higham, "Accuracy and
+        Stability of Numerical Algorithms", section 3.1, and one rounding of each factor); the values have norm one,
+        so the sum is at most `sqrt(n) * largest weight`.
+        """
+        features = self._features(texts)
+        features.data = features.data.astype(np.float32)
+        product: RoughScores = features @ self._rough_weights
+        most = int(np.diff(features.indptr).max(initial=0))
+        largest = math.sqrt(most) * self._largest
+        return product, (most + 2) * _ROUNDING * largest, largest
+
+    def _features(self, texts: Sequence[str]) -> csr_array:
+        """Return the weighed n-grams of texts, each row of norm one."""
         rows, places = self._grams.find(texts)
         rows, places, counts = _counted(rows, places, len(self._idf))
         values = self._weigh(places, counts)
@@ -80,9 +121,7 @@ class _Block:
         squares[squares == 0] = 1.0
         values /= np.sqrt(squares)[rows]
         starts = np.searchsorted(rows, np.arange(len(texts) + 1))
-        matrix = csr_array((values, places, starts), shape=(len(texts), len(self._weights)))
-        product: Scores = matrix @ self._weights
-        return product
+        return csr_array((values, places, starts), shape=(len(texts), len(self._weights)))
 
     def _scores_of_one(self, text: str) -> Scores:
         places = np.array(self._grams.find_in(text), dtype=np.int64)

@@ -1,11 +1,17 @@
 """What the serving classifier answers."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 
 from pointsman_models.inference.classifier import Classifier, softmax
+from pointsman_models.inference.linear_model import LinearModel
 from pointsman_models.training import linear_models
 from pointsman_shared import names
 from tests.support import tiny
@@ -60,3 +66,39 @@ def test_the_fused_form_answers_as_the_pipeline_does() -> None:
     )
     texts = [text for utterances in tiny.UTTERANCES.values() for text in utterances]
     assert classifier.classify(texts).intent == pipeline.predict(texts).tolist()
+
+
+@given(
+    texts=st.lists(
+        st.one_of(st.text(max_size=30), st.sampled_from(list(itertools.chain(*tiny.UTTERANCES.values())))),
+        min_size=2,
+        max_size=8,
+        unique=True,
+    ),
+    place=st.integers(0, 1),
+)
+def test_single_precision_changes_no_answer_even_at_the_threshold(texts: list[str], place: int) -> None:
+    threshold = float(CLASSIFIER.probabilities(texts).max(axis=1)[place])
+    for least in (threshold, np.nextafter(threshold, 2.0)):
+        classifier = tiny.make_classifier(threshold=float(least))
+        quick, exact = classifier.classify(texts), classifier.classify(texts, ranked=2)
+        assert quick.intent == exact.intent
+        assert [ranks[0] for ranks in quick.ranking] == [ranks[0] for ranks in exact.ranking]
+        assert quick.confidence == pytest.approx(exact.confidence, abs=1.1e-4)
+
+
+def test_intents_that_single_precision_cannot_tell_apart_are_told_apart_in_double() -> None:
+    model = linear_models.from_pipeline(tiny.fitted(tiny.BASE_INTENTS))
+    for better in range(3):
+        slightly = np.zeros(3)
+        slightly[better] = 1e-12
+        equal = LinearModel(
+            classes=model.classes,
+            intercept=slightly,
+            blocks=tuple(
+                dataclasses.replace(block, weights=np.repeat(block.weights[:, :1], 3, axis=1))
+                for block in model.blocks
+            ),
+        )
+        classifier = Classifier(equal, tier="base", version=1, temperature=1.0, threshold=0.0)
+        assert classifier.classify(["hi", "bye"]).intent == [model.classes[better]] * 2

@@ -80,6 +80,16 @@ def test_scores_equal_those_of_the_pipeline_for_odd_texts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PIPELINES)
+@given(sample=texts)
+def test_rough_scores_are_wrong_by_no_more_than_they_say(name: str, sample: list[str]) -> None:
+    fused = scorer_of(PIPELINES[name])
+    sample = [*sample, *ODD_TEXTS]
+    rough, error = fused.roughly(sample)
+    assert rough.dtype == np.float32
+    assert np.abs(rough - fused.decision_function(sample)).max() <= error < 1e-2
+
+
+@pytest.mark.parametrize("name", PIPELINES)
 def test_the_pipeline_that_is_made_of_a_model_answers_as_the_fitted_one(name: str) -> None:
     pipeline = PIPELINES[name]
     again = linear_models.to_pipeline(linear_models.from_pipeline(pipeline))
