@@ -30,7 +30,7 @@ class Troubled:
         self._classifier = classifier
         self._trouble = trouble
 
-    def classify(self, texts: Sequence[str]) -> Predictions:
+    def classify(self, texts: Sequence[str], *, ranked: int) -> Predictions:
         """Fail, or answer late."""
         if self._trouble == "raises":
             msg = "it has a bug"
@@ -46,7 +46,7 @@ class Troubled:
                 time.sleep(3600)
         if self._trouble == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        return self._classifier.classify(texts)
+        return self._classifier.classify(texts, ranked=ranked)
 
 
 def classifier(self: Candidates, tier: str, version: int) -> Classifier | Troubled:

@@ -85,6 +85,12 @@ def test_garbage_is_refused_without_quoting_it(kind: str) -> None:
     assert garbage.SECRET not in str(refusal.value)
 
 
+def test_half_of_a_surrogate_pair_is_refused_in_a_body() -> None:
+    message = garbage.message([[{"texts": ["\ud83d"]}], {}, None])
+    with pytest.raises(MalformedMessageError, match="cannot be read as JSON"):
+        read(message)
+
+
 @pytest.mark.parametrize(("length", "passes"), [(200, True), (201, False)])
 @pytest.mark.parametrize("name", ["id", "task"])
 def test_names_have_at_most_two_hundred_characters(name: str, length: int, passes: bool) -> None:
