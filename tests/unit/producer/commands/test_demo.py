@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.commands import demo
 from pointsman_producer.diagnostics.probe import Process
 from pointsman_shared import errors
+from pointsman_shared.settings import Settings
 
 FLAGS = {"f": {"proModel": {"t": 0, "v": {"b": False}, "i": "everyone-else"}}}
 
@@ -53,3 +57,33 @@ def test_a_file_without_the_flag_cannot_be_turned(tmp_path: Path) -> None:
     file.write_text('{"f": {}}')
     with pytest.raises(errors.InvalidDataError, match="proModel"):
         demo.open_to_everyone(file)
+
+
+class TourClient:
+    """A client of a deployment in which nothing can be trained and nothing was compared."""
+
+    def __init__(self, champions: list[int | None]) -> None:
+        self.settings = Settings()
+        self.shadow = SimpleNamespace(drained=lambda: True, pairs=list)
+        self._champions = champions
+
+    def models(self, _: str) -> TaskHandle[Any]:
+        lines = [{"tier": "base", "champion": champion} for champion in self._champions]
+        handle: TaskHandle[Any] = TaskHandle("m", lambda _: lines, lambda _: None)
+        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
+        return handle
+
+
+def test_a_tier_whose_version_may_not_serve_ends_the_tour(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[list[str]] = []
+    monkeypatch.setattr(demo, "step", lambda _, arguments: steps.append(arguments))
+    client: Any = TourClient([None])
+    with pytest.raises(errors.InvalidDataError, match="the new version of base may not serve"):
+        demo.train(client)
+    assert steps == [["train", "base"]]
+
+
+def test_a_tour_in_which_nothing_was_compared_says_which_flag_to_set() -> None:
+    client: Any = TourClient([1])
+    with pytest.raises(errors.InvalidDataError, match="shadowSampleRate"):
+        demo.shadowed_pair(client)
