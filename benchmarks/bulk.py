@@ -6,7 +6,10 @@ decides nothing about the work. The users have attributes, half of them are on p
 
 import json
 import multiprocessing
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,11 +28,13 @@ from pointsman_models.registry.versions import Registry
 from pointsman_models.training import linear_models, pipelines
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
+from pointsman_producer.deployment.launcher import Deployment
 from pointsman_shared import names
 from pointsman_shared.wire import jobs
 
 TEXTS = 50_000
 ROUNDS = 3
+TURNS = 5
 TIMEOUT_S = 120
 WORKERS = 2
 REFERENCE = "scikit-learn in two processes, no queue"
@@ -65,7 +70,11 @@ def run(_: Path) -> None:
             deployment.running(workers=WORKERS, trained=trained, flags_file=flags_file, data=data) as ours,
             Client(settings=ours.settings) as client,
         ):
-            contestants = {REFERENCE: lambda: _reference(pool, texts), **_ways(client, texts)}
+            contestants = {
+                REFERENCE: lambda: _reference(pool, texts),
+                **_ways(client, texts),
+                "pointsman batch, JSON lines": _batch(ours, Path(folder), texts),
+            }
             pids = ours.pids()
             meters = by_role(pids["redis"], pids["serving"])
             _measure(contestants, meters, settle=lambda: deployment.settle(client))
@@ -114,6 +123,34 @@ def _columns(client: Client, texts: Sequence[str], users: list[jobs.User], size:
             for start in range(0, len(texts), size)
         ]
         return sum(len(handle.result(TIMEOUT_S).intent) for handle in handles)
+
+    return contestant
+
+
+def _batch(ours: Deployment, folder: Path, texts: Sequence[str]) -> Callable[[], int]:
+    source, out = folder / "turns.jsonl", folder / "outcomes.jsonl"
+    users = people(200)
+    with source.open("w", encoding="utf-8") as lines:
+        for number, start in enumerate(range(0, len(texts), TURNS)):
+            line = {
+                "conversation_id": f"c{number}",
+                "user": users[number % len(users)].model_dump(exclude_defaults=True),
+                "turns": [{"speaker": "customer", "text": text} for text in texts[start : start + TURNS]],
+            }
+            lines.write(json.dumps(line) + "\n")
+    command = [
+        str(Path(sys.executable).with_name("pointsman")),
+        "batch",
+        str(source),
+        "-o",
+        str(out),
+        "--force",
+    ]
+    environment = {**os.environ, **ours.settings.environ()}
+
+    def contestant() -> int:
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        return len(out.read_bytes().splitlines())
 
     return contestant
 

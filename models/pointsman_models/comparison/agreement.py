@@ -82,21 +82,24 @@ def stuart_maxwell(counts: Table) -> ChiSquared | None:
 
     Stuart, "A test for homogeneity of the marginal distributions in a two-way classification", Biometrika 42 (1955);
     Maxwell, British Journal of Psychiatry 116 (1970). The covariance matrix is the Laplacian of the graph whose edges
-    are the texts that moved between intents. Its rank is the number of intents minus the number of connected parts, so
-    the pseudoinverse also works for parts that are not connected and for intents without moves.
+    are the texts that moved between intents. Its rank is the number of intents minus the number of connected parts; as the
+    test leaves out one intent, one of each part is left out here, and what remains can be solved.
 
     Returns:
         None if no text moved.
     """
     moved = _moved(counts)
     both_ways = moved + moved.T
-    parts, _ = connected_components(csr_array(both_ways), directed=False)
+    parts, part_of = connected_components(csr_array(both_ways), directed=False)
     degrees = len(counts) - int(parts)
     if not degrees:
         return None
     difference = moved.sum(axis=1) - moved.sum(axis=0)
     laplacian = np.diag(both_ways.sum(axis=1)) - both_ways
-    statistic = float(difference @ np.linalg.pinv(laplacian, hermitian=True) @ difference)
+    kept = np.ones(len(counts), dtype=bool)
+    kept[np.unique(part_of, return_index=True)[1]] = False
+    covariance, difference = laplacian[np.ix_(kept, kept)], difference[kept]
+    statistic = float(difference @ np.linalg.solve(covariance, difference))
     touched = both_ways.sum(axis=1)
     return _test(statistic, degrees, expected=touched[touched > 0] / 2)
 

@@ -66,6 +66,15 @@ def test_both_tests_of_the_margins_are_statsmodels(square_table: Any, counts: ag
         assert found.p_value == pytest.approx(expected.pvalue, abs=1e-9)
 
 
+def test_equal_numbers_of_moves_between_all_intents_but_two_are_weighed_exactly() -> None:
+    # A network of six nodes with a conductance of 112 between each two, but 95 between two of them: 289 / (336 - 17).
+    counts = np.full((6, 6), 56)
+    counts[4, 1] = 39
+    found = agreement.stuart_maxwell(counts)
+    assert found is not None
+    assert found.statistic == pytest.approx(289 / 319, rel=1e-12)
+
+
 @given(FULL_TABLES)
 def test_intents_that_lost_and_won_nothing_change_neither_test(counts: agreement.Table) -> None:
     size = len(counts)
