@@ -63,6 +63,9 @@ def nominate(deployed: Running, troubles: Path, trouble: str) -> str:
     staged.write_text(json.dumps({name: trouble}))
     staged.rename(troubles)
     deployed.registry.nominate("base", version, "tests", "to see it fail")
+    # A process that another test killed may have been at work on a sound version, which is paused for it.
+    with Store.connect(deployed.settings) as store:
+        store.delete(store.keys.shadow_trouble)
     outlast(max(FRESH_S, LOOK_S), "what processes remember of candidates")
     return name
 
