@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.result import AsyncResult
 
 from benchmarks.corpus import ROOT
 from pointsman_models.data import tiers
@@ -21,6 +25,13 @@ from pointsman_shared import names
 from pointsman_shared.settings import Settings
 
 SETTLE_S = 120
+# What `flags` takes: nothing is shadowed, or only the texts of users that say so.
+NOT_SHADOWED: Mapping[str, object] = {"v": {"d": 0.0}}
+SHADOWED_IF_ASKED: Mapping[str, object] = {
+    "r": [{"c": [{"u": {"a": "shadowed", "c": 0, "l": ["yes"]}}], "s": {"v": {"d": 1.0}, "i": "shadowed"}}],
+    "v": {"d": 0.0},
+    "i": "others",
+}
 
 
 @contextlib.contextmanager
@@ -76,6 +87,13 @@ def plain_worker(settings: Settings, *, workers: int) -> Iterator["subprocess.Po
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
+
+
+def plain_sender(settings: Settings) -> Callable[[str], AsyncResult[Any]]:
+    """Give a function that sends a text to the plain worker."""
+    url = settings.redis_url.get_secret_value()
+    app = Celery("plain", broker=url, backend=url)
+    return lambda text: app.send_task("plain.classify", args=[text], queue="plain")
 
 
 def trained(folder: Path) -> Path:

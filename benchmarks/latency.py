@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
-
 from benchmarks import corpus, deployment, figures
-from benchmarks.meter import by_role
-from benchmarks.throughput import MESSAGE, USERS
+from benchmarks.meter import Roles
+from benchmarks.reference import MESSAGE
+from benchmarks.throughput import USERS
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
 from pointsman_shared import names
@@ -42,15 +41,14 @@ def run(trained: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         deployment.running(
-            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), {"v": {"d": 0.0}})
+            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), deployment.NOT_SHADOWED)
         ) as ours,
         Client(settings=ours.settings) as client,
         deployment.plain_worker(ours.settings, workers=2) as plain,
     ):
-        url = ours.settings.redis_url.get_secret_value()
-        app = Celery("plain", broker=url, backend=url)
+        send = deployment.plain_sender(ours.settings)
         ask: dict[str, Callable[[str], object]] = {
-            PLAIN: lambda text: app.send_task("plain.classify", args=[text], queue="plain").get(TIMEOUT_S),
+            PLAIN: lambda text: send(text).get(TIMEOUT_S),
             OURS: lambda text: client.classify(text, user=USERS[1], timeout_s=TIMEOUT_S),
         }
         redis, serving = (ours.pids()[name] for name in ("redis", "serving"))
@@ -58,15 +56,15 @@ def run(trained: Path) -> None:
         for question in ask.values():
             for text in texts[:JOBS]:
                 question(text)
-        meters = {name: by_role(redis, pid) for name, pid in ((PLAIN, plain.pid), (OURS, serving))}
+        meters = {name: Roles(redis, pid) for name, pid in ((PLAIN, plain.pid), (OURS, serving))}
         for number in range(1, ROUNDS + 1):
             for name in list(ask)[:: 1 if number % 2 else -1]:
-                before = {role: meter.cpu_s() for role, meter in meters[name].items()}
-                found = [_timed_ms(ask[name], text) for text in texts[number * JOBS : (number + 1) * JOBS]]
-                after = {role: meter.cpu_s() for role, meter in meters[name].items()}
-                taken[name] += found
-                for role, value in after.items():
-                    spent[name].setdefault(role, []).append((value - before[role]) / JOBS * 1000)
+                part = texts[number * JOBS : (number + 1) * JOBS]
+                _, of_roles = meters[name].timed(
+                    lambda: taken[name].extend(_timed_ms(ask[name], text) for text in part)  # noqa: B023  called at once
+                )
+                for role, cpu_s in of_roles.items():
+                    spent[name].setdefault(role, []).append(cpu_s / JOBS * 1000)
         with _bulk_work(ours.settings):
             behind = [_timed_ms(ask[OURS], text) for text in texts[:BEHIND_JOBS]]
     _show(taken, spent)

@@ -44,7 +44,7 @@ def run(trained: Path) -> None:
     taken: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory() as folder:
         # Shadowing reuses what the ledger keeps, so nothing is shadowed.
-        flags_file = deployment.flags(Path(folder), {"v": {"d": 0.0}})
+        flags_file = deployment.flags(Path(folder), deployment.NOT_SHADOWED)
         for number in range(DEPLOYMENTS):
             kinds = {"without": Unledgered, "with": Deployment}
             for name, found in _measured(

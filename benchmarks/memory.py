@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import corpus, deployment
-from benchmarks.throughput import MESSAGE
+from benchmarks.reference import MESSAGE
 from pointsman_producer.client.client import Client
 from pointsman_producer.deployment.launcher import Deployment
 

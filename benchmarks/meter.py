@@ -23,25 +23,41 @@ class Meter:
 
     def timed(self, action: Callable[[], object]) -> tuple[float, float]:
         """Give the seconds an action took, and the processor seconds the processes spent meanwhile."""
-        before, started = self.cpu_s(), time.perf_counter()
+        before, started = self._cpu_s(), time.perf_counter()
         action()
-        return time.perf_counter() - started, self.cpu_s() - before
+        return time.perf_counter() - started, self._cpu_s() - before
 
-    def cpu_s(self) -> float:
-        """Give the processor seconds the processes have spent so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes)
+    def _cpu_s(self) -> float:
+        return cpu_s(self._processes)
 
 
-def by_role(redis: int, worker: int) -> dict[str, Meter]:
-    """Return a meter for this process, a worker's parent, its children and Redis; the latter are given by their ids."""
-    parent = psutil.Process(worker)
-    roles = {
-        "client": [psutil.Process()],
-        "parent": [parent],
-        "children": parent.children(),
-        "Redis": [psutil.Process(redis)],
-    }
-    return {role: Meter(processes) for role, processes in roles.items()}
+class Roles:
+    """Measures what an action takes of this process, a worker's parent, its children and Redis; the latter by their ids."""
+
+    def __init__(self, redis: int, worker: int) -> None:
+        parent = psutil.Process(worker)
+        self._processes = {
+            "client": [psutil.Process()],
+            "parent": [parent],
+            "children": parent.children(),
+            "Redis": [psutil.Process(redis)],
+        }
+        self.names = list(self._processes)
+
+    def timed(self, action: Callable[[], object]) -> tuple[float, dict[str, float]]:
+        """Give the seconds an action took, and the processor seconds that each role spent meanwhile."""
+        before, started = self._cpu_s(), time.perf_counter()
+        action()
+        took_s = time.perf_counter() - started
+        return took_s, {role: cpu_s - before[role] for role, cpu_s in self._cpu_s().items()}
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {role: cpu_s(processes) for role, processes in self._processes.items()}
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """Give the processor seconds that processes have spent so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def serving(ours: Deployment) -> list[psutil.Process]:

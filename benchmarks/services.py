@@ -6,8 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from celery import Celery
-
 from benchmarks import corpus, deployment, figures
 from benchmarks.throughput import USERS
 from pointsman_producer.aio import AsyncClient
@@ -28,17 +26,16 @@ def run(trained: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         deployment.running(
-            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), {"v": {"d": 0.0}})
+            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), deployment.NOT_SHADOWED)
         ) as ours,
         Client(settings=ours.settings, linger_ms=LINGER_MS) as client,
         ThreadPoolExecutor(THREADS) as pool,
         deployment.plain_worker(ours.settings, workers=2),
     ):
-        url = ours.settings.redis_url.get_secret_value()
-        app = Celery("plain", broker=url, backend=url)
+        send = deployment.plain_sender(ours.settings)
 
         def plain(text: str) -> None:
-            app.send_task("plain.classify", args=[text], queue="plain").get(TIMEOUT_S)
+            send(text).get(TIMEOUT_S)
 
         def single(text: str) -> None:
             client.classify(text, user=USERS[1], timeout_s=TIMEOUT_S)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import corpus, deployment, figures
-from benchmarks.bulk import SHADOW_FLAG
 from benchmarks.meter import Meter, serving
-from benchmarks.throughput import MESSAGE, TURNS_OF_A_USER
+from benchmarks.reference import MESSAGE
+from benchmarks.throughput import TURNS_OF_A_USER
 from pointsman_producer.client.client import Client
 from pointsman_producer.client.users import checked_request
 from pointsman_shared.wire import jobs
@@ -53,7 +53,9 @@ def run(trained: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         deployment.running(
-            workers=2, trained=trained, flags_file=deployment.flags(Path(folder), SHADOW_FLAG)
+            workers=2,
+            trained=trained,
+            flags_file=deployment.flags(Path(folder), deployment.SHADOWED_IF_ASKED),
         ) as ours,
         Client(settings=ours.settings) as client,
     ):

@@ -25,6 +25,7 @@ from pointsman_models.registry.versions import Registry
 from pointsman_models.training import linear_models
 from pointsman_shared import errors, names
 from tests.support import tiny
+from tests.support.cards import card_of
 
 MODEL = linear_models.from_pipeline(tiny.fitted((*tiny.BASE_INTENTS, names.OUT_OF_SCOPE)))
 ANSWERS = tiny.make_classifier().classify(["hi", "bye"])
@@ -35,26 +36,18 @@ SELF_TEST = tuple(
 
 
 def make_card(**changes: Any) -> Card:
-    values: dict[str, Any] = {
-        "tier": "base",
-        "created_at": "2026-01-01T00:00:00+00:00",
-        "requested_by": "marge",
-        "duration_s": 1.0,
-        "pipeline": "words",
-        "parameters": {"c": 1.0},
-        "intents": tiny.BASE_INTENTS,
-        "classes": MODEL.classes,
-        "temperature": 3.0,
-        "threshold": 0.3,
-        "metrics": {"macro_f1": 0.9},
-        "per_intent": {},
-        "data": (),
-        "examples": {},
-        "seed": 0,
-        "libraries": cards.library_versions(),
-        "self_test": SELF_TEST,
-    }
-    return Card(**{**values, **changes})
+    return card_of(
+        MODEL,
+        **{
+            "requested_by": "marge",
+            "duration_s": 1.0,
+            "pipeline": "words",
+            "parameters": {"c": 1.0},
+            "metrics": {"macro_f1": 0.9},
+            "self_test": SELF_TEST,
+            **changes,
+        },
+    )
 
 
 @pytest.fixture(scope="session")

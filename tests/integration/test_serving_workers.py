@@ -72,7 +72,7 @@ def test_who_listens_later_gets_the_events_of_tasks_and_nobody_costs_next_to_non
         redis.echo("the end")
         said = iter(lambda: monitor.next_command()["command"], "ECHO the end")
         sent = [command for command in said if command.startswith("PUBLISH") and "events/task." in command]
-    # Each of the worker's parent and its processes may ask once a second whether somebody listens.
+    # The worker's parent sends one event a second, to learn whether a program receives them.
     assert len(sent) <= took_s + 2
     heard: list[str] = []
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pointsman_models.registry.card import Card, library_versions
 from pointsman_models.registry.versions import Registry
 from pointsman_models.training import linear_models
 from pointsman_producer.deployment import embedded_redis
@@ -21,6 +20,7 @@ from pointsman_shared.settings import Settings
 from pointsman_shared.store.connection import Store
 from pointsman_workers.process.watched_registry import tell
 from tests.support import flag_config, tiny
+from tests.support.cards import card_of
 from tests.support.deadlines import eventually
 
 DATA = Path(__file__).parents[2] / "data"
@@ -112,24 +112,7 @@ def _serves_first(process: Mapping[str, Any]) -> bool:
 def keep(registry: Registry, tier: str, intents: Sequence[str]) -> int:
     """Put a tiny model into a registry and give its version."""
     model = linear_models.from_pipeline(tiny.fitted((*intents, names.OUT_OF_SCOPE)))
-    card = Card(
-        tier=tier,
-        created_at="2026-01-01T00:00:00+00:00",
-        requested_by="tests",
-        duration_s=0.0,
-        pipeline="tiny",
-        parameters={},
-        intents=tuple(intents),
-        classes=model.classes,
-        temperature=TEMPERATURE,
-        threshold=THRESHOLD,
-        metrics={},
-        per_intent={},
-        data=(),
-        examples={},
-        seed=0,
-        libraries=library_versions(),
-    )
+    card = card_of(model, tier=tier, temperature=TEMPERATURE, threshold=THRESHOLD)
     return registry.save(tier, model, card).version
 
 

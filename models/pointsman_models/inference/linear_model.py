@@ -1,6 +1,6 @@
 """A linear model over tf-idf n-grams, as plain data: what a scorer needs of a fitted scikit-learn pipeline.
 
-Whoever serves it imports no scikit-learn.
+A worker that serves a model imports no scikit-learn.
 """
 
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ class ClassifyRequest(Wire):
     include_texts: bool = False
     """Whether the reply repeats the texts. Pointsman's own client never asks for it: it has them."""
     ranking: int = Field(default=1, ge=1, le=MAX_RANKING)
-    """How many intents the ranking of each text has, at most: what nobody asks for is neither computed nor sent."""
+    """How many intents the worker ranks for each text, at most; it computes and sends no more."""
     submitted_at: float | None = None
     """When the producer sent it, in seconds since the epoch; the wait counts from here."""
 

@@ -1,4 +1,4 @@
-"""Celery's events of tasks, sent only while somebody listens: for a small message they cost a third of the whole way."""
+"""Celery's events of tasks, which a worker sends only while a program receives them: they cost a third of a small message."""
 
 import time
 from typing import Any, Final
@@ -8,7 +8,7 @@ from celery.events import EventDispatcher
 
 from pointsman_workers.delivery import channel
 
-# While nobody listens, one event in so many seconds is sent all the same, to learn whether somebody does now.
+# While no program receives them, a process sends one event in so many seconds, to learn whether one does now.
 LOOK_S: Final = 1.0
 _TASK: Final = "task-"
 
@@ -16,13 +16,14 @@ _TASK: Final = "task-"
 class Dispatcher(EventDispatcher):
     """Sends the events of workers, and those of tasks if the last ones had a receiver.
 
-    A heartbeat every two seconds tells as well, so whoever begins to listen misses the tasks of two seconds at most.
+    The worker's heartbeat, every two seconds, tells as well. So a program that begins to receive events misses those of two
+    seconds at most.
     """
 
     _look_at = 0.0
 
     def send(self, type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002, ANN401  Celery's signature
-        """Send an event, unless it is a task's and nobody would receive it."""
+        """Send an event, unless it is a task's and no program would receive it."""
         if not type.startswith(_TASK) or self._is_heard():
             return super().send(type, *args, **fields)
         return None

@@ -225,7 +225,7 @@ def _offline_client(cache: _Memo) -> configcatclient.ConfigCatClient:
 
 
 def _identity(key: str, default: Value, user: jobs.User | None) -> bytes | None:
-    """Return what a decision depends on; None for what is not worth remembering."""
+    """Return the bytes that tell one question from another; None if the user is too large to remember, or cannot be encoded."""
     about = None if user is None else [user.id, user.email, user.country, user.custom]
     try:
         asked = orjson.dumps([key, type(default).__name__, about])

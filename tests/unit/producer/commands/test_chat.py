@@ -16,6 +16,7 @@ from pointsman_producer.commands import chat, classify, command_line, models, ro
 from pointsman_producer.files import tables
 from pointsman_shared import errors
 from pointsman_shared.wire import jobs
+from tests.support.handles import answered
 
 DECISION = jobs.FlagDecision(
     key="proModel", value=True, variation_id="pro-plans", reason="targeting_rule", etag="e1"
@@ -81,9 +82,7 @@ class FakeClient(Client):
         return outcome(text)
 
     def models(self, action: str, **_: object) -> TaskHandle[list[dict[str, Any]]]:
-        handle: TaskHandle[list[dict[str, Any]]] = TaskHandle("m1", lambda _: self.lines, lambda _: None)
-        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
-        return handle
+        return answered(self.lines)
 
     def train(
         self,

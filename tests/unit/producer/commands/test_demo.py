@@ -12,6 +12,7 @@ from pointsman_producer.commands import demo
 from pointsman_producer.diagnostics.probe import Process
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from tests.support.handles import answered
 
 FLAGS = {"f": {"proModel": {"t": 0, "v": {"b": False}, "i": "everyone-else"}}}
 
@@ -69,9 +70,7 @@ class TourClient:
 
     def models(self, _: str) -> TaskHandle[Any]:
         lines = [{"tier": "base", "champion": champion} for champion in self._champions]
-        handle: TaskHandle[Any] = TaskHandle("m", lambda _: lines, lambda _: None)
-        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
-        return handle
+        return answered(lines)
 
 
 def test_a_tier_whose_version_may_not_serve_ends_the_tour(monkeypatch: pytest.MonkeyPatch) -> None:

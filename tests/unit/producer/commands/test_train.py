@@ -70,5 +70,5 @@ def test_a_refusal_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(screen, "wait_for_training", refuse)
     done = train(monkeypatch, TrainingClient(None))
-    assert isinstance(done.exception, errors.InvalidDataError | SystemExit)
+    assert isinstance(done.exception, errors.InvalidDataError)
     assert done.exit_code != 0

@@ -9,6 +9,7 @@ from pointsman_producer.client.handles import TaskHandle
 from pointsman_producer.commands import up
 from pointsman_shared import errors
 from pointsman_shared.settings import Settings
+from tests.support.handles import answered
 
 
 class TrainingClient:
@@ -24,9 +25,7 @@ class TrainingClient:
         pass
 
     def models(self, action: str, **_: object) -> TaskHandle[Any]:
-        handle: TaskHandle[Any] = TaskHandle("m", lambda _: LINES, lambda _: None)
-        handle.future.set_result(b'{"status": "SUCCESS", "result": []}')
-        return handle
+        return answered(LINES)
 
     def train(self, tier: str, **options: Any) -> TaskHandle[Any]:
         self.asked.append({"tier": tier, **options})
